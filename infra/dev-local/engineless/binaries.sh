@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Builds the cluster's Go commands from the modules folder into the cache, once a version.
+#   in:  modules/<name>/go.mod and go.sum (the pins), the Go toolchain
+#   out: $BAILIWICK_CACHE/bin/<name>-<hash>/<command>, and bin/<command> as links to them
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${BAILIWICK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick}
+bin=$cache/bin
+mkdir -p "$bin"
+
+# kubeadm and the API server refuse to work together unless each reports its version.
+kubernetes_version() {
+  awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ {print $2; exit} $1 == "require" && $2 == "k8s.io/kubernetes" {print $3; exit}' \
+    "$here/modules/kubernetes/go.mod"
+}
+
+# $1 the module's folder; prints the linker flags that it needs.
+linker_flags() {
+  local version major minor package flags="-s -w"
+  if [[ $1 == kubernetes ]]; then
+    version=$(kubernetes_version)
+    IFS=. read -r major minor _ <<<"${version#v}"
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+      flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+      flags+=" -X $package.gitTreeState=clean"
+    done
+  fi
+  echo "$flags"
+}
+
+# $1 the module's folder; prints the build tags that it needs.
+build_tags() {
+  case $1 in
+    containerd) echo no_btrfs,no_devmapper,no_zfs ;;
+    minio) echo kqueue ;;
+    *) echo netgo ;;
+  esac
+}
+
+build_module() {
+  local name=$1 package command hash dir start
+  hash=$(cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum" "$here/binaries.sh" <(go version) | sha256sum | cut -c1-16)
+  dir=$bin/$name-$hash
+  mkdir -p "$dir"
+  while read -r package; do
+    command=$(basename "${package%/v[0-9]*}")
+    [[ $name == etcd ]] && command=etcd
+    if [[ ! -x $dir/$command ]]; then
+      start=$SECONDS
+      (cd "$here/modules/$name" && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+        -tags "$(build_tags "$name")" -ldflags "$(linker_flags "$name")" -o "$dir/$command.part" "$package")
+      mv "$dir/$command.part" "$dir/$command"
+      echo "binaries: $command built in $((SECONDS - start)) s"
+    fi
+    ln -sfn "$dir/$command" "$bin/$command"
+  done < <(cd "$here/modules/$name" && go list tool)
+  # One version of each is kept: the caches together have a limit.
+  find "$bin" -mindepth 1 -maxdepth 1 -type d -name "$name-*" ! -path "$dir" -mmin +1440 -exec rm -rf {} +
+}
+
+exec 9>"$bin/.lock"
+flock 9 # two checkouts share the cache
+for name in ${*:-etcd containerd kubernetes coredns local-path-provisioner minio}; do
+  build_module "$name"
+done
