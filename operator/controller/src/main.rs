@@ -1,2 +1,4 @@
-//! x
+//! The operator's command line.
+#![forbid(unsafe_code)]
+
 fn main() {}

@@ -1,1 +1,20 @@
-//! x
+//! What a Region is and what it becomes. Pure: no async, client, clock, environment, randomness or file.
+//!
+//! One event travels through this crate like this: `plan(&Region, &Platform, &Facts)` either refuses with
+//! every [`violation::Violation`] at once or yields a [`plan::Plan`]; [`desired::desired`] lists the Kubernetes
+//! objects, [`step::steps`] the differences that stand behind S3, SQL and Patroni, and `status` says how it went.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod desired;
+pub mod facts;
+pub mod names;
+pub mod patroni;
+pub mod plan;
+pub mod region;
+pub mod residency;
+pub mod secret;
+pub mod sql;
+pub mod step;
+pub mod store;
+pub mod violation;

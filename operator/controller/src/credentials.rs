@@ -1,0 +1,50 @@
+//! A Region's credentials, read from its Secrets by name and held in memory until the next look at them. They are
+//! never logged: `Debug` shows names only. No I/O here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The values of one Region's Secrets, by Secret and key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+}
+
+impl Credentials {
+    /// Keeps the values of one Secret.
+    pub fn insert(&mut self, secret: impl Into<String>, values: BTreeMap<String, Vec<u8>>) {
+        self.secrets.insert(secret.into(), values);
+    }
+
+    /// Forgets a Secret.
+    pub fn remove(&mut self, secret: &str) {
+        self.secrets.remove(secret);
+    }
+
+    /// The values of a Secret.
+    #[must_use]
+    pub fn secret(&self, secret: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+        self.secrets.get(secret)
+    }
+
+    /// One value, when it is there and is text.
+    #[must_use]
+    pub fn text(&self, secret: &str, key: &str) -> Option<&str> {
+        self.secrets
+            .get(secret)?
+            .get(key)
+            .and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// One value as bytes.
+    #[must_use]
+    pub fn bytes(&self, secret: &str, key: &str) -> Option<&[u8]> {
+        self.secrets.get(secret)?.get(key).map(Vec::as_slice)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.secrets.keys()).finish()
+    }
+}

@@ -1,0 +1,194 @@
+//! What the controller observed of the world, as values without clients. What could not be read is never
+//! mistaken for what is not there. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::patroni::PatroniFacts;
+use crate::sql::PostgresFacts;
+use crate::store::StoreFacts;
+
+/// The outcome of reading one system.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Observed<T> {
+    /// It was read, and this is what is there.
+    Seen(T),
+    /// It could not be read.
+    Failed(ReadFailure),
+    /// It was not asked: what it runs on is not up yet, or is stopped on purpose.
+    #[default]
+    NotAsked,
+}
+
+impl<T> Observed<T> {
+    /// What was seen, if it was.
+    pub const fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(value) => Some(value),
+            Self::Failed(_) | Self::NotAsked => None,
+        }
+    }
+}
+
+/// Why a system could not be read. A closed list: it goes into the status, which carries no raw error text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadFailure {
+    /// No connection: refused, reset, no route, no such name.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// The peer's certificate could not be verified.
+    Untrusted,
+    /// Our credentials were refused.
+    Unauthenticated,
+    /// We were refused the right to read it.
+    Forbidden,
+    /// It answered with something that we do not understand.
+    Malformed,
+    /// It answered that it cannot serve now.
+    NotReady,
+}
+
+impl ReadFailure {
+    /// The CamelCase word for conditions and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "Unreachable",
+            Self::TimedOut => "TimedOut",
+            Self::Untrusted => "Untrusted",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::Forbidden => "Forbidden",
+            Self::Malformed => "Malformed",
+            Self::NotReady => "NotReady",
+        }
+    }
+}
+
+/// Everything that `plan` needs and the spec does not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// What the operator may not do in the Region's namespaces, as `verb resource in namespace`. Empty: delegated.
+    pub missing_rights: Vec<String>,
+    /// The labels of the Region's namespaces that exist.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// The labels of all nodes.
+    pub nodes: BTreeMap<String, BTreeMap<String, String>>,
+    /// All storage classes.
+    pub storage_classes: BTreeMap<String, StorageClassFact>,
+    /// Where the API server answers, from the `kubernetes` EndpointSlices.
+    pub api_server: BTreeSet<ApiServerAddress>,
+    /// The Region's Secrets that exist, by name.
+    pub secrets: BTreeMap<String, SecretFact>,
+    /// The Region's PersistentVolumeClaims, by name.
+    pub claims: BTreeMap<String, ClaimFact>,
+    /// The Region's pods, by name.
+    pub pods: BTreeMap<String, PodFact>,
+    /// The Region's StatefulSets, by name.
+    pub stateful_sets: BTreeMap<String, StatefulSetFact>,
+    /// The Region's Jobs, by name.
+    pub jobs: BTreeMap<String, JobFact>,
+    /// What Patroni says.
+    pub patroni: Observed<PatroniFacts>,
+    /// What the primary says over SQL.
+    pub postgres: Observed<PostgresFacts>,
+    /// What the object store says.
+    pub store: Observed<StoreFacts>,
+}
+
+/// A storage class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageClassFact {
+    /// The values that `allowedTopologies` allow for the region label of nodes; none when not restricted.
+    pub locations: BTreeSet<String>,
+    /// Whether volumes outlive their claims (`reclaimPolicy: Retain`).
+    pub retains: bool,
+    /// Whether volumes may grow.
+    pub expands: bool,
+}
+
+/// An address of the API server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiServerAddress {
+    /// The IP address.
+    pub ip: String,
+    /// The TCP port.
+    pub port: i32,
+}
+
+/// A Secret, without its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretFact {
+    /// The keys that it holds a value for.
+    pub keys: BTreeSet<String>,
+    /// What its certificate says, when it holds one under `tls.crt`.
+    pub certificate: Option<CertificateFact>,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFact {
+    /// When it begins to be valid.
+    pub not_before: Timestamp,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// Its subject alternative names.
+    pub dns_names: BTreeSet<String>,
+    /// Whether the Region's present authority signed it.
+    pub signed_by_authority: bool,
+}
+
+/// A PersistentVolumeClaim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimFact {
+    /// Its labels: they say which jurisdiction and location its data is of.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodFact {
+    /// Its uid, for preconditions.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The node that it is bound to.
+    pub node: Option<String>,
+    /// Its address.
+    pub ip: Option<String>,
+    /// Whether its condition `Ready` is true.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// The revision of the StatefulSet that it was made from (`controller-revision-hash`).
+    pub revision: Option<String>,
+    /// What its first container left in its termination message, when it has ended.
+    pub termination_message: Option<String>,
+}
+
+/// A StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatefulSetFact {
+    /// Whether the status speaks of the newest generation.
+    pub observed: bool,
+    /// The replicas wanted.
+    pub replicas: i32,
+    /// The replicas ready.
+    pub ready: i32,
+    /// The revision that new pods are made from.
+    pub update_revision: Option<String>,
+}
+
+/// A Job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFact {
+    /// Its uid, for preconditions.
+    pub uid: String,
+    /// Whether it completed.
+    pub succeeded: bool,
+    /// Whether it failed for good.
+    pub failed: bool,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+}

@@ -1,0 +1,422 @@
+//! `plan(&Region, &Platform, &Facts)`: the spec with defaults filled and cross-checks done, every place admitted,
+//! or all the violations at once. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+
+use crate::facts::{ApiServerAddress, Facts};
+use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
+use crate::region::{Assurance, Region, RegionSpec};
+use crate::residency::{
+    BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
+};
+use crate::secret::{self, SecretWanted};
+use crate::violation::{Reason, Violation};
+
+/// What the operator was started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platform {
+    /// The locations that this cluster serves.
+    pub locations: Vec<String>,
+    /// The Postgres image of each major version.
+    pub postgres_images: BTreeMap<i32, String>,
+    /// The object store's image.
+    pub object_store_image: String,
+    /// The registries that images may come from, and the location of each (`*`: every served location).
+    pub image_registries: BTreeMap<String, String>,
+}
+
+/// A Region that may be made so. Every place in it is a `Resident`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The names of all its objects.
+    pub names: Names,
+    /// The owner of children whose loss loses no data.
+    pub owner: OwnerReference,
+    /// Its residency.
+    pub policy: Policy,
+    /// How well the data can be held in place on this cluster.
+    pub assurance: Assurance,
+    /// The spec.
+    pub spec: RegionSpec,
+    /// The nodes that its pods run on.
+    pub nodes: Resident<NodePool>,
+    /// The image of Postgres, Patroni and pgBackRest.
+    pub postgres_image: Resident<ImagePlace>,
+    /// The image of the object store.
+    pub object_store_image: Resident<ImagePlace>,
+    /// The storage class of Postgres' data.
+    pub postgres_class: Resident<StorageClassPlace>,
+    /// The storage class of the object store.
+    pub object_store_class: Resident<StorageClassPlace>,
+    /// The bucket of WAL and backups.
+    pub backup_bucket: Resident<BucketPlace>,
+    /// The buckets of applications, by name.
+    pub buckets: BTreeMap<String, Resident<BucketPlace>>,
+    /// The only places outside the cluster that pods may connect to.
+    pub externals: Vec<Resident<ExternalEndpoint>>,
+    /// Where the API server answers, for Patroni's flow to it.
+    pub api_server: Vec<ApiServerAddress>,
+    /// The Secrets that must exist.
+    pub secrets: Vec<SecretWanted>,
+    /// Which restore of the database this is, counted from 1.
+    pub incarnation: i32,
+}
+
+impl Plan {
+    /// The S3 region that the store and all its clients sign with: the Region's location.
+    #[must_use]
+    pub fn store_region(&self) -> &str {
+        self.policy.location()
+    }
+}
+
+/// Judges a Region against the platform and the facts.
+///
+/// # Errors
+/// Every violation, in the order of the spec. Nothing of a refused Region is applied.
+pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan, Vec<Violation>> {
+    let names = Names::of(region);
+    let spec = region.spec.clone();
+    let policy = Policy::of(&spec);
+    if !platform.locations.contains(&spec.residency.location) {
+        // The cluster of another location will take it: nothing else is worth saying here.
+        return Err(vec![Violation::new(
+            "spec.residency.location",
+            Reason::NotThisCluster,
+            format!(
+                "is {}, expected one of the locations that this cluster serves: {}; apply the Region to the \
+                 cluster of its location",
+                spec.residency.location,
+                platform.locations.join(", ")
+            ),
+        )]);
+    }
+
+    let mut violations = Vec::new();
+    violations.extend(delegation(&names, &policy, facts));
+    violations.extend(foreign_claims(&policy, facts));
+
+    let nodes = keep(&mut violations, admit_nodes(&spec, &policy, facts));
+    let postgres_image = keep(
+        &mut violations,
+        admit_postgres_image(&spec, &policy, platform),
+    );
+    let object_store_image = keep(
+        &mut violations,
+        policy.admit(
+            "spec.objectStore",
+            image(platform, &platform.object_store_image),
+        ),
+    );
+    let postgres_class = keep(
+        &mut violations,
+        admit_class(
+            &policy,
+            facts,
+            "spec.postgres.storage.data.storageClass",
+            &spec.postgres.storage.data.storage_class,
+        ),
+    );
+    let object_store_class = keep(
+        &mut violations,
+        admit_class(
+            &policy,
+            facts,
+            "spec.objectStore.volume.storageClass",
+            &spec.objectstore_class(),
+        ),
+    );
+    let bucket = |name: &str| BucketPlace {
+        name: name.to_owned(),
+        store_region: spec.residency.location.clone(),
+    };
+    let backup_bucket = keep(
+        &mut violations,
+        policy.admit(
+            "spec.backup.repos[0].store",
+            bucket(crate::names::BACKUP_BUCKET),
+        ),
+    );
+    let mut buckets = BTreeMap::new();
+    for (index, wanted) in spec.object_store.buckets.iter().enumerate() {
+        let field = format!("spec.objectStore.buckets[{index}]");
+        if let Some(place) = keep(&mut violations, policy.admit(&field, bucket(&wanted.name))) {
+            buckets.insert(wanted.name.clone(), place);
+        }
+    }
+    let mut externals = Vec::new();
+    for (index, external) in spec.network.external.iter().enumerate() {
+        let endpoint = ExternalEndpoint {
+            name: external.name.clone(),
+            cidrs: external.cidrs.clone(),
+            ports: external.ports.clone(),
+            location: external.location.clone(),
+        };
+        let field = format!("spec.network.external[{index}].location");
+        externals.extend(keep(&mut violations, policy.admit(&field, endpoint)));
+    }
+
+    let mut secrets = secret::authority(&names);
+    secrets.extend(crate::desired::postgres::secrets(&names, &spec));
+    secrets.extend(crate::desired::object_store::secrets(&names, &spec));
+    violations.extend(lost_keys(&secrets, facts));
+    violations.extend(crate::desired::postgres::violations(&spec));
+    violations.extend(crate::desired::object_store::violations(&spec));
+
+    match (
+        nodes,
+        postgres_image,
+        object_store_image,
+        postgres_class,
+        object_store_class,
+        backup_bucket,
+        region.controller_owner_ref(&()),
+    ) {
+        (
+            Some(nodes),
+            Some(postgres_image),
+            Some(object_store_image),
+            Some(postgres_class),
+            Some(object_store_class),
+            Some(backup_bucket),
+            Some(owner),
+        ) if violations.is_empty() => Ok(Plan {
+            names,
+            owner,
+            assurance: assurance(platform),
+            nodes,
+            postgres_image,
+            object_store_image,
+            postgres_class,
+            object_store_class,
+            backup_bucket,
+            buckets,
+            externals,
+            api_server: facts.api_server.iter().cloned().collect(),
+            secrets,
+            incarnation: region
+                .status
+                .as_ref()
+                .and_then(|status| status.postgres.as_ref())
+                .and_then(|postgres| postgres.incarnation)
+                .unwrap_or(1),
+            policy,
+            spec,
+        }),
+        _ => {
+            if violations.is_empty() {
+                violations.push(Violation::new(
+                    "metadata.uid",
+                    Reason::Invalid,
+                    "is missing, expected the API server's; apply the Region instead of passing it by hand",
+                ));
+            }
+            Err(violations)
+        }
+    }
+}
+
+impl RegionSpec {
+    fn objectstore_class(&self) -> String {
+        self.object_store.volume.storage_class.clone()
+    }
+}
+
+/// The value, or none with its violation kept.
+fn keep<T>(violations: &mut Vec<Violation>, result: Result<T, Violation>) -> Option<T> {
+    result.map_err(|violation| violations.push(violation)).ok()
+}
+
+/// Several locations in one cluster can only be told apart by labels.
+fn assurance(platform: &Platform) -> Assurance {
+    if platform.locations.len() > 1 {
+        Assurance::Simulated
+    } else {
+        Assurance::Logical
+    }
+}
+
+fn delegation(names: &Names, policy: &Policy, facts: &Facts) -> Vec<Violation> {
+    let command = format!(
+        "print the manifest with `bailiwick-operator new {} --jurisdiction {} --location {}` and apply its \
+         namespaces and bindings",
+        names.region(),
+        policy.jurisdiction(),
+        policy.location()
+    );
+    let mut violations = Vec::new();
+    for namespace in names.namespaces() {
+        let Some(labels) = facts.namespaces.get(&namespace) else {
+            violations.push(Violation::new(
+                "metadata.name",
+                Reason::NotDelegated,
+                format!("namespace {namespace} does not exist; {command}"),
+            ));
+            continue;
+        };
+        for (label, expected) in [
+            (LABEL_REGION, names.region()),
+            (LABEL_LOCATION, policy.location()),
+            (LABEL_JURISDICTION, policy.jurisdiction()),
+        ] {
+            let found = labels.get(label).map_or("", String::as_str);
+            if found != expected {
+                violations.push(Violation::new(
+                    "metadata.name",
+                    Reason::NotDelegated,
+                    format!("namespace {namespace} has label {label}={found:?}, expected {expected}; {command}"),
+                ));
+            }
+        }
+    }
+    if !facts.missing_rights.is_empty() {
+        violations.push(Violation::new(
+            "metadata.name",
+            Reason::NotDelegated,
+            format!(
+                "the operator may not {}; {command}",
+                facts.missing_rights.join(", ")
+            ),
+        ));
+    }
+    violations
+}
+
+fn foreign_claims(policy: &Policy, facts: &Facts) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (name, claim) in &facts.claims {
+        for (label, field, expected) in [
+            (
+                LABEL_JURISDICTION,
+                "spec.residency.jurisdiction",
+                policy.jurisdiction(),
+            ),
+            (LABEL_LOCATION, "spec.residency.location", policy.location()),
+        ] {
+            let found = claim.labels.get(label).map_or("", String::as_str);
+            if found != expected {
+                violations.push(Violation::new(
+                    field,
+                    Reason::ForeignVolume,
+                    format!(
+                        "is {expected}, but PersistentVolumeClaim {name} holds data of {found:?}; give the Region \
+                         another name, or remove that volume by hand once its data is no longer needed"
+                    ),
+                ));
+            }
+        }
+    }
+    violations
+}
+
+fn lost_keys(secrets: &[SecretWanted], facts: &Facts) -> Vec<Violation> {
+    // A claim is the trace that data leaves even while every pod is down.
+    if facts.claims.is_empty() {
+        return Vec::new();
+    }
+    secrets
+        .iter()
+        .filter(|wanted| wanted.key && !facts.secrets.contains_key(&wanted.name))
+        .map(|wanted| {
+            Violation::new(
+                "metadata.name",
+                Reason::KeyMissing,
+                format!(
+                    "Secret {} is gone, but volumes that need it exist; restore it from your copy: a new key \
+                     could not read the old data",
+                    wanted.name
+                ),
+            )
+        })
+        .collect()
+}
+
+fn admit_nodes(
+    spec: &RegionSpec,
+    policy: &Policy,
+    facts: &Facts,
+) -> Result<Resident<NodePool>, Violation> {
+    let mut selector = spec.residency.node_selector.clone();
+    if selector.is_empty() {
+        selector.insert(NODE_REGION.to_owned(), policy.location().to_owned());
+    }
+    let nodes = facts
+        .nodes
+        .iter()
+        .filter(|(_, labels)| {
+            selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
+        })
+        .map(|(name, labels)| (name.clone(), labels.get(NODE_REGION).cloned()))
+        .collect();
+    policy.admit("spec.residency.nodeSelector", NodePool { selector, nodes })
+}
+
+fn image(platform: &Platform, image: &str) -> ImagePlace {
+    ImagePlace {
+        image: image.to_owned(),
+        registries: platform.image_registries.clone(),
+    }
+}
+
+fn admit_postgres_image(
+    spec: &RegionSpec,
+    policy: &Policy,
+    platform: &Platform,
+) -> Result<Resident<ImagePlace>, Violation> {
+    let version = spec.postgres.version;
+    let Some(found) = platform.postgres_images.get(&version) else {
+        let known: Vec<String> = platform
+            .postgres_images
+            .keys()
+            .map(ToString::to_string)
+            .collect();
+        return Err(Violation::new(
+            "spec.postgres.version",
+            Reason::NotFound,
+            format!(
+                "is {version}, expected one that the operator has an image of: {}",
+                known.join(", ")
+            ),
+        ));
+    };
+    policy.admit("spec.postgres.version", image(platform, found))
+}
+
+fn admit_class(
+    policy: &Policy,
+    facts: &Facts,
+    field: &str,
+    name: &str,
+) -> Result<Resident<StorageClassPlace>, Violation> {
+    let Some(class) = facts.storage_classes.get(name) else {
+        return Err(Violation::new(
+            field,
+            Reason::NotFound,
+            format!(
+                "names storage class {name}, which this cluster does not have; see `kubectl get storageclass`"
+            ),
+        ));
+    };
+    if !class.retains {
+        return Err(Violation::new(
+            field,
+            Reason::Invalid,
+            format!(
+                "names storage class {name}, whose volumes are deleted with their claims; use a class with \
+                 reclaimPolicy: Retain"
+            ),
+        ));
+    }
+    policy.admit(
+        field,
+        StorageClassPlace {
+            name: name.to_owned(),
+            locations: class.locations.clone(),
+        },
+    )
+}

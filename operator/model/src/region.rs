@@ -1,0 +1,741 @@
+//! The Region custom resource: what users write, what they read back, and the rules the API server checks.
+//! Types only; no I/O. The docs on the fields are the reference that users read.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One place's data services: a replicated Postgres, an S3 object store and an encrypted archive, held to a
+/// jurisdiction's locations. Deleting a Region keeps its data unless `lifecycle.deletionPolicy` says otherwise.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "bailiwick.dev",
+    version = "v1alpha1",
+    kind = "Region",
+    plural = "regions",
+    shortname = "rg",
+    category = "residency",
+    status = "RegionStatus",
+    derive = "PartialEq",
+    cel
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegionSpec {
+    /// Where the data may be. Cannot be changed, except that `minimumAssurance` may rise.
+    pub residency: Residency,
+    /// Who may reach the Region's services, and what they may reach. Nothing, unless listed here.
+    #[serde(default)]
+    pub network: Network,
+    /// The Postgres cluster.
+    pub postgres: Postgres,
+    /// The S3 object store.
+    pub object_store: ObjectStore,
+    /// The WAL archive and backups.
+    #[serde(default)]
+    pub backup: Backup,
+    /// Pausing, hibernating and deleting.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+}
+
+/// Where the data may be.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Residency {
+    /// The jurisdiction whose rules the data is under, for example `TR` or `EU`.
+    pub jurisdiction: String,
+    /// The location that the Region runs in; one that this cluster's operator serves (`--location`).
+    pub location: String,
+    /// The locations that copies of the data may be in. Contains `location`; defaults to it alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_locations: Vec<String>,
+    /// The least assurance with which the Region may be Ready. May rise, never fall.
+    #[serde(default)]
+    pub minimum_assurance: Assurance,
+    /// Labels of the nodes that the Region's pods run on. Defaults to the well-known label
+    /// `topology.kubernetes.io/region` with the value of `location`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+}
+
+/// How well a Region's data is held in place, computed from what is observed and never declared.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord,
+)]
+pub enum Assurance {
+    /// Nodes only carry labels of places: several locations in one cluster, as on a laptop.
+    #[default]
+    Simulated,
+    /// Nodes, volumes and traffic stay in the location; the control plane is shared with others.
+    Logical,
+    /// The control plane, too, and every declared endpoint are in the allowed locations.
+    Physical,
+}
+
+/// Who may reach the Region's services, and what they may reach.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Network {
+    /// The pods that may connect to the Region's services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<Client>,
+    /// The only addresses outside the cluster that the Region's pods may connect to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
+}
+
+/// Pods that may connect to the Region's services.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Client {
+    /// A name for the client, a DNS label, unique in the list.
+    pub name: String,
+    /// The namespaces of the client's pods. It must select something: an empty selector is refused.
+    pub namespace_selector: LabelSelector,
+    /// The client's pods in these namespaces; all, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_selector: Option<LabelSelector>,
+    /// The services that the client may connect to; at least one.
+    pub to: Vec<Service>,
+}
+
+/// A service of a Region.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
+pub enum Service {
+    /// Postgres, port 5432.
+    Postgres,
+    /// The S3 API, port 9000.
+    ObjectStore,
+}
+
+/// A place outside the cluster that the Region's pods may connect to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct External {
+    /// A name for the place, a DNS label, unique in the list.
+    pub name: String,
+    /// Its host name, for people and for TLS.
+    pub host: String,
+    /// Its addresses, in CIDR notation; no wider than /8.
+    pub cidrs: Vec<String>,
+    /// Its TCP ports.
+    pub ports: Vec<i32>,
+    /// Where it is; one of `residency.allowedLocations`.
+    pub location: String,
+}
+
+/// The Postgres cluster.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Postgres {
+    /// The major version of PostgreSQL.
+    pub version: i32,
+    /// How many members the cluster has, one of them the primary.
+    pub instances: i32,
+    /// What a commit waits for.
+    #[serde(default)]
+    pub durability: Durability,
+    /// The members' CPU and memory. The memory limit sizes Postgres' shared memory.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The members' volumes.
+    pub storage: PostgresStorage,
+    /// Settings of PostgreSQL, as in `postgresql.conf`. Those that the operator owns are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// The databases. One that is removed from the list is retained unless its `reclaim` said `Delete`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<Database>,
+    /// Roles beside those that each database brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
+    /// The timing of failover.
+    #[serde(default)]
+    pub failover: Failover,
+}
+
+/// What a commit waits for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The primary's disk alone: a failover may lose the last moments.
+    Bounded,
+    /// A replica too, as long as one is there.
+    #[default]
+    PreferZeroLoss,
+    /// A replica too, always: without one, writes wait.
+    ZeroLoss,
+}
+
+/// CPU and memory of one container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// CPU that is set aside, a Kubernetes quantity.
+    #[serde(default = "default_cpu")]
+    pub cpu: String,
+    /// Memory that is set aside and also the limit, a Kubernetes quantity.
+    #[serde(default = "default_memory")]
+    pub memory: String,
+}
+
+fn default_cpu() -> String {
+    "250m".to_owned()
+}
+
+fn default_memory() -> String {
+    "512Mi".to_owned()
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            cpu: default_cpu(),
+            memory: default_memory(),
+        }
+    }
+}
+
+/// The volumes of one Postgres member.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresStorage {
+    /// The data directory, with the WAL.
+    pub data: Volume,
+}
+
+/// A volume.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Volume {
+    /// Its size, a Kubernetes quantity. May grow, never shrink.
+    pub size: String,
+    /// Its storage class, whose topology must lie in the Region's location. Cannot be changed.
+    pub storage_class: String,
+}
+
+/// A database with its roles, schemas and extensions.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Database {
+    /// Its name: lower-case letters, digits and underscores. The roles `<name>_db_admin` (owns the schemas and
+    /// runs migrations), `<name>_app_writer` and `<name>_app_reader` come with it.
+    pub name: String,
+    /// The extensions in it. Defaults to `postgis`, `uuid-ossp` and `pgcrypto`.
+    #[serde(default = "default_extensions")]
+    pub extensions: Vec<String>,
+    /// The schemas in it. Defaults to `app`, which the writer may change, and `audit`, which it may only add to.
+    #[serde(default = "default_schemas")]
+    pub schemas: Vec<Schema>,
+    /// What becomes of it when it leaves the list.
+    #[serde(default)]
+    pub reclaim: Reclaim,
+}
+
+fn default_extensions() -> Vec<String> {
+    ["postgis", "uuid-ossp", "pgcrypto"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn default_schemas() -> Vec<Schema> {
+    vec![
+        Schema {
+            name: "app".to_owned(),
+            append_only: false,
+        },
+        Schema {
+            name: "audit".to_owned(),
+            append_only: true,
+        },
+    ]
+}
+
+/// A schema.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Schema {
+    /// Its name: lower-case letters, digits and underscores.
+    pub name: String,
+    /// Whether the writer may add rows but not change or remove them.
+    #[serde(default)]
+    pub append_only: bool,
+}
+
+/// What becomes of a database, role or bucket that is removed from the spec.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reclaim {
+    /// It stays as it is, and the status names it.
+    #[default]
+    Retain,
+    /// It is deleted with what is in it.
+    Delete,
+}
+
+/// A role of Postgres.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Role {
+    /// Its name: lower-case letters, digits and underscores; not one that Postgres or the operator reserves.
+    pub name: String,
+    /// Whether it may log in; a Secret with its credential is made when it may.
+    #[serde(default)]
+    pub login: bool,
+    /// The database that its Secret connects to; needed when `login` is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// The roles whose rights it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub member_of: Vec<String>,
+    /// How many connections it may hold; -1 for no limit.
+    #[serde(default = "default_connection_limit")]
+    pub connection_limit: i32,
+    /// What becomes of it when it leaves the list.
+    #[serde(default)]
+    pub reclaim: Reclaim,
+}
+
+const fn default_connection_limit() -> i32 {
+    -1
+}
+
+/// The timing of failover, as Patroni names it. `ttlSeconds` must be at least
+/// `loopWaitSeconds + 2 * retryTimeoutSeconds`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Failover {
+    /// Seconds after which a silent primary is replaced.
+    #[serde(default = "default_ttl")]
+    pub ttl_seconds: i32,
+    /// Seconds between two looks of Patroni.
+    #[serde(default = "default_loop_wait")]
+    pub loop_wait_seconds: i32,
+    /// Seconds for which a failing call to the API server or Postgres is retried.
+    #[serde(default = "default_retry_timeout")]
+    pub retry_timeout_seconds: i32,
+    /// Whether the primary stays primary while the API server is away and all members can be reached.
+    #[serde(default = "default_true")]
+    pub failsafe: bool,
+}
+
+const fn default_ttl() -> i32 {
+    30
+}
+const fn default_loop_wait() -> i32 {
+    10
+}
+const fn default_retry_timeout() -> i32 {
+    10
+}
+const fn default_true() -> bool {
+    true
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Self {
+            ttl_seconds: default_ttl(),
+            loop_wait_seconds: default_loop_wait(),
+            retry_timeout_seconds: default_retry_timeout(),
+            failsafe: true,
+        }
+    }
+}
+
+/// The S3 object store.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectStore {
+    /// How many servers it has. One server with one volume, or at least four volumes in all.
+    pub servers: i32,
+    /// How many volumes each server has.
+    #[serde(default = "default_volumes_per_server")]
+    pub volumes_per_server: i32,
+    /// Each volume.
+    pub volume: Volume,
+    /// The servers' CPU and memory.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The buckets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<Bucket>,
+    /// The users.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<StoreUser>,
+}
+
+const fn default_volumes_per_server() -> i32 {
+    1
+}
+
+/// A bucket.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bucket {
+    /// Its name, as S3 allows: 3 to 63 lower-case letters, digits and hyphens.
+    pub name: String,
+    /// Whether overwritten and deleted objects are kept as versions.
+    #[serde(default = "default_true")]
+    pub versioning: bool,
+    /// Whether objects can be locked against deletion. Only when the bucket is made; needs `versioning`.
+    #[serde(default)]
+    pub object_lock: bool,
+    /// Days after which versions that are no longer current are removed; they stay when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noncurrent_retention_days: Option<i32>,
+    /// The most that it may hold, a Kubernetes quantity; no limit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// What becomes of it when it leaves the list. A bucket with objects in it is never deleted.
+    #[serde(default)]
+    pub reclaim: Reclaim,
+}
+
+/// A user of the object store.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoreUser {
+    /// The user's name: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// What the user may do; nothing else.
+    pub grants: Vec<Grant>,
+}
+
+/// What a user may do with a bucket.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    /// A bucket of the list.
+    pub bucket: String,
+    /// What the user may do with its objects.
+    pub access: Access,
+}
+
+/// What a user may do with the objects of a bucket.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// List and read.
+    ReadOnly,
+    /// List, read, write and delete (versions stay).
+    ReadWrite,
+}
+
+/// The WAL archive and backups.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backup {
+    /// The most time whose changes a disaster may lose, as `30s`, `5m` or `1h`: WAL is archived at least so often.
+    #[serde(default = "default_rpo")]
+    pub rpo: String,
+    /// Where WAL and backups go: exactly one repository, in the Region's own store.
+    #[serde(default = "default_repos")]
+    pub repos: Vec<Repo>,
+    /// How WAL and backups are encrypted. They always are.
+    #[serde(default)]
+    pub encryption: Encryption,
+}
+
+fn default_rpo() -> String {
+    "5m".to_owned()
+}
+
+fn default_repos() -> Vec<Repo> {
+    vec![Repo::default()]
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            rpo: default_rpo(),
+            repos: default_repos(),
+            encryption: Encryption::default(),
+        }
+    }
+}
+
+/// A repository of pgBackRest.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Repo {
+    /// Its name.
+    #[serde(default = "default_repo_name")]
+    pub name: String,
+    /// What it is kept in.
+    #[serde(default)]
+    pub store: RepoStore,
+    /// How many backups are kept.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+fn default_repo_name() -> String {
+    "repo1".to_owned()
+}
+
+impl Default for Repo {
+    fn default() -> Self {
+        Self {
+            name: default_repo_name(),
+            store: RepoStore::default(),
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// What a repository is kept in.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RepoStore {
+    /// A bucket of its own in the Region's object store.
+    #[default]
+    InRegion,
+}
+
+/// How many backups are kept. WAL is kept for as long as a backup needs it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retention {
+    /// Full backups.
+    #[serde(default = "default_full_retention")]
+    pub full: i32,
+    /// Differential backups.
+    #[serde(default = "default_diff_retention")]
+    pub diff: i32,
+}
+
+const fn default_full_retention() -> i32 {
+    4
+}
+const fn default_diff_retention() -> i32 {
+    7
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            full: default_full_retention(),
+            diff: default_diff_retention(),
+        }
+    }
+}
+
+/// How WAL and backups are encrypted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Encryption {
+    /// Where the key comes from.
+    #[serde(default)]
+    pub mode: EncryptionMode,
+}
+
+/// Where the key of the archive comes from.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncryptionMode {
+    /// The operator generates it in the Region's namespace, once. Keep a copy of that Secret: see the runbook.
+    #[default]
+    Generated,
+}
+
+/// Pausing, hibernating and deleting.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lifecycle {
+    /// Whether the operator leaves everything as it is and only reports.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether all pods are stopped while volumes and Secrets stay.
+    #[serde(default)]
+    pub hibernated: bool,
+    /// Whether the API server refuses to delete this Region. Set it to false first to delete it.
+    #[serde(default = "default_true")]
+    pub deletion_protection: bool,
+    /// What a deletion does to volumes, key Secrets and buckets.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self {
+            paused: false,
+            hibernated: false,
+            deletion_protection: true,
+            deletion_policy: DeletionPolicy::default(),
+        }
+    }
+}
+
+/// What a deletion does to volumes, key Secrets and buckets.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// They stay, and a Region of the same name, jurisdiction and location takes them up again.
+    #[default]
+    Retain,
+    /// They are deleted. Needs the annotation `bailiwick.dev/purge-confirm` with the Region's name.
+    Purge,
+}
+
+/// What the operator found. It changes only when a fact changes; numbers that always move are metrics.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The location that the Region runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// What is known of residency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<ResidencyStatus>,
+    /// What is known of Postgres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresStatus>,
+    /// What is known of the object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_store: Option<ObjectStoreStatus>,
+    /// What is known of the archive and backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
+    /// What is known of certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<CertificatesStatus>,
+    /// The state in the ecosystem's own terms, one entry a type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// What is known of residency.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ResidencyStatus {
+    /// How well the data is held in place, computed.
+    pub assurance: Assurance,
+}
+
+/// What is known of Postgres.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PostgresStatus {
+    /// The member that is primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// The members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceStatus>,
+    /// The system identifier that Postgres gave itself at initdb; a retained volume is known by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// How often the cluster was restored, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<i32>,
+    /// Databases and roles that left the spec and were retained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained: Vec<String>,
+}
+
+/// What is known of a member.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// The pod's name.
+    pub name: String,
+    /// `Primary`, `Replica`, `SyncStandby` or `Unknown`.
+    pub role: String,
+    /// Patroni's word for its state, for example `running` or `streaming`.
+    pub state: String,
+    /// The node that it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The location of that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_location: Option<String>,
+    /// The timeline that it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<i64>,
+    /// Whether a changed setting waits for a restart.
+    #[serde(default)]
+    pub pending_restart: bool,
+}
+
+/// What is known of the object store.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStoreStatus {
+    /// How many servers are ready.
+    pub ready: i32,
+    /// Where clients inside the cluster reach it.
+    pub endpoint: String,
+    /// Buckets and users that left the spec and were retained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained: Vec<String>,
+}
+
+/// What is known of the archive and backups.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// A moment to which a restore is possible at least; moves in steps of five minutes (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub latest_restorable: Option<Timestamp>,
+    /// What is known of WAL archiving.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_archive: Option<WalArchiveStatus>,
+    /// The repositories.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repos: Vec<RepoStatus>,
+}
+
+/// What is known of WAL archiving.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WalArchiveStatus {
+    /// The moment since when archiving fails (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub failing_since: Option<Timestamp>,
+}
+
+/// What is known of a repository.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RepoStatus {
+    /// Its name in the spec.
+    pub name: String,
+    /// Its location.
+    pub location: String,
+    /// The stanza that is written to.
+    pub stanza: String,
+    /// The newest full backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_full: Option<BackupRecord>,
+}
+
+/// A backup.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupRecord {
+    /// pgBackRest's label of it.
+    pub label: String,
+    /// When it ended (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// Its size in the repository, in bytes.
+    pub bytes: i64,
+}
+
+/// What is known of certificates.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificatesStatus {
+    /// When the first of them expires (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub soonest_expiry: Option<Timestamp>,
+}

@@ -1,0 +1,50 @@
+//! What stands behind S3, SQL and Patroni, and what Kubernetes does not take as an apply, as data: the smallest
+//! differences between wanted and seen. The controller's adapters do them one by one. No I/O.
+
+use crate::desired::Manifest;
+use crate::facts::Facts;
+use crate::patroni::{self, PatroniStep};
+use crate::plan::Plan;
+use crate::sql::{self, SqlStep};
+use crate::store::{self, StoreStep};
+
+/// One thing to do. What cannot be done yet is not in the list: the next look finds it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// In the object store.
+    Store(StoreStep),
+    /// In Postgres, over SQL.
+    Sql(SqlStep),
+    /// With Patroni.
+    Patroni(PatroniStep),
+    /// In Kubernetes: create an object that is never changed (a Job).
+    Create(Box<Manifest>),
+    /// In Kubernetes: delete a pod, so that its StatefulSet makes it anew.
+    DeletePod {
+        /// The pod's name.
+        name: String,
+        /// The uid that it must still have.
+        uid: String,
+    },
+    /// In Kubernetes: delete a Job that failed, so that it can be tried again.
+    DeleteJob {
+        /// The Job's name.
+        name: String,
+        /// The uid that it must still have.
+        uid: String,
+    },
+}
+
+/// What is to be done now, in order: the store first, since the archive needs it; then Patroni, then SQL.
+#[must_use]
+pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if let Some(seen) = facts.store.seen() {
+        steps.extend(store::steps(plan, seen).into_iter().map(Step::Store));
+    }
+    steps.extend(patroni::steps(plan, facts));
+    if let Some(seen) = facts.postgres.seen() {
+        steps.extend(sql::steps(plan, seen).into_iter().map(Step::Sql));
+    }
+    steps
+}
