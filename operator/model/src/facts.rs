@@ -69,6 +69,8 @@ impl ReadFailure {
 /// Everything that `plan` needs and the spec does not say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
+    /// When they were observed: the pure crate has no clock.
+    pub now: Timestamp,
     /// What the operator may not do in the Region's namespaces, as `verb resource in namespace`. Empty: delegated.
     pub missing_rights: Vec<String>,
     /// The labels of the Region's namespaces that exist.

@@ -95,46 +95,106 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
         )]);
     }
 
-    let mut violations = Vec::new();
-    violations.extend(delegation(&names, &policy, facts));
+    let mut violations = delegation(&names, &policy, facts);
     violations.extend(foreign_claims(&policy, facts));
+    let places = admit_places(&spec, &policy, platform, facts, &mut violations);
+    let owner = region.controller_owner_ref(&());
+    if owner.is_none() {
+        violations.push(Violation::new(
+            "metadata.uid",
+            Reason::Invalid,
+            "is missing, expected the API server's; apply the Region instead of passing it by hand",
+        ));
+    }
+    let mut secrets = secret::authority(&names);
+    secrets.extend(crate::desired::postgres::secrets(&names, &spec));
+    secrets.extend(crate::desired::object_store::secrets(&names, &spec));
+    violations.extend(lost_keys(&secrets, facts));
+    violations.extend(crate::desired::postgres::violations(&spec));
+    violations.extend(crate::desired::object_store::violations(&spec));
 
-    let nodes = keep(&mut violations, admit_nodes(&spec, &policy, facts));
-    let postgres_image = keep(
-        &mut violations,
-        admit_postgres_image(&spec, &policy, platform),
-    );
+    match (places, owner) {
+        (Some(places), Some(owner)) if violations.is_empty() => Ok(Plan {
+            names,
+            owner,
+            assurance: assurance(platform),
+            nodes: places.nodes,
+            postgres_image: places.postgres_image,
+            object_store_image: places.object_store_image,
+            postgres_class: places.postgres_class,
+            object_store_class: places.object_store_class,
+            backup_bucket: places.backup_bucket,
+            buckets: places.buckets,
+            externals: places.externals,
+            api_server: facts.api_server.iter().cloned().collect(),
+            secrets,
+            incarnation: region
+                .status
+                .as_ref()
+                .and_then(|status| status.postgres.as_ref())
+                .and_then(|postgres| postgres.incarnation)
+                .unwrap_or(1),
+            policy,
+            spec,
+        }),
+        _ => Err(violations),
+    }
+}
+
+/// The places that a spec names, all admitted.
+struct Places {
+    nodes: Resident<NodePool>,
+    postgres_image: Resident<ImagePlace>,
+    object_store_image: Resident<ImagePlace>,
+    postgres_class: Resident<StorageClassPlace>,
+    object_store_class: Resident<StorageClassPlace>,
+    backup_bucket: Resident<BucketPlace>,
+    buckets: BTreeMap<String, Resident<BucketPlace>>,
+    externals: Vec<Resident<ExternalEndpoint>>,
+}
+
+/// Admits every place of the spec; a place that is refused is a violation, and then there are no places.
+fn admit_places(
+    spec: &RegionSpec,
+    policy: &Policy,
+    platform: &Platform,
+    facts: &Facts,
+    violations: &mut Vec<Violation>,
+) -> Option<Places> {
+    let bucket = |name: &str| BucketPlace {
+        name: name.to_owned(),
+        store_region: spec.residency.location.clone(),
+    };
+    // Every place is judged before any `?` returns: all the violations are reported at once.
+    let nodes = keep(violations, admit_nodes(spec, policy, facts));
+    let postgres_image = keep(violations, admit_postgres_image(spec, policy, platform));
     let object_store_image = keep(
-        &mut violations,
+        violations,
         policy.admit(
             "spec.objectStore",
             image(platform, &platform.object_store_image),
         ),
     );
     let postgres_class = keep(
-        &mut violations,
+        violations,
         admit_class(
-            &policy,
+            policy,
             facts,
             "spec.postgres.storage.data.storageClass",
             &spec.postgres.storage.data.storage_class,
         ),
     );
     let object_store_class = keep(
-        &mut violations,
+        violations,
         admit_class(
-            &policy,
+            policy,
             facts,
             "spec.objectStore.volume.storageClass",
-            &spec.objectstore_class(),
+            &spec.object_store.volume.storage_class,
         ),
     );
-    let bucket = |name: &str| BucketPlace {
-        name: name.to_owned(),
-        store_region: spec.residency.location.clone(),
-    };
     let backup_bucket = keep(
-        &mut violations,
+        violations,
         policy.admit(
             "spec.backup.repos[0].store",
             bucket(crate::names::BACKUP_BUCKET),
@@ -143,7 +203,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
     let mut buckets = BTreeMap::new();
     for (index, wanted) in spec.object_store.buckets.iter().enumerate() {
         let field = format!("spec.objectStore.buckets[{index}]");
-        if let Some(place) = keep(&mut violations, policy.admit(&field, bucket(&wanted.name))) {
+        if let Some(place) = keep(violations, policy.admit(&field, bucket(&wanted.name))) {
             buckets.insert(wanted.name.clone(), place);
         }
     }
@@ -156,73 +216,18 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
             location: external.location.clone(),
         };
         let field = format!("spec.network.external[{index}].location");
-        externals.extend(keep(&mut violations, policy.admit(&field, endpoint)));
+        externals.extend(keep(violations, policy.admit(&field, endpoint)));
     }
-
-    let mut secrets = secret::authority(&names);
-    secrets.extend(crate::desired::postgres::secrets(&names, &spec));
-    secrets.extend(crate::desired::object_store::secrets(&names, &spec));
-    violations.extend(lost_keys(&secrets, facts));
-    violations.extend(crate::desired::postgres::violations(&spec));
-    violations.extend(crate::desired::object_store::violations(&spec));
-
-    match (
-        nodes,
-        postgres_image,
-        object_store_image,
-        postgres_class,
-        object_store_class,
-        backup_bucket,
-        region.controller_owner_ref(&()),
-    ) {
-        (
-            Some(nodes),
-            Some(postgres_image),
-            Some(object_store_image),
-            Some(postgres_class),
-            Some(object_store_class),
-            Some(backup_bucket),
-            Some(owner),
-        ) if violations.is_empty() => Ok(Plan {
-            names,
-            owner,
-            assurance: assurance(platform),
-            nodes,
-            postgres_image,
-            object_store_image,
-            postgres_class,
-            object_store_class,
-            backup_bucket,
-            buckets,
-            externals,
-            api_server: facts.api_server.iter().cloned().collect(),
-            secrets,
-            incarnation: region
-                .status
-                .as_ref()
-                .and_then(|status| status.postgres.as_ref())
-                .and_then(|postgres| postgres.incarnation)
-                .unwrap_or(1),
-            policy,
-            spec,
-        }),
-        _ => {
-            if violations.is_empty() {
-                violations.push(Violation::new(
-                    "metadata.uid",
-                    Reason::Invalid,
-                    "is missing, expected the API server's; apply the Region instead of passing it by hand",
-                ));
-            }
-            Err(violations)
-        }
-    }
-}
-
-impl RegionSpec {
-    fn objectstore_class(&self) -> String {
-        self.object_store.volume.storage_class.clone()
-    }
+    Some(Places {
+        nodes: nodes?,
+        postgres_image: postgres_image?,
+        object_store_image: object_store_image?,
+        postgres_class: postgres_class?,
+        object_store_class: object_store_class?,
+        backup_bucket: backup_bucket?,
+        buckets,
+        externals,
+    })
 }
 
 /// The value, or none with its violation kept.
