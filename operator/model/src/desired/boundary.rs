@@ -1,10 +1,252 @@
-//! x
+//! The network boundary: default deny both ways in all the Region's namespaces, then exactly the flows that its
+//! components and clients need. A plan in, NetworkPolicies out; no I/O.
 
-use super::Manifest;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Manifest, owned};
+use crate::names::{
+    Flow, LABEL_FLOW, LABEL_NAME, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
+};
 use crate::plan::Plan;
+use crate::region::{Client, Service};
 
-/// The objects, in apply order.
+/// The label that the API server itself puts on every namespace.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+/// The value of [`LABEL_NAME`] on the boundary's objects.
+const COMPONENT: &str = "boundary";
+
+/// The boundary, default deny first.
 #[must_use]
-pub fn manifests(_plan: &Plan) -> Vec<Manifest> {
-    Vec::new()
+pub fn manifests(plan: &Plan) -> Vec<Manifest> {
+    let mut policies: Vec<NetworkPolicy> = plan
+        .names
+        .namespaces()
+        .iter()
+        .map(|namespace| default_deny(plan, namespace))
+        .collect();
+    policies.push(dns(plan));
+    policies.push(postgres(plan));
+    policies.push(object_store(plan));
+    policies.push(backup(plan));
+    policies.extend(external(plan));
+    policies.iter().map(Manifest::of).collect()
+}
+
+fn policy(plan: &Plan, namespace: &str, name: &str, spec: NetworkPolicySpec) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: owned(plan, namespace, name, COMPONENT),
+        spec: Some(spec),
+    }
+}
+
+fn both_directions() -> Option<Vec<String>> {
+    Some(vec!["Ingress".to_owned(), "Egress".to_owned()])
+}
+
+fn default_deny(plan: &Plan, namespace: &str) -> NetworkPolicy {
+    policy(
+        plan,
+        namespace,
+        "default-deny",
+        NetworkPolicySpec {
+            policy_types: both_directions(),
+            ..NetworkPolicySpec::default()
+        },
+    )
+}
+
+/// All pods that have a flow may ask the cluster's DNS.
+fn dns(plan: &Plan) -> NetworkPolicy {
+    let resolver = NetworkPolicyPeer {
+        namespace_selector: Some(labels(&[(NAMESPACE_NAME, "kube-system")])),
+        pod_selector: Some(labels(&[("k8s-app", "kube-dns")])),
+        ip_block: None,
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(LabelSelector {
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: LABEL_FLOW.to_owned(),
+                operator: "Exists".to_owned(),
+                values: None,
+            }]),
+            match_labels: None,
+        }),
+        policy_types: Some(vec!["Egress".to_owned()]),
+        egress: Some(vec![NetworkPolicyEgressRule {
+            to: Some(vec![resolver]),
+            ports: Some(vec![port_of("UDP", port::DNS), port_of("TCP", port::DNS)]),
+        }]),
+        ingress: None,
+    };
+    policy(plan, &plan.names.namespace(), "dns", spec)
+}
+
+fn postgres(plan: &Plan) -> NetworkPolicy {
+    let mut sql_clients = vec![flow(Flow::Postgres), operator()];
+    sql_clients.extend(clients(plan, Service::Postgres));
+    let mut egress = vec![
+        to(vec![flow(Flow::Postgres)], &[port::POSTGRES, port::PATRONI]),
+        to(vec![flow(Flow::ObjectStore)], &[port::S3]),
+    ];
+    // Patroni keeps its state in the API server, whose addresses no selector can name.
+    for address in &plan.api_server {
+        let width = if address.ip.contains(':') { 128 } else { 32 };
+        egress.push(to(
+            vec![block(&format!("{}/{width}", address.ip))],
+            &[address.port],
+        ));
+    }
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Postgres.label())])),
+        policy_types: both_directions(),
+        ingress: Some(vec![
+            from(sql_clients, &[port::POSTGRES]),
+            from(vec![flow(Flow::Postgres), operator()], &[port::PATRONI]),
+            from(vec![flow(Flow::Backup)], &[port::PGBACKREST]),
+        ]),
+        egress: Some(egress),
+    };
+    policy(plan, &plan.names.namespace(), "postgres", spec)
+}
+
+fn object_store(plan: &Plan) -> NetworkPolicy {
+    let mut s3_clients = vec![
+        flow(Flow::ObjectStore),
+        flow(Flow::Postgres),
+        flow(Flow::Backup),
+        operator(),
+    ];
+    s3_clients.extend(clients(plan, Service::ObjectStore));
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::ObjectStore.label())])),
+        policy_types: both_directions(),
+        ingress: Some(vec![from(s3_clients, &[port::S3])]),
+        egress: Some(vec![to(vec![flow(Flow::ObjectStore)], &[port::S3])]),
+    };
+    policy(plan, &plan.names.namespace(), "object-store", spec)
+}
+
+fn backup(plan: &Plan) -> NetworkPolicy {
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Backup.label())])),
+        policy_types: both_directions(),
+        ingress: None,
+        egress: Some(vec![
+            to(vec![flow(Flow::Postgres)], &[port::PGBACKREST]),
+            to(vec![flow(Flow::ObjectStore)], &[port::S3]),
+        ]),
+    };
+    policy(plan, &plan.names.namespace(), "backup", spec)
+}
+
+/// The declared places outside the cluster, for Postgres alone: nothing else of ours speaks to the outside.
+fn external(plan: &Plan) -> Option<NetworkPolicy> {
+    if plan.externals.is_empty() {
+        return None;
+    }
+    let egress = plan
+        .externals
+        .iter()
+        .map(|endpoint| {
+            let endpoint = endpoint.place();
+            to(
+                endpoint.cidrs.iter().map(|cidr| block(cidr)).collect(),
+                &endpoint.ports,
+            )
+        })
+        .collect();
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Postgres.label())])),
+        policy_types: Some(vec!["Egress".to_owned()]),
+        ingress: None,
+        egress: Some(egress),
+    };
+    Some(policy(plan, &plan.names.namespace(), "external", spec))
+}
+
+fn clients(plan: &Plan, service: Service) -> impl Iterator<Item = NetworkPolicyPeer> + '_ {
+    plan.spec
+        .network
+        .clients
+        .iter()
+        .filter(move |client| client.to.contains(&service))
+        .map(client_peer)
+}
+
+fn client_peer(client: &Client) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(client.namespace_selector.clone()),
+        pod_selector: client.pod_selector.clone(),
+        ip_block: None,
+    }
+}
+
+fn operator() -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(labels(&[(NAMESPACE_NAME, OPERATOR_NAMESPACE)])),
+        pod_selector: Some(labels(&[(LABEL_NAME, OPERATOR_SERVICE_ACCOUNT)])),
+        ip_block: None,
+    }
+}
+
+fn flow(flow: Flow) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(labels(&[(LABEL_FLOW, flow.label())])),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn block(cidr: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: cidr.to_owned(),
+            except: None,
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+        ),
+        match_expressions: None,
+    }
+}
+
+fn from(peers: Vec<NetworkPolicyPeer>, ports: &[i32]) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule {
+        from: Some(peers),
+        ports: Some(tcp(ports)),
+    }
+}
+
+fn to(peers: Vec<NetworkPolicyPeer>, ports: &[i32]) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(peers),
+        ports: Some(tcp(ports)),
+    }
+}
+
+fn tcp(ports: &[i32]) -> Vec<NetworkPolicyPort> {
+    ports.iter().map(|port| port_of("TCP", *port)).collect()
+}
+
+fn port_of(protocol: &str, port: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port: Some(IntOrString::Int(port)),
+        end_port: None,
+    }
 }
