@@ -46,8 +46,8 @@ fn policy(plan: &Plan, namespace: &str, name: &str, spec: NetworkPolicySpec) -> 
     }
 }
 
-fn both_directions() -> Option<Vec<String>> {
-    Some(vec!["Ingress".to_owned(), "Egress".to_owned()])
+fn both_directions() -> Vec<String> {
+    vec!["Ingress".to_owned(), "Egress".to_owned()]
 }
 
 fn default_deny(plan: &Plan, namespace: &str) -> NetworkPolicy {
@@ -56,7 +56,7 @@ fn default_deny(plan: &Plan, namespace: &str) -> NetworkPolicy {
         namespace,
         "default-deny",
         NetworkPolicySpec {
-            policy_types: both_directions(),
+            policy_types: Some(both_directions()),
             ..NetworkPolicySpec::default()
         },
     )
@@ -105,7 +105,7 @@ fn postgres(plan: &Plan) -> NetworkPolicy {
     }
     let spec = NetworkPolicySpec {
         pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Postgres.label())])),
-        policy_types: both_directions(),
+        policy_types: Some(both_directions()),
         ingress: Some(vec![
             from(sql_clients, &[port::POSTGRES]),
             from(vec![flow(Flow::Postgres), operator()], &[port::PATRONI]),
@@ -126,7 +126,7 @@ fn object_store(plan: &Plan) -> NetworkPolicy {
     s3_clients.extend(clients(plan, Service::ObjectStore));
     let spec = NetworkPolicySpec {
         pod_selector: Some(labels(&[(LABEL_FLOW, Flow::ObjectStore.label())])),
-        policy_types: both_directions(),
+        policy_types: Some(both_directions()),
         ingress: Some(vec![from(s3_clients, &[port::S3])]),
         egress: Some(vec![to(vec![flow(Flow::ObjectStore)], &[port::S3])]),
     };
@@ -136,7 +136,7 @@ fn object_store(plan: &Plan) -> NetworkPolicy {
 fn backup(plan: &Plan) -> NetworkPolicy {
     let spec = NetworkPolicySpec {
         pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Backup.label())])),
-        policy_types: both_directions(),
+        policy_types: Some(both_directions()),
         ingress: None,
         egress: Some(vec![
             to(vec![flow(Flow::Postgres)], &[port::PGBACKREST]),
