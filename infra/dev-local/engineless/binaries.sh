@@ -39,11 +39,17 @@ build_tags() {
 
 build_module() {
   local name=$1 package command hash dir start
-  hash=$(cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum" "$here/binaries.sh" <(go version) | sha256sum | cut -c1-16)
+  hash=$({
+    cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum"
+    linker_flags "$name"
+    build_tags "$name"
+    go version
+  } | sha256sum | cut -c1-16)
   dir=$bin/$name-$hash
   mkdir -p "$dir"
   while read -r package; do
-    command=$(basename "${package%/v[0-9]*}")
+    # The major version at a path's end is no command's name.
+    command=$(basename "$(sed -E 's#/v[0-9]+$##' <<<"$package")")
     [[ $name == etcd ]] && command=etcd
     if [[ ! -x $dir/$command ]]; then
       start=$SECONDS
@@ -52,7 +58,7 @@ build_module() {
       mv "$dir/$command.part" "$dir/$command"
       echo "binaries: $command built in $((SECONDS - start)) s"
     fi
-    ln -sfn "$dir/$command" "$bin/$command"
+    ln -sfn "$name-$hash/$command" "$bin/$command"
   done < <(cd "$here/modules/$name" && go list tool)
   # One version of each is kept: the caches together have a limit.
   find "$bin" -mindepth 1 -maxdepth 1 -type d -name "$name-*" ! -path "$dir" -mmin +1440 -exec rm -rf {} +
@@ -60,6 +66,7 @@ build_module() {
 
 exec 9>"$bin/.lock"
 flock 9 # two checkouts share the cache
-for name in ${*:-etcd containerd kubernetes coredns local-path-provisioner minio}; do
+if (($# == 0)); then set -- etcd containerd kubernetes coredns local-path-provisioner minio; fi
+for name in "$@"; do
   build_module "$name"
 done

@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# A Kubernetes cluster of three nodes on one Linux machine without a container engine.
+#   in:  commands (binaries.sh), images (images.sh), root; out: a running cluster, .state/kubeconfig
+# usage: cluster.sh up | down | reset | erase | status | logs [NODE] | enter NODE COMMAND...
+#   up      starts what does not run, loads what changed; a second run takes seconds
+#   down    ends and removes everything but the nodes' disks, so that up goes on where it was
+#   erase   down, and the disks with all data too; reset is erase and up
+set -euo pipefail
+shopt -s inherit_errexit
+# shellcheck source-path=SCRIPTDIR
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/settings.sh"
+source "$here/progress.sh"
+source "$here/processes.sh"
+source "$here/network.sh"
+source "$here/node.sh"
+source "$here/control-plane.sh"
+source "$here/outside/outside.sh"
+
+require_root() {
+  if ((EUID != 0)); then echo "the engine-less cluster makes network namespaces and mounts: run as root" >&2; exit 1; fi
+}
+
+# One command at a time for one checkout. Long-lived processes close the descriptor.
+lock() {
+  mkdir -p "$state" "$checkout/.state"
+  exec 9>"$state/lock"
+  flock -w 600 9 || { echo "another command holds $state/lock" >&2; exit 1; }
+  echo "$checkout" >"$state/checkout"
+}
+
+# Many watchers of files: three kubelets and every pod count against one user's limit.
+machine_limits() {
+  local name least
+  while read -r name least; do
+    if (($(sysctl -n "$name") < least)); then
+      sysctl -q -w "$name=$least"
+      echo "raised $name to $least"
+    fi
+  done <<<"fs.inotify.max_user_instances 1024
+fs.inotify.max_user_watches 524288"
+}
+
+network_up() {
+  local node
+  if network_whole; then return; fi
+  echo "building the network anew"
+  for node in "${nodes[@]}"; do node_stop "$node"; done
+  stop_recorded outside
+  network_remove
+  network_create
+  cp /proc/sys/kernel/random/boot_id "$state/network"
+}
+
+# $1 node: runs, has its images and its credentials.
+node_up() {
+  node_start "$1"
+  node_load_images "$1"
+}
+
+workers_up() {
+  local node jobs=()
+  for node in "${workers[@]}"; do
+    node_credentials "$node"
+    (set -e; node_up "$node") &
+    jobs+=($!)
+  done
+  for node in "${jobs[@]}"; do wait "$node"; done
+}
+
+hub_up() {
+  node_start "$hub"
+  control_plane_configure
+  node_credentials "$hub"
+  node_load_images "$hub"
+  machine_credentials
+  api_ready
+}
+
+# The enforcer is a host process of each node; a new build replaces it in place.
+policies_up() {
+  local node disk built=${CARGO_TARGET_DIR:-$checkout/target}
+  # The one built last is the one meant.
+  built=$({ find "$built"/{release,debug}/bailiwick-dev-netpol -type f -printf '%T@ %p\n' 2>/dev/null || true; } | sort -rn | sed -n '1s/^[^ ]* //p')
+  if [[ -z $built ]]; then echo "no policy enforcer is built: cargo build -p bailiwick-dev-netpol"; return; fi
+  for node in "${nodes[@]}"; do
+    disk=$(disk_of "$node")/config
+    if ! cmp -s "$built" "$disk/bailiwick-dev-netpol"; then
+      cp "$built" "$disk/bailiwick-dev-netpol.part"
+      mv "$disk/bailiwick-dev-netpol.part" "$disk/bailiwick-dev-netpol"
+      # shellcheck disable=SC2016 # expanded inside of the node
+      enter "$node" sh -c 'kill "$(cat /run/netpol.pid)"'
+    fi
+  done
+}
+
+build_commands() { "$here/binaries.sh"; }
+build_cluster_images() {
+  "$here/images.sh" pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns \
+    local-path-provisioner probe
+}
+
+up() {
+  require_root
+  lock
+  step "Debian packages" "$here/packages.sh"
+  step "commands" build_commands
+  step "images of the cluster" build_cluster_images
+  step "limits of the machine" machine_limits
+  step "network" network_up
+  step "outside" outside_start
+  step "no way beyond" network_closed
+  step "control plane ($hub)" hub_up
+  step "nodes (${workers[*]})" workers_up
+  step "network policies" policies_up
+  step "nodes ready" nodes_ready
+  step "add-ons" addons_apply
+  echo "cluster $cluster_id is up: export KUBECONFIG=$kubeconfig"
+}
+
+down() {
+  local node
+  require_root
+  lock
+  for node in "${workers[@]}" "$hub"; do step "end $node" node_stop "$node"; done
+  step "end outside" stop_recorded outside
+  step "remove the network" network_remove
+}
+
+erase() {
+  down
+  step "erase the disks" rm -rf "$state" "$kubeconfig" "$audit" "$logs" "$checkout/.state/outside.jsonl"
+}
+
+status() {
+  local name pid
+  for name in "${nodes[@]}" outside; do
+    pid=$(recorded_pid "$name")
+    printf '  %-8s %s\n' "$name" "${pid:+running, pid $pid}${pid:-not running}"
+  done
+  if [[ -s $kubeconfig ]] && kube get --raw /readyz >/dev/null 2>&1; then
+    kube get nodes -L topology.kubernetes.io/region
+  else
+    echo "  the API server does not answer: make dev"
+  fi
+}
+
+show_logs() {
+  local node=${1:-$hub}
+  tail -n 60 -F "$(disk_of "$node")"/log/*.log "$logs"/*.log
+}
+
+case ${1:-} in
+  up) up ;;
+  down) down ;;
+  reset) erase; up ;;
+  erase) erase ;;
+  status) status ;;
+  logs) shift; show_logs "$@" ;;
+  enter) shift; enter "$@" ;;
+  *) sed -n '4,7s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
