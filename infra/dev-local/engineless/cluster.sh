@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A Kubernetes cluster of three nodes on one Linux machine without a container engine.
 #   in:  commands (binaries.sh), images (images.sh), root; out: a running cluster, .state/kubeconfig
-# usage: cluster.sh up | down | reset | erase | status | logs [NODE] | enter NODE COMMAND...
-#   up      starts what does not run, loads what changed; a second run takes seconds
+# usage: cluster.sh up | load | down | erase | reset | status | logs [NODE] | enter NODE COMMAND... | image-id NAME
+#   up      starts what does not run; a second run takes seconds
+#   load    builds the platform's images and loads those that changed
 #   down    ends and removes everything but the nodes' disks, so that up goes on where it was
 #   erase   down, and the disks with all data too; reset is erase and up
 set -euo pipefail
@@ -95,9 +96,21 @@ policies_up() {
 }
 
 build_commands() { "$here/binaries.sh"; }
+build_enforcer() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-dev-netpol; }
+build_operator() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-operator; }
+build_images() { "$here/images.sh"; }
 build_cluster_images() {
   "$here/images.sh" pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns \
     local-path-provisioner probe
+}
+
+load_images() {
+  local node jobs=()
+  for node in "${nodes[@]}"; do
+    (set -e; node_load_images "$node") &
+    jobs+=($!)
+  done
+  for node in "${jobs[@]}"; do wait "$node"; done
 }
 
 up() {
@@ -105,6 +118,7 @@ up() {
   lock
   step "Debian packages" "$here/packages.sh"
   step "commands" build_commands
+  step "policy enforcer" build_enforcer
   step "images of the cluster" build_cluster_images
   step "limits of the machine" machine_limits
   step "network" network_up
@@ -118,6 +132,14 @@ up() {
   echo "cluster $cluster_id is up: export KUBECONFIG=$kubeconfig"
 }
 
+load() {
+  require_root
+  lock
+  step "operator" build_operator
+  step "images" build_images
+  step "images on the nodes" load_images
+}
+
 down() {
   local node
   require_root
@@ -129,7 +151,7 @@ down() {
 
 erase() {
   down
-  step "erase the disks" rm -rf "$state" "$kubeconfig" "$audit" "$logs" "$checkout/.state/outside.jsonl"
+  step "erase the disks" rm -rf "$state" "$kubeconfig" "$audit" "$checkout"/.state/{audit.log,outside.jsonl,operator-image}
 }
 
 status() {
@@ -152,11 +174,13 @@ show_logs() {
 
 case ${1:-} in
   up) up ;;
+  load) load ;;
   down) down ;;
   reset) erase; up ;;
   erase) erase ;;
   status) status ;;
   logs) shift; show_logs "$@" ;;
   enter) shift; enter "$@" ;;
-  *) sed -n '4,7s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  image-id) awk -F'\t' -v tar="/$2.tar" 'substr($2, length($2) - length(tar) + 1) == tar {print $3}' "$images/index.tsv" ;;
+  *) sed -n '4,8s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

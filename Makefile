@@ -1,0 +1,38 @@
+# Every task of the repository. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+dev_local := infra/dev-local
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Start the development cluster and apply overlays/dev-local (k3d with Docker, else engine-less as root)
+	@$(dev_local)/dev.sh up
+
+.PHONY: dev-status
+dev-status: ## Show nodes, Regions and endpoints
+	@$(dev_local)/dev.sh status
+
+.PHONY: dev-logs
+dev-logs: ## Follow the operator's log, or a node's with NODE=tr-1
+	@$(dev_local)/dev.sh logs $(NODE)
+
+.PHONY: dev-reset
+dev-reset: ## Erase the cluster with its data, and start it from nothing
+	@$(dev_local)/dev.sh reset
+
+.PHONY: dev-down
+dev-down: ## Stop the cluster; its data stays for the next make dev
+	@$(dev_local)/dev.sh down
+
+.PHONY: binaries
+binaries: ## Build the engine-less cluster's Go commands into the cache
+	@$(dev_local)/engineless/binaries.sh
+
+.PHONY: images
+images: ## Build the container images into the cache, without a container engine
+	@$(dev_local)/engineless/images.sh
