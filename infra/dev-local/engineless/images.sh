@@ -30,7 +30,7 @@ coredns                  bailiwick.dev/kubernetes/coredns:v1.12.4               
 local-path-provisioner   bailiwick.dev/local-path-provisioner:v0.0.30                    command local-path-provisioner
 minio                    bailiwick.dev/minio:2026-02-12                                  folder minio minio
 probe                    bailiwick.dev/probe:0.1.0                                       folder probe
-postgres                 bailiwick.dev/postgres:17.11-1                                  folder postgres
+postgres                 bailiwick.dev/postgres:17.12-1                                  folder postgres
 operator                 bailiwick.dev/operator:0.1.0                                    folder operator bailiwick-operator
 "
 
