@@ -1,0 +1,50 @@
+//! The fixture's Regions through the real `plan`: accepted as they are, refused when a fact or a field is wrong.
+
+mod fixture;
+
+use bailiwick_model::plan::plan;
+use bailiwick_model::violation::Reason;
+use fixture::{es, facts, facts_of_running, platform, tr, tr_with};
+
+#[test]
+fn both_regions_are_accepted_and_stay_in_their_places() {
+    for region in [tr(), es()] {
+        let plan = fixture::planned(&region);
+        assert_eq!(plan.nodes.location(), region.spec.residency.location);
+        assert_eq!(
+            plan.postgres_class.location(),
+            region.spec.residency.location
+        );
+        assert_eq!(plan.incarnation, 1);
+    }
+}
+
+#[test]
+fn a_running_region_is_accepted_again() {
+    plan(&tr(), &platform(), &facts_of_running(&tr())).expect("the Region is accepted");
+}
+
+#[test]
+fn another_places_storage_is_refused_with_its_field() {
+    let region = tr_with("spec: {postgres: {storage: {data: {storageClass: local-es-mad-1}}}}");
+    let violations = fixture::refused(&region);
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert_eq!(
+        violations[0].field,
+        "spec.postgres.storage.data.storageClass"
+    );
+    assert_eq!(violations[0].reason, Reason::OutsideJurisdiction);
+}
+
+#[test]
+fn a_region_without_its_namespaces_is_refused() {
+    let mut facts = facts(&tr());
+    facts.namespaces.clear();
+    let violations = plan(&tr(), &platform(), &facts).expect_err("the Region is refused");
+    assert_eq!(violations.len(), 3, "{violations:?}");
+    assert!(
+        violations
+            .iter()
+            .all(|it| it.reason == Reason::NotDelegated)
+    );
+}
