@@ -21,14 +21,19 @@ impl AddressRange {
     /// # Errors
     /// [`CidrError`] when the text is not IPv4 in CIDR notation. IPv6 is an error here: the cluster has no IPv6 pods.
     pub fn parse_cidr(text: &str) -> Result<Self, CidrError> {
-        let refused = || CidrError { text: text.to_owned() };
+        let refused = || CidrError {
+            text: text.to_owned(),
+        };
         let (address, length) = text.split_once('/').ok_or_else(refused)?;
         let address: Ipv4Addr = address.parse().map_err(|_| refused())?;
         let length: u32 = length.parse().map_err(|_| refused())?;
         let host_bits = 32_u32.checked_sub(length).ok_or_else(refused)?;
         let host_mask = u32::MAX.checked_shr(32 - host_bits).unwrap_or(0);
         let address = u32::from(address);
-        Ok(Self { first: Ipv4Addr::from(address & !host_mask), last: Ipv4Addr::from(address | host_mask) })
+        Ok(Self {
+            first: Ipv4Addr::from(address & !host_mask),
+            last: Ipv4Addr::from(address | host_mask),
+        })
     }
 
     /// Whether the address lies in the range.
@@ -40,19 +45,28 @@ impl AddressRange {
 
 impl From<Ipv4Addr> for AddressRange {
     fn from(address: Ipv4Addr) -> Self {
-        Self { first: address, last: address }
+        Self {
+            first: address,
+            last: address,
+        }
     }
 }
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
     }
 }
 
 /// Text that is not an IPv4 network in CIDR notation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an IPv4 network such as 10.1.0.0/16: write an address, a slash and 0 to 32")]
+#[error(
+    "{text:?} is not an IPv4 network such as 10.1.0.0/16: write an address, a slash and 0 to 32"
+)]
 pub struct CidrError {
     text: String,
 }
@@ -79,12 +93,18 @@ impl AddressSet {
                     continue;
                 }
                 if hole_first > start {
-                    left.push(AddressRange { first: start.into(), last: (hole_first - 1).into() });
+                    left.push(AddressRange {
+                        first: start.into(),
+                        last: (hole_first - 1).into(),
+                    });
                 }
                 from = hole_last.checked_add(1).filter(|next| *next <= last);
             }
             if let Some(start) = from {
-                left.push(AddressRange { first: start.into(), last: range.last });
+                left.push(AddressRange {
+                    first: start.into(),
+                    last: range.last,
+                });
             }
         }
         left.into_iter().collect()
@@ -115,7 +135,9 @@ impl<R: Into<AddressRange>> FromIterator<R> for AddressSet {
         let mut ranges: Vec<AddressRange> = Vec::with_capacity(sorted.len());
         for range in sorted {
             match ranges.last_mut() {
-                Some(before) if u32::from(before.last).saturating_add(1) >= u32::from(range.first) => {
+                Some(before)
+                    if u32::from(before.last).saturating_add(1) >= u32::from(range.first) =>
+                {
                     before.last = before.last.max(range.last);
                 }
                 _ => ranges.push(range),
@@ -130,7 +152,10 @@ mod tests {
     use super::*;
 
     fn set(networks: &[&str]) -> AddressSet {
-        networks.iter().map(|text| AddressRange::parse_cidr(text).unwrap()).collect()
+        networks
+            .iter()
+            .map(|text| AddressRange::parse_cidr(text).unwrap())
+            .collect()
     }
 
     fn shown(set: &AddressSet) -> Vec<String> {
@@ -146,29 +171,59 @@ mod tests {
 
     #[test]
     fn what_is_no_ipv4_network_is_refused() {
-        for text in ["10.0.0.0", "10.0.0.0/33", "10.0.0/8", "fd00::/8", "10.0.0.0/-1", "/8", "010.0.0.0/8"] {
-            assert!(AddressRange::parse_cidr(text).is_err(), "{text} was accepted");
+        for text in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "fd00::/8",
+            "10.0.0.0/-1",
+            "/8",
+            "010.0.0.0/8",
+        ] {
+            assert!(
+                AddressRange::parse_cidr(text).is_err(),
+                "{text} was accepted"
+            );
         }
     }
 
     #[test]
     fn overlapping_and_adjacent_ranges_become_one() {
-        assert_eq!(shown(&set(&["10.0.1.0/24", "10.0.0.0/24", "10.0.0.128/25"])), ["10.0.0.0-10.0.1.255"]);
-        assert_eq!(shown(&set(&["255.255.255.255/32", "255.255.255.254/32"])), ["255.255.255.254-255.255.255.255"]);
+        assert_eq!(
+            shown(&set(&["10.0.1.0/24", "10.0.0.0/24", "10.0.0.128/25"])),
+            ["10.0.0.0-10.0.1.255"]
+        );
+        assert_eq!(
+            shown(&set(&["255.255.255.255/32", "255.255.255.254/32"])),
+            ["255.255.255.254-255.255.255.255"]
+        );
     }
 
     #[test]
     fn holes_are_cut_at_the_start_the_middle_and_the_end() {
         let ten = set(&["10.0.0.0/29"]);
-        assert_eq!(shown(&ten.without(&set(&["10.0.0.0/32"]))), ["10.0.0.1-10.0.0.7"]);
-        assert_eq!(shown(&ten.without(&set(&["10.0.0.4/31"]))), ["10.0.0.0-10.0.0.3", "10.0.0.6-10.0.0.7"]);
-        assert_eq!(shown(&ten.without(&set(&["10.0.0.7/32"]))), ["10.0.0.0-10.0.0.6"]);
+        assert_eq!(
+            shown(&ten.without(&set(&["10.0.0.0/32"]))),
+            ["10.0.0.1-10.0.0.7"]
+        );
+        assert_eq!(
+            shown(&ten.without(&set(&["10.0.0.4/31"]))),
+            ["10.0.0.0-10.0.0.3", "10.0.0.6-10.0.0.7"]
+        );
+        assert_eq!(
+            shown(&ten.without(&set(&["10.0.0.7/32"]))),
+            ["10.0.0.0-10.0.0.6"]
+        );
         assert_eq!(
             shown(&ten.without(&set(&["10.0.0.1/32", "10.0.0.3/32"]))),
             ["10.0.0.0", "10.0.0.2", "10.0.0.4-10.0.0.7"]
         );
         assert!(ten.without(&set(&["10.0.0.0/8"])).is_empty());
         assert_eq!(ten.without(&set(&["11.0.0.0/8"])), ten);
-        assert!(set(&["255.255.255.255/32"]).without(&set(&["255.0.0.0/8"])).is_empty());
+        assert!(
+            set(&["255.255.255.255/32"])
+                .without(&set(&["255.0.0.0/8"]))
+                .is_empty()
+        );
     }
 }

@@ -96,9 +96,19 @@ pub async fn run(client: Client, settings: Settings) -> Result<(), EnforceError>
     }
     let pod_ranges = pod_ranges(&client, &settings).await?;
     if settings.table.listing().await?.is_none() {
-        let shut = Enforcement { pod_ranges: pod_ranges.clone(), ..Enforcement::default() };
-        settings.table.replace(&nft::ruleset(settings.table.name(), &shut)).await?;
-        tracing::info!(node = settings.node, table = settings.table.name(), "shut until the policies are known");
+        let shut = Enforcement {
+            pod_ranges: pod_ranges.clone(),
+            ..Enforcement::default()
+        };
+        settings
+            .table
+            .replace(&nft::ruleset(settings.table.name(), &shut))
+            .await?;
+        tracing::info!(
+            node = settings.node,
+            table = settings.table.name(),
+            "shut until the policies are known"
+        );
     }
     let observations = observations(&client);
     pin_mut!(observations);
@@ -159,18 +169,31 @@ async fn pod_ranges(client: &Client, settings: &Settings) -> Result<AddressSet, 
         match nodes.get_opt(&settings.node).await {
             Ok(node) => {
                 let spec = node.and_then(|node| node.spec).unwrap_or_default();
-                let ranges: Vec<String> = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr).collect();
+                let ranges: Vec<String> = spec
+                    .pod_cidrs
+                    .into_iter()
+                    .flatten()
+                    .chain(spec.pod_cidr)
+                    .collect();
                 // IPv6 ranges need no rule of their own: all forwarded IPv6 is dropped.
-                let ranges: Vec<&String> = ranges.iter().filter(|text| !text.contains(':')).collect();
+                let ranges: Vec<&String> =
+                    ranges.iter().filter(|text| !text.contains(':')).collect();
                 if !ranges.is_empty() {
-                    let parsed: Result<AddressSet, CidrError> =
-                        ranges.into_iter().map(|text| AddressRange::parse_cidr(text)).collect();
+                    let parsed: Result<AddressSet, CidrError> = ranges
+                        .into_iter()
+                        .map(|text| AddressRange::parse_cidr(text))
+                        .collect();
                     let node = settings.node.clone();
                     return parsed.map_err(|source| EnforceError::PodRange { node, source });
                 }
-                tracing::info!(node = settings.node, "waiting for spec.podCIDR of the Node; --pod-range avoids that");
+                tracing::info!(
+                    node = settings.node,
+                    "waiting for spec.podCIDR of the Node; --pod-range avoids that"
+                );
             }
-            Err(error) => tracing::warn!(node = settings.node, %error, "the Node could not be read and is tried again"),
+            Err(error) => {
+                tracing::warn!(node = settings.node, %error, "the Node could not be read and is tried again")
+            }
         }
         sleep(delay).await;
         delay = (delay * 2).min(RETRY_LIMIT);
@@ -193,7 +216,15 @@ struct Keeper {
 
 impl Keeper {
     fn new(settings: Settings, pod_ranges: AddressSet) -> Self {
-        Self { settings, pod_ranges, generation: 0, applied: None, told: None, listing: None, retry: RETRY_FIRST }
+        Self {
+            settings,
+            pod_ranges,
+            generation: 0,
+            applied: None,
+            told: None,
+            listing: None,
+            retry: RETRY_FIRST,
+        }
     }
 
     /// Brings the table in line with the world. Gives the delay after which to try again when that failed.
@@ -201,8 +232,11 @@ impl Keeper {
         let started = Instant::now();
         let enforcement = Enforcement::new(world, &self.settings.node, self.pod_ranges.clone());
         let ruleset = nft::ruleset(self.settings.table.name(), &enforcement);
-        let policies: BTreeMap<String, i64> =
-            world.policies.iter().map(|(name, policy)| (name.to_string(), policy.generation)).collect();
+        let policies: BTreeMap<String, i64> = world
+            .policies
+            .iter()
+            .map(|(name, policy)| (name.to_string(), policy.generation))
+            .collect();
         let write = self.applied.as_deref() != Some(ruleset.as_str());
         if write {
             if let Err(error) = self.settings.table.replace(&ruleset).await {
@@ -247,11 +281,16 @@ impl Keeper {
 
     /// Whether somebody changed or removed the table since it was applied. Forgets what was applied when so.
     async fn differs(&mut self) -> bool {
-        let Some(expected) = &self.listing else { return false };
+        let Some(expected) = &self.listing else {
+            return false;
+        };
         match self.settings.table.listing().await {
             Ok(found) if found.as_ref() == Some(expected) => false,
             Ok(_) => {
-                tracing::warn!(table = self.settings.table.name(), "the table was changed by somebody else; writing it again");
+                tracing::warn!(
+                    table = self.settings.table.name(),
+                    "the table was changed by somebody else; writing it again"
+                );
                 self.applied = None;
                 self.listing = None;
                 true
@@ -273,9 +312,10 @@ fn tell(path: &Path, readiness: &Readiness<'_>) -> io::Result<()> {
 
 fn remove(path: &Path) -> Result<(), EnforceError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(EnforceError::ReadyFile { path: path.to_owned(), source })
-        }
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(EnforceError::ReadyFile {
+            path: path.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }

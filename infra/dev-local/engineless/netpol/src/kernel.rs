@@ -10,7 +10,9 @@ use tokio::task::spawn_blocking;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The command could not be run at all.
-    #[error("nft could not be run for table inet {table}: {source}; install nftables and run as root")]
+    #[error(
+        "nft could not be run for table inet {table}: {source}; install nftables and run as root"
+    )]
     Run {
         /// The table that was to be written or read.
         table: String,
@@ -55,8 +57,15 @@ impl Table {
         if output.status.success() {
             return Ok(());
         }
-        let message = String::from_utf8_lossy(&output.stderr).lines().take(3).collect::<Vec<_>>().join(" | ");
-        Err(KernelError::Refused { table: self.name.clone(), message })
+        let message = String::from_utf8_lossy(&output.stderr)
+            .lines()
+            .take(3)
+            .collect::<Vec<_>>()
+            .join(" | ");
+        Err(KernelError::Refused {
+            table: self.name.clone(),
+            message,
+        })
     }
 
     /// The table as the kernel has it, without counters; nothing when there is no such table.
@@ -64,15 +73,26 @@ impl Table {
     /// # Errors
     /// [`KernelError::Run`] when the command cannot be run.
     pub async fn listing(&self) -> Result<Option<String>, KernelError> {
-        let output = self.run(&["--stateless", "list", "table", "inet", &self.name], "").await?;
-        Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+        let output = self
+            .run(&["--stateless", "list", "table", "inet", &self.name], "")
+            .await?;
+        Ok(output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
     async fn run(&self, arguments: &[&str], input: &str) -> Result<Output, KernelError> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let input = input.to_owned();
         let ended = spawn_blocking(move || nft(&arguments, &input)).await;
-        ended.map_err(io::Error::from).flatten().map_err(|source| KernelError::Run { table: self.name.clone(), source })
+        ended
+            .map_err(io::Error::from)
+            .flatten()
+            .map_err(|source| KernelError::Run {
+                table: self.name.clone(),
+                source,
+            })
     }
 }
 

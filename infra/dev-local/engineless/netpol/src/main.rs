@@ -36,20 +36,31 @@ struct Arguments {
 
 fn table_name(text: &str) -> Result<String, String> {
     let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
-    let holds = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let holds = text
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if begins && holds && text.len() <= 60 {
         Ok(text.to_owned())
     } else {
-        Err("expected a letter, then letters, digits and hyphens, lower case, 60 at most".to_owned())
+        Err(
+            "expected a letter, then letters, digits and hyphens, lower case, 60 at most"
+                .to_owned(),
+        )
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error("kubeconfig {path}: {source}; name a file with one reachable cluster and user")]
-    Kubeconfig { path: PathBuf, source: Box<KubeconfigError> },
+    Kubeconfig {
+        path: PathBuf,
+        source: Box<KubeconfigError>,
+    },
     #[error("client for kubeconfig {path}: {source}; check its certificates")]
-    Client { path: PathBuf, source: Box<kube::Error> },
+    Client {
+        path: PathBuf,
+        source: Box<kube::Error>,
+    },
     #[error("signals cannot be received: {0}; start it as an ordinary process")]
     Signals(std::io::Error),
     #[error(transparent)]
@@ -59,7 +70,11 @@ enum StartError {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     match start(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -73,11 +88,18 @@ async fn start(arguments: Arguments) -> Result<(), StartError> {
     // Fails only when a provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let path = arguments.kubeconfig;
-    let refused = |source| StartError::Kubeconfig { path: path.clone(), source: Box::new(source) };
+    let refused = |source| StartError::Kubeconfig {
+        path: path.clone(),
+        source: Box::new(source),
+    };
     let kubeconfig = Kubeconfig::read_from(&path).map_err(refused)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(refused)?;
-    let client = Client::try_from(config)
-        .map_err(|source| StartError::Client { path: path.clone(), source: Box::new(source) })?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(refused)?;
+    let client = Client::try_from(config).map_err(|source| StartError::Client {
+        path: path.clone(),
+        source: Box::new(source),
+    })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let settings = Settings {

@@ -60,7 +60,12 @@ pub fn ruleset(table: &str, enforcement: &Enforcement) -> String {
     let mut peer_sets = PeerSets::default();
     let chains: Vec<Chain> = [Side::From, Side::To]
         .into_iter()
-        .flat_map(|side| enforcement.pods.iter().map(move |(address, pod)| (side, *address, pod)))
+        .flat_map(|side| {
+            enforcement
+                .pods
+                .iter()
+                .map(move |(address, pod)| (side, *address, pod))
+        })
         .filter_map(|(side, address, pod)| Chain::new(side, address, pod, &mut peer_sets))
         .collect();
     let addresses = || enforcement.pods.keys();
@@ -70,12 +75,22 @@ pub fn ruleset(table: &str, enforcement: &Enforcement) -> String {
     script.push(format_args!("table inet {table}"));
     script.push(format_args!("delete table inet {table}"));
     script.push(format_args!("table inet {table} {{"));
-    script.collection("set", "pod-ranges", "ipv4_addr; flags interval", enforcement.pod_ranges.ranges());
+    script.collection(
+        "set",
+        "pod-ranges",
+        "ipv4_addr; flags interval",
+        enforcement.pod_ranges.ranges(),
+    );
     script.collection("set", "known-pods", "ipv4_addr", addresses());
     let itself = addresses().map(|address| format!("{address} . {address}"));
     script.collection("set", "to-itself", "ipv4_addr . ipv4_addr", itself);
     for (number, peers) in peer_sets.by_number() {
-        script.collection("set", &peer_set(number), "ipv4_addr; flags interval", peers.ranges());
+        script.collection(
+            "set",
+            &peer_set(number),
+            "ipv4_addr; flags interval",
+            peers.ranges(),
+        );
     }
     for side in [Side::From, Side::To] {
         let isolated = chains.iter().filter(|chain| chain.side == side);
@@ -100,10 +115,25 @@ struct Chain {
 
 impl Chain {
     /// The chain of a pod, or nothing when it is not isolated on this side.
-    fn new(side: Side, address: Ipv4Addr, pod: &LocalPod, peer_sets: &mut PeerSets) -> Option<Self> {
-        let Isolation::Only(allowances) = side.isolation(pod) else { return None };
-        let rules = allowances.iter().flat_map(|allowance| rules_of(allowance, side, peer_sets)).collect();
-        Some(Self { side, address, comment: comment(&pod.name), rules })
+    fn new(
+        side: Side,
+        address: Ipv4Addr,
+        pod: &LocalPod,
+        peer_sets: &mut PeerSets,
+    ) -> Option<Self> {
+        let Isolation::Only(allowances) = side.isolation(pod) else {
+            return None;
+        };
+        let rules = allowances
+            .iter()
+            .flat_map(|allowance| rules_of(allowance, side, peer_sets))
+            .collect();
+        Some(Self {
+            side,
+            address,
+            comment: comment(&pod.name),
+            rules,
+        })
     }
 
     fn name(&self) -> String {
@@ -124,7 +154,10 @@ impl PeerSets {
     }
 
     fn by_number(&self) -> BTreeMap<usize, &AddressSet> {
-        self.names.iter().map(|(addresses, number)| (*number, addresses)).collect()
+        self.names
+            .iter()
+            .map(|(addresses, number)| (*number, addresses))
+            .collect()
     }
 }
 
@@ -142,7 +175,12 @@ fn rules_of(allowance: &Allowance, side: Side, peer_sets: &mut PeerSets) -> Vec<
         Ports::Every => vec![format!("{peers}return")],
         Ports::Only(ranges) => [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
             .into_iter()
-            .filter_map(|protocol| ports_of(protocol, ranges.iter().filter(|range| range.protocol == protocol)))
+            .filter_map(|protocol| {
+                ports_of(
+                    protocol,
+                    ranges.iter().filter(|range| range.protocol == protocol),
+                )
+            })
             .map(|ports| format!("{peers}{ports} return"))
             .collect(),
     }
@@ -159,7 +197,9 @@ fn ports_of<'a>(protocol: Protocol, ranges: impl Iterator<Item = &'a PortRange>)
     let mut merged: Vec<(u16, u16)> = Vec::new();
     for range in ranges {
         match merged.last_mut() {
-            Some(before) if before.1.saturating_add(1) >= range.first => before.1 = before.1.max(range.last),
+            Some(before) if before.1.saturating_add(1) >= range.first => {
+                before.1 = before.1.max(range.last)
+            }
             _ => merged.push((range.first, range.last)),
         }
     }
@@ -170,9 +210,16 @@ fn ports_of<'a>(protocol: Protocol, ranges: impl Iterator<Item = &'a PortRange>)
         return Some(format!("meta l4proto {keyword}"));
     }
     let elements = merged.into_iter().map(|(first, last)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
     });
-    Some(format!("{keyword} dport {{ {} }}", elements.collect::<Vec<_>>().join(", ")))
+    Some(format!(
+        "{keyword} dport {{ {} }}",
+        elements.collect::<Vec<_>>().join(", ")
+    ))
 }
 
 /// Text that is safe between the quotes of a comment, cut to what nftables takes.
@@ -193,7 +240,13 @@ impl Script {
         self.text.push('\n');
     }
 
-    fn collection<E: Display>(&mut self, keyword: &str, name: &str, kind: &str, elements: impl Iterator<Item = E>) {
+    fn collection<E: Display>(
+        &mut self,
+        keyword: &str,
+        name: &str,
+        kind: &str,
+        elements: impl Iterator<Item = E>,
+    ) {
         self.push(format_args!("  {keyword} {name} {{"));
         self.push(format_args!("    type {kind}"));
         let elements: Vec<String> = elements.map(|element| element.to_string()).collect();

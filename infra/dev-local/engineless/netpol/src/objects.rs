@@ -87,7 +87,8 @@ impl Pod {
     /// The address under which policies know this pod: none for pods in the node's network and for finished ones.
     #[must_use]
     pub fn policy_address(&self) -> Option<Ipv4Addr> {
-        self.address.filter(|_| !self.host_network && !self.finished)
+        self.address
+            .filter(|_| !self.host_network && !self.finished)
     }
 }
 
@@ -96,7 +97,9 @@ impl From<&core::Pod> for Pod {
         let spec = pod.spec.as_ref();
         let status = pod.status.as_ref();
         let first = status.and_then(|status| status.pod_ip.as_deref());
-        let others = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
+        let others = status
+            .and_then(|status| status.pod_ips.as_deref())
+            .unwrap_or_default();
         let phase = status.and_then(|status| status.phase.as_deref());
         Self {
             labels: pod.metadata.labels.clone().unwrap_or_default(),
@@ -184,13 +187,21 @@ impl PortRange {
     /// Every port of a protocol.
     #[must_use]
     pub const fn whole(protocol: Protocol) -> Self {
-        Self { protocol, first: 0, last: u16::MAX }
+        Self {
+            protocol,
+            first: 0,
+            last: u16::MAX,
+        }
     }
 
     /// A single port.
     #[must_use]
     pub const fn single(protocol: Protocol, port: u16) -> Self {
-        Self { protocol, first: port, last: port }
+        Self {
+            protocol,
+            first: port,
+            last: port,
+        }
     }
 
     /// Whether the range holds the port of the protocol.
@@ -228,7 +239,11 @@ impl From<&networking::NetworkPolicy> for Policy {
         let egress_rules = spec.egress.unwrap_or_default();
         // The API's default: every policy affects ingress, one that has egress rules affects egress too.
         let ingress = types.is_empty() || affects("Ingress");
-        let egress = if types.is_empty() { !egress_rules.is_empty() } else { affects("Egress") };
+        let egress = if types.is_empty() {
+            !egress_rules.is_empty()
+        } else {
+            affects("Egress")
+        };
         Self {
             subjects: reader
                 .selector("spec.podSelector", &spec.pod_selector.unwrap_or_default())
@@ -274,21 +289,33 @@ impl Reader {
         match Selector::try_from(selector.clone()) {
             Ok(selector) => Some(selector),
             Err(error) => {
-                self.faults.push(format!("{field}: {error}; use In, NotIn, Exists or DoesNotExist"));
+                self.faults.push(format!(
+                    "{field}: {error}; use In, NotIn, Exists or DoesNotExist"
+                ));
                 None
             }
         }
     }
 
-    fn peers(&mut self, field: &str, peers: Option<&[networking::NetworkPolicyPeer]>) -> Option<Vec<Peer>> {
+    fn peers(
+        &mut self,
+        field: &str,
+        peers: Option<&[networking::NetworkPolicyPeer]>,
+    ) -> Option<Vec<Peer>> {
         let peers = peers.filter(|peers| !peers.is_empty())?;
         let peers = peers.iter().enumerate();
-        Some(peers.filter_map(|(index, peer)| self.peer(&format!("{field}[{index}]"), peer)).collect())
+        Some(
+            peers
+                .filter_map(|(index, peer)| self.peer(&format!("{field}[{index}]"), peer))
+                .collect(),
+        )
     }
 
     fn peer(&mut self, field: &str, peer: &networking::NetworkPolicyPeer) -> Option<Peer> {
         if let Some(block) = &peer.ip_block {
-            return self.block(&format!("{field}.ipBlock"), block).map(Peer::Block);
+            return self
+                .block(&format!("{field}.ipBlock"), block)
+                .map(Peer::Block);
         }
         let namespaces = match &peer.namespace_selector {
             Some(selector) => Some(self.selector(&format!("{field}.namespaceSelector"), selector)?),
@@ -298,7 +325,9 @@ impl Reader {
             Some(selector) => self.selector(&format!("{field}.podSelector"), selector)?,
             None if namespaces.is_some() => Selector::default(),
             None => {
-                self.faults.push(format!("{field}: expected podSelector, namespaceSelector or ipBlock; set one"));
+                self.faults.push(format!(
+                    "{field}: expected podSelector, namespaceSelector or ipBlock; set one"
+                ));
                 return None;
             }
         };
@@ -328,25 +357,44 @@ impl Reader {
         }
     }
 
-    fn ports(&mut self, field: &str, ports: Option<&[networking::NetworkPolicyPort]>) -> Option<Vec<Port>> {
+    fn ports(
+        &mut self,
+        field: &str,
+        ports: Option<&[networking::NetworkPolicyPort]>,
+    ) -> Option<Vec<Port>> {
         let ports = ports.filter(|ports| !ports.is_empty())?;
         let ports = ports.iter().enumerate();
-        Some(ports.filter_map(|(index, port)| self.port(&format!("{field}[{index}]"), port)).collect())
+        Some(
+            ports
+                .filter_map(|(index, port)| self.port(&format!("{field}[{index}]"), port))
+                .collect(),
+        )
     }
 
     fn port(&mut self, field: &str, port: &networking::NetworkPolicyPort) -> Option<Port> {
         let Some(protocol) = Protocol::read(port.protocol.as_deref()) else {
-            self.faults.push(format!("{field}.protocol: expected TCP, UDP or SCTP; use one of them"));
+            self.faults.push(format!(
+                "{field}.protocol: expected TCP, UDP or SCTP; use one of them"
+            ));
             return None;
         };
         let first = match &port.port {
             None => return Some(Port::Numbers(PortRange::whole(protocol))),
-            Some(IntOrString::String(name)) => return Some(Port::Named { protocol, name: name.clone() }),
+            Some(IntOrString::String(name)) => {
+                return Some(Port::Named {
+                    protocol,
+                    name: name.clone(),
+                });
+            }
             Some(IntOrString::Int(number)) => *number,
         };
         let last = port.end_port.unwrap_or(first);
         match (u16::try_from(first), u16::try_from(last)) {
-            (Ok(first), Ok(last)) if first <= last => Some(Port::Numbers(PortRange { protocol, first, last })),
+            (Ok(first), Ok(last)) if first <= last => Some(Port::Numbers(PortRange {
+                protocol,
+                first,
+                last,
+            })),
             _ => {
                 self.faults.push(format!(
                     "{field}: expected ports between 1 and 65535 with endPort not below port, found {first} to {last}"
@@ -374,8 +422,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn policy(spec: &Value) -> Policy {
-        let object: networking::NetworkPolicy =
-            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "x"}, "spec": spec})).unwrap();
+        let object: networking::NetworkPolicy = serde_json::from_value(
+            json!({"metadata": {"name": "p", "namespace": "x"}, "spec": spec}),
+        )
+        .unwrap();
         Policy::from(&object)
     }
 
@@ -392,12 +442,20 @@ mod tests {
             (json!({"egress": []}), true, false),
             (json!({"egress": [{}]}), true, true),
             (json!({"policyTypes": ["Egress"]}), false, true),
-            (json!({"policyTypes": ["Ingress"], "egress": [{}]}), true, false),
+            (
+                json!({"policyTypes": ["Ingress"], "egress": [{}]}),
+                true,
+                false,
+            ),
             (json!({"policyTypes": ["Ingress", "Egress"]}), true, true),
         ];
         for (spec, ingress, egress) in cases {
             let read = policy(&spec);
-            assert_eq!((read.ingress.is_some(), read.egress.is_some()), (ingress, egress), "{spec}");
+            assert_eq!(
+                (read.ingress.is_some(), read.egress.is_some()),
+                (ingress, egress),
+                "{spec}"
+            );
             assert!(read.faults.is_empty(), "{:?}", read.faults);
         }
     }
@@ -405,7 +463,13 @@ mod tests {
     #[test]
     fn a_missing_list_means_all_and_an_unreadable_entry_means_none() {
         let open = policy(&json!({"ingress": [{"from": [], "ports": []}]}));
-        assert_eq!(open.ingress, Some(vec![Rule { peers: None, ports: None }]));
+        assert_eq!(
+            open.ingress,
+            Some(vec![Rule {
+                peers: None,
+                ports: None
+            }])
+        );
         let cases = [
             json!({"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/40"}}]}]}),
             json!({"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0"]}}]}]}),
@@ -414,19 +478,39 @@ mod tests {
         ];
         for spec in cases {
             let read = policy(&spec);
-            assert_eq!(read.ingress, Some(vec![Rule { peers: Some(vec![]), ports: None }]), "{spec}");
+            assert_eq!(
+                read.ingress,
+                Some(vec![Rule {
+                    peers: Some(vec![]),
+                    ports: None
+                }]),
+                "{spec}"
+            );
             assert_eq!(read.faults.len(), 1, "{:?}", read.faults);
         }
-        for port in [json!({"protocol": "ICMP"}), json!({"port": 70000}), json!({"port": 90, "endPort": 80})] {
+        for port in [
+            json!({"protocol": "ICMP"}),
+            json!({"port": 70000}),
+            json!({"port": 90, "endPort": 80}),
+        ] {
             let read = policy(&json!({"ingress": [{"ports": [port]}]}));
-            assert_eq!(read.ingress, Some(vec![Rule { peers: None, ports: Some(vec![]) }]), "{port}");
+            assert_eq!(
+                read.ingress,
+                Some(vec![Rule {
+                    peers: None,
+                    ports: Some(vec![])
+                }]),
+                "{port}"
+            );
             assert_eq!(read.faults.len(), 1, "{:?}", read.faults);
         }
     }
 
     #[test]
     fn an_unreadable_pod_selector_isolates_the_whole_namespace() {
-        let read = policy(&json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}));
+        let read = policy(
+            &json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}),
+        );
         assert!(read.subjects.selects_all());
         assert_eq!(read.faults.len(), 1);
     }
@@ -434,7 +518,10 @@ mod tests {
     #[test]
     fn only_running_pods_with_a_network_of_their_own_are_known_by_address() {
         let running = json!({"spec": {"containers": []}, "status": {"phase": "Running", "podIP": "10.0.0.1"}});
-        assert_eq!(pod(&running).policy_address(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(
+            pod(&running).policy_address(),
+            Some(Ipv4Addr::new(10, 0, 0, 1))
+        );
         for phase in ["Succeeded", "Failed"] {
             let mut finished = running.clone();
             finished["status"]["phase"] = json!(phase);
@@ -444,7 +531,10 @@ mod tests {
         host["spec"]["hostNetwork"] = json!(true);
         assert_eq!(pod(&host).policy_address(), None);
         let dual = json!({"status": {"podIP": "fd00::1", "podIPs": [{"ip": "fd00::1"}, {"ip": "10.0.0.2"}]}});
-        assert_eq!(pod(&dual).policy_address(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(
+            pod(&dual).policy_address(),
+            Some(Ipv4Addr::new(10, 0, 0, 2))
+        );
     }
 
     #[test]
@@ -457,7 +547,11 @@ mod tests {
                 {"name": "once", "ports": [port("gone", 83)]},
             ],
         }}));
-        let names: Vec<_> = read.ports.iter().map(|port| (port.name.as_str(), port.number)).collect();
+        let names: Vec<_> = read
+            .ports
+            .iter()
+            .map(|port| (port.name.as_str(), port.number))
+            .collect();
         assert_eq!(names, [("web", 80), ("mesh", 82)]);
     }
 }

@@ -85,11 +85,17 @@ impl Enforcement {
     #[must_use]
     pub fn new(world: &World, node: &str, pod_ranges: AddressSet) -> Self {
         let census = Census::new(world);
-        let policies: Vec<ResolvedPolicy<'_>> =
-            world.policies.iter().map(|(name, policy)| census.resolve(name, policy)).collect();
+        let policies: Vec<ResolvedPolicy<'_>> = world
+            .policies
+            .iter()
+            .map(|(name, policy)| census.resolve(name, policy))
+            .collect();
         let mut pods = BTreeMap::new();
         for (address, owners) in &census.owners {
-            if !owners.iter().any(|(_, pod)| pod.node.as_deref() == Some(node)) {
+            if !owners
+                .iter()
+                .any(|(_, pod)| pod.node.as_deref() == Some(node))
+            {
                 continue;
             }
             let local = match owners.as_slice() {
@@ -120,7 +126,8 @@ impl Enforcement {
         if packet.source == packet.destination && source.is_some() {
             return true; // No pod can be cut off from itself, through a Service of its own for instance.
         }
-        let unknown = |address, pod: Option<&LocalPod>| pod.is_none() && self.pod_ranges.contains(address);
+        let unknown =
+            |address, pod: Option<&LocalPod>| pod.is_none() && self.pod_ranges.contains(address);
         if unknown(packet.source, source) || unknown(packet.destination, destination) {
             return false;
         }
@@ -131,7 +138,8 @@ impl Enforcement {
     /// How many of the node's pods are isolated in at least one direction.
     #[must_use]
     pub fn isolated(&self) -> usize {
-        let isolated = |pod: &&LocalPod| pod.ingress != Isolation::Open || pod.egress != Isolation::Open;
+        let isolated =
+            |pod: &&LocalPod| pod.ingress != Isolation::Open || pod.egress != Isolation::Open;
         self.pods.values().filter(isolated).count()
     }
 }
@@ -140,7 +148,9 @@ impl Isolation {
     fn permits(&self, peer: Ipv4Addr, packet: &Packet) -> bool {
         match self {
             Self::Open => true,
-            Self::Only(allowances) => allowances.iter().any(|allowance| allowance.permits(peer, packet)),
+            Self::Only(allowances) => allowances
+                .iter()
+                .any(|allowance| allowance.permits(peer, packet)),
         }
     }
 }
@@ -153,7 +163,9 @@ impl Allowance {
         };
         let port_matches = match &self.ports {
             Ports::Every => true,
-            Ports::Only(ranges) => ranges.iter().any(|range| range.contains(packet.protocol, packet.port)),
+            Ports::Only(ranges) => ranges
+                .iter()
+                .any(|range| range.contains(packet.protocol, packet.port)),
         };
         peer_matches && port_matches
     }
@@ -176,28 +188,45 @@ impl ResolvedPolicy<'_> {
 }
 
 fn ingress(name: &ObjectName, pod: &Pod, policies: &[ResolvedPolicy<'_>]) -> Isolation {
-    let mut isolating =
-        policies.iter().filter(|resolved| resolved.policy.ingress.is_some() && resolved.selects(name, pod)).peekable();
+    let mut isolating = policies
+        .iter()
+        .filter(|resolved| resolved.policy.ingress.is_some() && resolved.selects(name, pod))
+        .peekable();
     if isolating.peek().is_none() {
         return Isolation::Open;
     }
-    let allowances = isolating.flat_map(|resolved| &resolved.ingress).filter_map(|(peers, rule)| {
-        let ports = match &rule.ports {
-            None => Ports::Every,
-            Some(ports) => Ports::Only(ports.iter().flat_map(|port| numbers_in(pod, port)).collect()),
-        };
-        allowance(peers.clone(), ports)
-    });
+    let allowances =
+        isolating
+            .flat_map(|resolved| &resolved.ingress)
+            .filter_map(|(peers, rule)| {
+                let ports = match &rule.ports {
+                    None => Ports::Every,
+                    Some(ports) => Ports::Only(
+                        ports
+                            .iter()
+                            .flat_map(|port| numbers_in(pod, port))
+                            .collect(),
+                    ),
+                };
+                allowance(peers.clone(), ports)
+            });
     Isolation::Only(allowances.collect())
 }
 
 fn egress(name: &ObjectName, pod: &Pod, policies: &[ResolvedPolicy<'_>]) -> Isolation {
-    let mut isolating =
-        policies.iter().filter(|resolved| resolved.policy.egress.is_some() && resolved.selects(name, pod)).peekable();
+    let mut isolating = policies
+        .iter()
+        .filter(|resolved| resolved.policy.egress.is_some() && resolved.selects(name, pod))
+        .peekable();
     if isolating.peek().is_none() {
         return Isolation::Open;
     }
-    Isolation::Only(isolating.flat_map(|resolved| &resolved.egress).cloned().collect())
+    Isolation::Only(
+        isolating
+            .flat_map(|resolved| &resolved.egress)
+            .cloned()
+            .collect(),
+    )
 }
 
 /// An allowance, unless it would allow nothing.
@@ -214,7 +243,10 @@ fn numbers_in<'a>(pod: &'a Pod, port: &'a Port) -> impl Iterator<Item = PortRang
         Port::Named { protocol, name } => (None, Some((*protocol, name))),
     };
     let named = named.into_iter().flat_map(|(protocol, name)| {
-        let same = pod.ports.iter().filter(move |port| port.protocol == protocol && port.name == *name);
+        let same = pod
+            .ports
+            .iter()
+            .filter(move |port| port.protocol == protocol && port.name == *name);
         same.map(move |port| PortRange::single(protocol, port.number))
     });
     range.into_iter().chain(named)
@@ -241,10 +273,12 @@ impl<'w> Census<'w> {
 
     /// Every pod that alone has its address.
     fn pods(&self) -> impl Iterator<Item = (Ipv4Addr, &'w ObjectName, &'w Pod)> {
-        self.owners.iter().filter_map(|(address, owners)| match owners.as_slice() {
-            [(name, pod)] => Some((*address, *name, *pod)),
-            _ => None,
-        })
+        self.owners
+            .iter()
+            .filter_map(|(address, owners)| match owners.as_slice() {
+                [(name, pod)] => Some((*address, *name, *pod)),
+                _ => None,
+            })
     }
 
     fn resolve(&self, name: &'w ObjectName, policy: &'w Policy) -> ResolvedPolicy<'w> {
@@ -265,7 +299,9 @@ impl<'w> Census<'w> {
 
     /// The addresses that a rule's peers stand for, in a policy of the namespace.
     fn peers(&self, namespace: &str, peers: Option<&[Peer]>) -> Peers {
-        let Some(peers) = peers else { return Peers::Everybody };
+        let Some(peers) = peers else {
+            return Peers::Everybody;
+        };
         let mut addresses = Vec::new();
         for peer in peers {
             match peer {
@@ -312,8 +348,14 @@ impl<'w> Census<'w> {
             }
         }
         let by_name = named.into_iter().filter_map(|(range, addresses)| {
-            allowance(Peers::Only(addresses.into_iter().collect()), Ports::Only([range].into()))
+            allowance(
+                Peers::Only(addresses.into_iter().collect()),
+                Ports::Only([range].into()),
+            )
         });
-        allowance(peers.clone(), Ports::Only(numbered)).into_iter().chain(by_name).collect()
+        allowance(peers.clone(), Ports::Only(numbered))
+            .into_iter()
+            .chain(by_name)
+            .collect()
     }
 }

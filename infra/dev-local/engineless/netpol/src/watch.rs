@@ -39,14 +39,33 @@ pub enum Urgency {
 ///
 /// Needs the rights to list and watch pods, namespaces and networkpolicies. Errors are part of the stream; it goes on
 /// after them with a growing delay.
-pub fn observations(client: &Client) -> impl Stream<Item = Result<Observation, watcher::Error>> + use<> {
-    let pods = watcher(Api::<core::Pod>::all(client.clone()), watcher::Config::default());
-    let namespaces = watcher(Api::<core::Namespace>::all(client.clone()), watcher::Config::default());
-    let policies = watcher(Api::<networking::NetworkPolicy>::all(client.clone()), watcher::Config::default());
+pub fn observations(
+    client: &Client,
+) -> impl Stream<Item = Result<Observation, watcher::Error>> + use<> {
+    let pods = watcher(
+        Api::<core::Pod>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let namespaces = watcher(
+        Api::<core::Namespace>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let policies = watcher(
+        Api::<networking::NetworkPolicy>::all(client.clone()),
+        watcher::Config::default(),
+    );
     let streams: [BoxStream<'static, Result<Observation, watcher::Error>>; 3] = [
-        pods.default_backoff().map(|event| event.map(Observation::Pod)).boxed(),
-        namespaces.default_backoff().map(|event| event.map(Observation::Namespace)).boxed(),
-        policies.default_backoff().map(|event| event.map(Observation::Policy)).boxed(),
+        pods.default_backoff()
+            .map(|event| event.map(Observation::Pod))
+            .boxed(),
+        namespaces
+            .default_backoff()
+            .map(|event| event.map(Observation::Namespace))
+            .boxed(),
+        policies
+            .default_backoff()
+            .map(|event| event.map(Observation::Policy))
+            .boxed(),
     ];
     stream::select_all(streams)
 }
@@ -70,7 +89,10 @@ struct Relist<K, V> {
 
 impl<K, V> Default for Relist<K, V> {
     fn default() -> Self {
-        Self { listed: BTreeMap::new(), complete: false }
+        Self {
+            listed: BTreeMap::new(),
+            complete: false,
+        }
     }
 }
 
@@ -103,7 +125,12 @@ impl<K, V> Step<K, V> {
 
 impl<K: Ord, V: PartialEq> Relist<K, V> {
     /// Takes a step into `known` and gives what was and what is, where they differ.
-    fn take(&mut self, known: &mut BTreeMap<K, V>, step: Step<K, V>, mut changed: impl FnMut(Option<&V>, Option<&V>)) {
+    fn take(
+        &mut self,
+        known: &mut BTreeMap<K, V>,
+        step: Step<K, V>,
+        mut changed: impl FnMut(Option<&V>, Option<&V>),
+    ) {
         match step {
             Step::Put(key, value) => {
                 if known.get(&key) != Some(&value) {
@@ -155,7 +182,8 @@ impl View {
     /// The world as last seen; nothing until each kind was listed once.
     #[must_use]
     pub fn world(&self) -> Option<&World> {
-        (self.pods.complete && self.namespaces.complete && self.policies.complete).then_some(&self.world)
+        (self.pods.complete && self.namespaces.complete && self.policies.complete)
+            .then_some(&self.world)
     }
 
     /// Takes an observation in and tells how soon it must be in force.
@@ -173,17 +201,23 @@ impl View {
                 let step = Step::of(event, |namespace: &core::Namespace| {
                     (namespace.name_any(), namespace.labels().clone())
                 });
-                self.namespaces.take(&mut self.world.namespaces, step, |_, _| urgency = Urgency::Soon);
+                self.namespaces
+                    .take(&mut self.world.namespaces, step, |_, _| {
+                        urgency = Urgency::Soon
+                    });
             }
             Observation::Policy(event) => {
-                let step =
-                    Step::of(event, |policy: &networking::NetworkPolicy| (name_of(policy), Policy::from(policy)));
+                let step = Step::of(event, |policy: &networking::NetworkPolicy| {
+                    (name_of(policy), Policy::from(policy))
+                });
                 if let Step::Put(name, policy) | Step::List(name, policy) = &step {
                     for fault in &policy.faults {
                         tracing::warn!(policy = %name, "NetworkPolicy {name} is enforced without what cannot be read: {fault}");
                     }
                 }
-                self.policies.take(&mut self.world.policies, step, |_, _| urgency = Urgency::Soon);
+                self.policies.take(&mut self.world.policies, step, |_, _| {
+                    urgency = Urgency::Soon
+                });
             }
         }
         urgency
@@ -191,13 +225,22 @@ impl View {
 }
 
 fn name_of(object: &impl ResourceExt) -> ObjectName {
-    ObjectName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    ObjectName {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
 }
 
 fn pod_urgency(node: &str, before: Option<&Pod>, after: Option<&Pod>) -> Urgency {
-    let address_here =
-        |pod: Option<&Pod>| pod.filter(|pod| pod.node.as_deref() == Some(node)).and_then(Pod::policy_address);
-    if address_here(before) == address_here(after) { Urgency::Soon } else { Urgency::Now }
+    let address_here = |pod: Option<&Pod>| {
+        pod.filter(|pod| pod.node.as_deref() == Some(node))
+            .and_then(Pod::policy_address)
+    };
+    if address_here(before) == address_here(after) {
+        Urgency::Soon
+    } else {
+        Urgency::Now
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +264,10 @@ mod tests {
             Observation::Namespace(watcher::Event::InitDone),
         ] {
             view.take(observation);
-            assert!(view.world().is_none(), "the world is shown before it is complete");
+            assert!(
+                view.world().is_none(),
+                "the world is shown before it is complete"
+            );
         }
         view.take(Observation::Policy(watcher::Event::InitDone));
         assert!(view.world().is_some());
@@ -238,22 +284,46 @@ mod tests {
             (pod("b", "es-1", Some("10.0.1.1")), Urgency::Soon),
         ];
         for (object, urgency) in steps {
-            assert_eq!(view.take(Observation::Pod(watcher::Event::Apply(object.clone()))), urgency, "{object:?}");
+            assert_eq!(
+                view.take(Observation::Pod(watcher::Event::Apply(object.clone()))),
+                urgency,
+                "{object:?}"
+            );
         }
         let gone = pod("a", "tr-1", Some("10.0.0.1"));
-        assert_eq!(view.take(Observation::Pod(watcher::Event::Delete(gone))), Urgency::Now);
+        assert_eq!(
+            view.take(Observation::Pod(watcher::Event::Delete(gone))),
+            Urgency::Now
+        );
     }
 
     #[test]
     fn a_relist_keeps_what_is_known_until_it_is_complete_and_then_drops_what_is_gone() {
         let mut view = complete_view();
-        view.take(Observation::Pod(watcher::Event::Apply(pod("a", "tr-1", Some("10.0.0.1")))));
-        let names = |view: &View| view.world().unwrap().pods.keys().map(|name| name.name.clone()).collect::<Vec<_>>();
-        assert_eq!(view.take(Observation::Pod(watcher::Event::Init)), Urgency::None);
+        view.take(Observation::Pod(watcher::Event::Apply(pod(
+            "a",
+            "tr-1",
+            Some("10.0.0.1"),
+        ))));
+        let names = |view: &View| {
+            view.world()
+                .unwrap()
+                .pods
+                .keys()
+                .map(|name| name.name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            view.take(Observation::Pod(watcher::Event::Init)),
+            Urgency::None
+        );
         let listed = watcher::Event::InitApply(pod("b", "es-1", Some("10.0.1.1")));
         assert_eq!(view.take(Observation::Pod(listed)), Urgency::None);
         assert_eq!(names(&view), ["a"]);
-        assert_eq!(view.take(Observation::Pod(watcher::Event::InitDone)), Urgency::Now);
+        assert_eq!(
+            view.take(Observation::Pod(watcher::Event::InitDone)),
+            Urgency::Now
+        );
         assert_eq!(names(&view), ["b"]);
     }
 }

@@ -8,23 +8,48 @@ use std::process::ExitCode;
 use cases::{Case, Failure, Place, ProbePort, places, verdict};
 
 fn main() -> ExitCode {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let filter = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
     let mut counts = Counts::default();
     for (origin, cases) in [("upstream", cases::upstream()), ("ours", cases::ours())] {
-        let chosen = cases.iter().filter(|case| filter.as_ref().is_none_or(|text| case.name.contains(text.as_str())));
+        let chosen = cases.iter().filter(|case| {
+            filter
+                .as_ref()
+                .is_none_or(|text| case.name.contains(text.as_str()))
+        });
         for case in chosen {
             let failures = check(case, &mut counts).unwrap_or_else(|error| vec![error.to_string()]);
             counts.cases += 1;
-            println!("{} {origin}: {}", if failures.is_empty() { "ok    " } else { "FAILED" }, case.name);
+            println!(
+                "{} {origin}: {}",
+                if failures.is_empty() {
+                    "ok    "
+                } else {
+                    "FAILED"
+                },
+                case.name
+            );
             for failure in &failures {
                 println!("         {failure}");
             }
             counts.failed += usize::from(!failures.is_empty());
         }
     }
-    let Counts { cases, steps, verdicts, failed } = counts;
-    println!("semantics: {cases} cases, {steps} steps, {verdicts} verdicts compared; {failed} cases failed");
-    if failed == 0 && (verdicts > 0 || filter.is_some()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let Counts {
+        cases,
+        steps,
+        verdicts,
+        failed,
+    } = counts;
+    println!(
+        "semantics: {cases} cases, {steps} steps, {verdicts} verdicts compared; {failed} cases failed"
+    );
+    if failed == 0 && (verdicts > 0 || filter.is_some()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[derive(Default)]
@@ -45,7 +70,9 @@ fn check(case: &Case, counts: &mut Counts) -> Result<Vec<String>, Failure> {
         for check in &step.checks {
             for from in &places {
                 for to in places.iter().filter(|to| *to != from) {
-                    let Some(expected) = check.expects(from, to) else { continue };
+                    let Some(expected) = check.expects(from, to) else {
+                        continue;
+                    };
                     counts.verdicts += 1;
                     if verdict(&enforcements, from, to, check.port) != expected {
                         failures.push(sentence(number, from, to, check.port, expected));
@@ -59,5 +86,9 @@ fn check(case: &Case, counts: &mut Counts) -> Result<Vec<String>, Failure> {
 
 fn sentence(step: usize, from: &Place, to: &Place, port: ProbePort, expected: bool) -> String {
     let (from, to) = (&from.name, &to.name);
-    format!("step {}: {from} to {to} on {port} should {}connect", step + 1, if expected { "" } else { "not " })
+    format!(
+        "step {}: {from} to {to} on {port} should {}connect",
+        step + 1,
+        if expected { "" } else { "not " }
+    )
 }

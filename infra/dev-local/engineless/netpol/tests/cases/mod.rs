@@ -24,8 +24,14 @@ pub const NODES: [&str; 2] = ["node-1", "node-2"];
 /// The addresses that the nodes give to their pods.
 pub const POD_RANGES: [&str; 2] = ["10.201.1.0/24", "10.201.2.0/24"];
 /// The destination ports that are tried between every two places in every step.
-pub const PORTS: [ProbePort; 6] =
-    [TCP_80, TCP_81, ProbePort(Protocol::Udp, 80), UDP_81, ProbePort(Protocol::Sctp, 80), SCTP_81];
+pub const PORTS: [ProbePort; 6] = [
+    TCP_80,
+    TCP_81,
+    ProbePort(Protocol::Udp, 80),
+    UDP_81,
+    ProbePort(Protocol::Sctp, 80),
+    SCTP_81,
+];
 pub const TCP_80: ProbePort = ProbePort(Protocol::Tcp, 80);
 pub const TCP_81: ProbePort = ProbePort(Protocol::Tcp, 81);
 pub const UDP_80: ProbePort = ProbePort(Protocol::Udp, 80);
@@ -65,7 +71,12 @@ pub struct Place {
 /// nodes themselves; and one address of 198.51.100.0/24 that is none of theirs.
 pub fn places() -> Vec<Place> {
     let mut places = Vec::new();
-    for (index, name) in ["x/a", "x/b", "x/c", "y/a", "y/b", "y/c", "z/a", "z/b", "z/c"].iter().enumerate() {
+    for (index, name) in [
+        "x/a", "x/b", "x/c", "y/a", "y/b", "y/c", "z/a", "z/b", "z/c",
+    ]
+    .iter()
+    .enumerate()
+    {
         let node = index % 2;
         let third = if node == 0 { 1 } else { 2 };
         let last = u8::try_from(index + 10).unwrap_or(u8::MAX);
@@ -78,7 +89,12 @@ pub fn places() -> Vec<Place> {
     }
     for (node, (name, third)) in NODES.iter().zip([1, 2]).enumerate() {
         let address = Ipv4Addr::new(10, 202, third, 2);
-        places.push(Place { name: (*name).to_owned(), address, node: Some(node), pod: false });
+        places.push(Place {
+            name: (*name).to_owned(),
+            address,
+            node: Some(node),
+            pod: false,
+        });
     }
     places.push(Place {
         name: "outside".to_owned(),
@@ -105,10 +121,17 @@ impl Scene {
     pub fn new() -> Self {
         let pods = places().into_iter().filter(|place| place.pod);
         Self {
-            pods: pods.map(|place| (place.name.clone(), pod(&place))).collect(),
+            pods: pods
+                .map(|place| (place.name.clone(), pod(&place)))
+                .collect(),
             namespaces: ["x", "y", "z"]
                 .into_iter()
-                .map(|name| (name.to_owned(), json!({"ns": name, "kubernetes.io/metadata.name": name})))
+                .map(|name| {
+                    (
+                        name.to_owned(),
+                        json!({"ns": name, "kubernetes.io/metadata.name": name}),
+                    )
+                })
                 .collect(),
             policies: BTreeMap::new(),
         }
@@ -116,7 +139,8 @@ impl Scene {
 
     /// Adds or changes a policy: `namespace/name` and its spec in YAML.
     pub fn apply(&mut self, (name, spec): (&str, &str)) -> Result<(), Failure> {
-        let spec: Value = serde_yaml::from_str(spec).map_err(|error| format!("policy {name}: {error}"))?;
+        let spec: Value =
+            serde_yaml::from_str(spec).map_err(|error| format!("policy {name}: {error}"))?;
         self.policies.insert(name.to_owned(), spec);
         Ok(())
     }
@@ -139,11 +163,17 @@ impl Scene {
             world.pods.insert(object_name(name)?, Pod::from(&pod));
         }
         for (name, labels) in &self.namespaces {
-            world.namespaces.insert(name.clone(), serde_json::from_value(labels.clone())?);
+            world
+                .namespaces
+                .insert(name.clone(), serde_json::from_value(labels.clone())?);
         }
         for (name, spec) in &self.policies {
-            let spec = serde_json::from_value(spec.clone()).map_err(|error| format!("policy {name}: {error}"))?;
-            let policy = Policy::from(&networking::NetworkPolicy { spec: Some(spec), ..Default::default() });
+            let spec = serde_json::from_value(spec.clone())
+                .map_err(|error| format!("policy {name}: {error}"))?;
+            let policy = Policy::from(&networking::NetworkPolicy {
+                spec: Some(spec),
+                ..Default::default()
+            });
             if !policy.faults.is_empty() {
                 return Err(format!("policy {name} cannot be read: {:?}", policy.faults).into());
             }
@@ -157,7 +187,11 @@ impl Scene {
         let world = self.world()?;
         let of = |node: usize| -> Result<Enforcement, Failure> {
             let range = AddressRange::parse_cidr(POD_RANGES[node])?;
-            Ok(Enforcement::new(&world, NODES[node], AddressSet::from_iter([range])))
+            Ok(Enforcement::new(
+                &world,
+                NODES[node],
+                AddressSet::from_iter([range]),
+            ))
         };
         Ok([of(0)?, of(1)?])
     }
@@ -181,8 +215,13 @@ fn pod(place: &Place) -> Value {
 }
 
 fn object_name(name: &str) -> Result<ObjectName, Failure> {
-    let (namespace, name) = name.split_once('/').ok_or_else(|| format!("{name} is not namespace/name"))?;
-    Ok(ObjectName { namespace: namespace.to_owned(), name: name.to_owned() })
+    let (namespace, name) = name
+        .split_once('/')
+        .ok_or_else(|| format!("{name} is not namespace/name"))?;
+    Ok(ObjectName {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 /// Whether a flow comes about: every node whose forward hook sees its first packet must let it pass.
@@ -190,7 +229,12 @@ pub fn verdict(enforcements: &[Enforcement; 2], from: &Place, to: &Place, port: 
     if from == to {
         return true;
     }
-    let packet = Packet { source: from.address, destination: to.address, protocol: port.0, port: port.1 };
+    let packet = Packet {
+        source: from.address,
+        destination: to.address,
+        protocol: port.0,
+        port: port.1,
+    };
     enforcements.iter().enumerate().all(|(node, enforcement)| {
         let is_node = |place: &Place| !place.pod && place.node == Some(node);
         let has_pod = |place: &Place| place.pod && place.node == Some(node);
@@ -240,7 +284,10 @@ pub const fn yes(from: &'static str, to: &'static str) -> Expected {
 
 /// A state with these policies and nothing else that differs.
 pub fn with(policies: &[(&'static str, &'static str)]) -> Step {
-    Step { policies: policies.to_vec(), ..Step::default() }
+    Step {
+        policies: policies.to_vec(),
+        ..Step::default()
+    }
 }
 
 impl Step {
@@ -253,7 +300,10 @@ impl Step {
     /// States who must not connect on a port. Pods that no line names connect; a later line wins. Places that are not
     /// pods are expected to do what a line says that names them, and else what the rules say.
     pub fn on(mut self, port: ProbePort, rules: &[Expected]) -> Self {
-        self.checks.push(Check { port, rules: rules.to_vec() });
+        self.checks.push(Check {
+            port,
+            rules: rules.to_vec(),
+        });
         self
     }
 
@@ -273,7 +323,11 @@ impl Step {
 impl Check {
     /// Whether the connection must come about; nothing where the case does not say.
     pub fn expects(&self, from: &Place, to: &Place) -> Option<bool> {
-        let said = self.rules.iter().rev().find(|(a, b, _)| matches(a, from) && matches(b, to));
+        let said = self
+            .rules
+            .iter()
+            .rev()
+            .find(|(a, b, _)| matches(a, from) && matches(b, to));
         match said {
             Some((_, _, connects)) => Some(*connects),
             None if from.pod && to.pod => Some(true),

@@ -4,12 +4,28 @@ use serde_json::json;
 
 use super::{Case, SCTP_80, Scene, TCP_80, TCP_81, UDP_80, no, with, yes};
 
-const DENY_ALL: (&str, &str) = ("x/deny-all", "{podSelector: {}, policyTypes: [Ingress, Egress]}");
-const DENY_INGRESS: (&str, &str) = ("x/deny-ingress", "{podSelector: {}, policyTypes: [Ingress]}");
+const DENY_ALL: (&str, &str) = (
+    "x/deny-all",
+    "{podSelector: {}, policyTypes: [Ingress, Egress]}",
+);
+const DENY_INGRESS: (&str, &str) = (
+    "x/deny-ingress",
+    "{podSelector: {}, policyTypes: [Ingress]}",
+);
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    [ports(), defaults(), selectors(), blocks(), nodes(), lifecycle()].into_iter().flatten().collect()
+    [
+        ports(),
+        defaults(),
+        selectors(),
+        blocks(),
+        nodes(),
+        lifecycle(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn ports() -> Vec<Case> {
@@ -115,7 +131,8 @@ fn ports() -> Vec<Case> {
 fn web_on_80_of_y_a_and_81_of_y_b(scene: &mut Scene) {
     for (pod, number) in [("y/a", 80), ("y/b", 81)] {
         if let Some(pod) = scene.pods.get_mut(pod) {
-            pod["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": number}]);
+            pod["spec"]["containers"][0]["ports"] =
+                json!([{"name": "web", "containerPort": number}]);
         }
     }
 }
@@ -345,23 +362,53 @@ fn lifecycle() -> Vec<Case> {
                     .after(|scene| {
                         scene.pods.remove("y/a");
                     })
-                    .on(TCP_80, &[no("*/*", "y/a"), no("y/a", "*/*"), no("outside", "y/a"), no("y/a", "outside")])
-                    .on(UDP_80, &[no("*/*", "y/a"), no("y/a", "*/*"), no("outside", "y/a"), no("y/a", "outside")]),
+                    .on(
+                        TCP_80,
+                        &[
+                            no("*/*", "y/a"),
+                            no("y/a", "*/*"),
+                            no("outside", "y/a"),
+                            no("y/a", "outside"),
+                        ],
+                    )
+                    .on(
+                        UDP_80,
+                        &[
+                            no("*/*", "y/a"),
+                            no("y/a", "*/*"),
+                            no("outside", "y/a"),
+                            no("y/a", "outside"),
+                        ],
+                    ),
                 with(&[]).on(TCP_80, &[yes("outside", "y/a"), yes("y/a", "outside")]),
             ],
         },
         Case {
             name: "a finished pod is no longer known by its address",
             steps: vec![
-                with(&[]).after(|scene| finish(scene, "y/a")).on(TCP_80, &[no("*/*", "y/a"), no("y/a", "*/*")]),
+                with(&[])
+                    .after(|scene| finish(scene, "y/a"))
+                    .on(TCP_80, &[no("*/*", "y/a"), no("y/a", "*/*")]),
                 // The address now belongs to z/new, which the policy of y does not select.
-                with(&[("y/deny", "{podSelector: {}, policyTypes: [Ingress, Egress]}")])
-                    .after(|scene| {
-                        reuse_address(scene, "y/a", "z/new");
-                        finish(scene, "y/a");
-                    })
-                    .on(TCP_80, &[no("*/*", "y/*"), no("y/*", "*/*"), yes("x/*", "y/a"), yes("z/*", "y/a"),
-                        yes("y/a", "x/*"), yes("y/a", "z/*")]),
+                with(&[(
+                    "y/deny",
+                    "{podSelector: {}, policyTypes: [Ingress, Egress]}",
+                )])
+                .after(|scene| {
+                    reuse_address(scene, "y/a", "z/new");
+                    finish(scene, "y/a");
+                })
+                .on(
+                    TCP_80,
+                    &[
+                        no("*/*", "y/*"),
+                        no("y/*", "*/*"),
+                        yes("x/*", "y/a"),
+                        yes("z/*", "y/a"),
+                        yes("y/a", "x/*"),
+                        yes("y/a", "z/*"),
+                    ],
+                ),
             ],
         },
         Case {
@@ -369,9 +416,15 @@ fn lifecycle() -> Vec<Case> {
             steps: vec![
                 with(&[DENY_INGRESS, ("x/from-y", FROM_Y)])
                     .after(|scene| reuse_address(scene, "y/a", "z/new"))
-                    .on(TCP_80, &[
-                        no("*/*", "x/*"), yes("y/*", "x/*"), no("*/*", "y/a"), no("y/a", "*/*"),
-                    ]),
+                    .on(
+                        TCP_80,
+                        &[
+                            no("*/*", "x/*"),
+                            yes("y/*", "x/*"),
+                            no("*/*", "y/a"),
+                            no("y/a", "*/*"),
+                        ],
+                    ),
             ],
         },
         Case {

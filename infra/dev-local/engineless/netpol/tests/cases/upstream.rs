@@ -3,15 +3,32 @@
 
 use super::{Case, SCTP_80, SCTP_81, TCP_80, TCP_81, UDP_80, UDP_81, no, with, yes};
 
-const DENY_INGRESS: (&str, &str) = ("x/deny-ingress", "{podSelector: {}, policyTypes: [Ingress]}");
-const DENY_ALL: (&str, &str) = ("x/deny-all", "{podSelector: {}, policyTypes: [Ingress, Egress]}");
+const DENY_INGRESS: (&str, &str) = (
+    "x/deny-ingress",
+    "{podSelector: {}, policyTypes: [Ingress]}",
+);
+const DENY_ALL: (&str, &str) = (
+    "x/deny-all",
+    "{podSelector: {}, policyTypes: [Ingress, Egress]}",
+);
 
 /// All of them, in upstream's order.
 pub fn cases() -> Vec<Case> {
-    [whole_directions(), by_label(), by_port(), updates(), egress(), combined(), blocks(), protocols(), udp(), sctp()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        whole_directions(),
+        by_label(),
+        by_port(),
+        updates(),
+        egress(),
+        combined(),
+        blocks(),
+        protocols(),
+        udp(),
+        sctp(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn whole_directions() -> Vec<Case> {
@@ -174,7 +191,10 @@ const FROM_Y_ON_TCP_80: (&str, &str) = (
     "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Ingress],
       ingress: [{from: [{namespaceSelector: {matchLabels: {ns: y}}}], ports: [{port: 80, protocol: TCP}]}]}",
 );
-const ALLOW_INGRESS: (&str, &str) = ("x/allow-ingress", "{podSelector: {}, policyTypes: [Ingress], ingress: [{}]}");
+const ALLOW_INGRESS: (&str, &str) = (
+    "x/allow-ingress",
+    "{podSelector: {}, policyTypes: [Ingress], ingress: [{}]}",
+);
 
 fn by_port() -> Vec<Case> {
     vec![
@@ -244,7 +264,10 @@ fn updates() -> Vec<Case> {
         "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Ingress],
           ingress: [{from: [{podSelector: {matchLabels: {pod: b, pod2: updated}}}]}]}",
     );
-    let isolate_target = ("x/isolate", "{podSelector: {matchLabels: {target: isolated}}, policyTypes: [Ingress]}");
+    let isolate_target = (
+        "x/isolate",
+        "{podSelector: {matchLabels: {target: isolated}}, policyTypes: [Ingress]}",
+    );
     vec![
         Case {
             name: "a policy changed from allow all to deny all shuts",
@@ -299,8 +322,11 @@ fn egress() -> Vec<Case> {
         Case {
             name: "deny egress of one pod leaves the others alone",
             steps: vec![
-                with(&[("x/deny-egress-a", "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Egress]}")])
-                    .on(TCP_80, &[no("x/a", "*/*")]),
+                with(&[(
+                    "x/deny-egress-a",
+                    "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Egress]}",
+                )])
+                .on(TCP_80, &[no("x/a", "*/*")]),
             ],
         },
         Case {
@@ -320,7 +346,10 @@ fn egress() -> Vec<Case> {
                       egress: [{ports: [{port: 80}]}]}",
                 )])
                 .on(TCP_80, &[no("*/*", "x/a"), yes("x/b", "x/a")])
-                .on(TCP_81, &[no("*/*", "x/a"), no("x/a", "*/*"), yes("x/b", "x/a")]),
+                .on(
+                    TCP_81,
+                    &[no("*/*", "x/a"), no("x/a", "*/*"), yes("x/b", "x/a")],
+                ),
             ],
         },
         Case {
@@ -346,7 +375,15 @@ fn egress() -> Vec<Case> {
                                              podSelector: {matchLabels: {pod: a}}}]}]}",
                     ),
                 ])
-                .on(TCP_80, &[no("x/a", "*/*"), no("*/*", "y/a"), yes("x/a", "y/a"), no("*/*", "y/b")]),
+                .on(
+                    TCP_80,
+                    &[
+                        no("x/a", "*/*"),
+                        no("*/*", "y/a"),
+                        yes("x/a", "y/a"),
+                        no("*/*", "y/b"),
+                    ],
+                ),
             ],
         },
         Case {
@@ -365,9 +402,18 @@ fn egress() -> Vec<Case> {
 }
 
 fn combined() -> Vec<Case> {
-    let ingress_80 = ("x/only-80-in", "{podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: 80}]}]}");
-    let egress_80 = ("x/only-80-out", "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 80}]}]}");
-    let allow_egress = ("x/allow-egress", "{podSelector: {}, policyTypes: [Egress], egress: [{}]}");
+    let ingress_80 = (
+        "x/only-80-in",
+        "{podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: 80}]}]}",
+    );
+    let egress_80 = (
+        "x/only-80-out",
+        "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 80}]}]}",
+    );
+    let allow_egress = (
+        "x/allow-egress",
+        "{podSelector: {}, policyTypes: [Egress], egress: [{}]}",
+    );
     vec![
         Case {
             name: "a protocol without a port allows every port of that protocol alone",
@@ -412,9 +458,14 @@ fn blocks() -> Vec<Case> {
         "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Egress],
           egress: [{to: [{ipBlock: {cidr: 10.201.0.0/16, except: [10.201.2.11/32]}}]}]}",
     );
-    let allow_egress_a =
-        ("x/egress-a", "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Egress], egress: [{}]}");
-    let deny_ingress_a = ("x/ingress-a", "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Ingress]}");
+    let allow_egress_a = (
+        "x/egress-a",
+        "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Egress], egress: [{}]}",
+    );
+    let deny_ingress_a = (
+        "x/ingress-a",
+        "{podSelector: {matchLabels: {pod: a}}, policyTypes: [Ingress]}",
+    );
     vec![
         Case {
             name: "an ipBlock allows egress to its addresses alone",
