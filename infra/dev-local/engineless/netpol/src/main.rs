@@ -1,2 +1,116 @@
-//! x
-fn main() {}
+//! `bailiwick-dev-netpol`: arguments and a kubeconfig come in, a node's policies are kept in force until a signal.
+//! Development only; see the library's first page.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bailiwick_dev_netpol::addresses::AddressRange;
+use bailiwick_dev_netpol::enforce::{self, EnforceError, Settings};
+use bailiwick_dev_netpol::kernel::Table;
+use clap::Parser;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Enforces NetworkPolicy on one node of the development cluster. Ships nowhere.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The node whose pods are guarded; the process runs as root in that node's network namespace
+    #[arg(long)]
+    node: String,
+    /// How to reach the API server; the user may list and watch pods, namespaces and networkpolicies and get nodes
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    /// Addresses that the node gives to pods, in CIDR notation [default: spec.podCIDRs of the Node]
+    #[arg(long = "pod-range", value_parser = AddressRange::parse_cidr)]
+    pod_ranges: Vec<AddressRange>,
+    /// The nftables table that is written, in family inet
+    #[arg(long, default_value = "bailiwick-dev-netpol", value_parser = table_name)]
+    table: String,
+    /// A file that tells, as JSON, which policies are in force
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+fn table_name(text: &str) -> Result<String, String> {
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+    let holds = text
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if begins && holds && text.len() <= 60 {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            "expected a letter, then letters, digits and hyphens, lower case, 60 at most"
+                .to_owned(),
+        )
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("kubeconfig {path}: {source}; name a file with one reachable cluster and user")]
+    Kubeconfig {
+        path: PathBuf,
+        source: Box<KubeconfigError>,
+    },
+    #[error("client for kubeconfig {path}: {source}; check its certificates")]
+    Client {
+        path: PathBuf,
+        source: Box<kube::Error>,
+    },
+    #[error("signals cannot be received: {0}; start it as an ordinary process")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Enforce(#[from] EnforceError),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    match start(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "stopped; the table stays as it is");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: Arguments) -> Result<(), StartError> {
+    // Fails only when a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let path = arguments.kubeconfig;
+    let refused = |source| StartError::Kubeconfig {
+        path: path.clone(),
+        source: Box::new(source),
+    };
+    let kubeconfig = Kubeconfig::read_from(&path).map_err(refused)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(refused)?;
+    let client = Client::try_from(config).map_err(|source| StartError::Client {
+        path: path.clone(),
+        source: Box::new(source),
+    })?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let settings = Settings {
+        node: arguments.node,
+        pod_ranges: arguments.pod_ranges,
+        table: Table::new(arguments.table),
+        ready_file: arguments.ready_file,
+    };
+    tokio::select! {
+        ended = enforce::run(client, settings) => Ok(ended?),
+        _ = terminate.recv() => Ok(tracing::info!("terminated; the table stays in force")),
+        _ = interrupt.recv() => Ok(tracing::info!("interrupted; the table stays in force")),
+    }
+}

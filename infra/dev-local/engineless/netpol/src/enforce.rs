@@ -1,0 +1,321 @@
+//! Keeps a node's table equal to what the policies ask for: observations come in, applied rulesets and a readiness
+//! file go out. Reads the API server, writes nftables and one file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use crate::addresses::{AddressRange, AddressSet, CidrError};
+use crate::kernel::{KernelError, Table};
+use crate::nft;
+use crate::objects::World;
+use crate::rules::Enforcement;
+use crate::watch::{Urgency, View, observations};
+
+/// How long changes that are not urgent are gathered, from the first of them on.
+const GATHER: Duration = Duration::from_millis(50);
+/// How often the kernel's table is compared with what was applied.
+const AUDIT: Duration = Duration::from_secs(10);
+/// Delays between attempts after a failure: the first, and the limit of its doublings.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the enforcer must know to start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node that it runs on, as Kubernetes names it.
+    pub node: String,
+    /// The addresses that the node gives to pods; empty to take them from the Node object.
+    pub pod_ranges: Vec<AddressRange>,
+    /// The table that it writes.
+    pub table: Table,
+    /// Where to tell what is in force, when anywhere.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// The enforcer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforceError {
+    /// The Node object has a pod range that cannot be read.
+    #[error("Node {node}, spec.podCIDRs: {source}; or give --pod-range")]
+    PodRange {
+        /// The node.
+        node: String,
+        /// What is wrong with it.
+        source: CidrError,
+    },
+    /// The table could not be shut before the first rules are known.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The readiness file of an earlier run could not be removed.
+    #[error("readiness file {path}: {source}; name a path in a folder that can be written")]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// All watches have ended, which they never do by themselves.
+    #[error("the watches on node {node} ended; start the enforcer again")]
+    WatchesEnded {
+        /// The node.
+        node: String,
+    },
+}
+
+/// What is in force, for whoever waits for it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness<'a> {
+    node: &'a str,
+    /// Counts the rulesets that this process has applied; unchanged ones are not applied again.
+    generation: u64,
+    /// The `metadata.generation` of each policy that is enforced, by `namespace/name`.
+    policies: BTreeMap<String, i64>,
+    pods: usize,
+    isolated_pods: usize,
+}
+
+/// Enforces until the future is dropped.
+///
+/// Shuts the node's pod range first when there is no table yet, so that nothing is open before the policies are known.
+///
+/// # Errors
+/// [`EnforceError`] when it cannot start, or when the watches end. Failures after the start are logged and tried again;
+/// what was in force stays so meanwhile.
+pub async fn run(client: Client, settings: Settings) -> Result<(), EnforceError> {
+    if let Some(path) = &settings.ready_file {
+        remove(path)?;
+    }
+    let pod_ranges = pod_ranges(&client, &settings).await?;
+    if settings.table.listing().await?.is_none() {
+        let shut = Enforcement {
+            pod_ranges: pod_ranges.clone(),
+            ..Enforcement::default()
+        };
+        settings
+            .table
+            .replace(&nft::ruleset(settings.table.name(), &shut))
+            .await?;
+        tracing::info!(
+            node = settings.node,
+            table = settings.table.name(),
+            "shut until the policies are known"
+        );
+    }
+    let observations = observations(&client);
+    pin_mut!(observations);
+    let mut view = View::from_node(&settings.node);
+    let mut keeper = Keeper::new(settings, pod_ranges);
+    let mut audit = interval(AUDIT);
+    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due: Option<Instant> = None;
+    loop {
+        let wake = due;
+        tokio::select! {
+            biased;
+            () = async { if let Some(at) = wake { sleep_until(at).await } }, if wake.is_some() => {
+                due = match view.world() {
+                    Some(world) => keeper.apply(world).await.map(|delay| Instant::now() + delay),
+                    None => None,
+                };
+            }
+            observation = observations.next() => match observation {
+                Some(Ok(observation)) => {
+                    let known = view.world().is_some();
+                    let mut urgency = view.take(observation);
+                    if view.world().is_some() && !known {
+                        urgency = Urgency::Now;
+                    }
+                    due = sooner(due, urgency);
+                }
+                Some(Err(error)) => tracing::warn!(%error, "a watch failed and is tried again; the rules stay"),
+                None => return Err(EnforceError::WatchesEnded { node: keeper.settings.node }),
+            },
+            _ = audit.tick() => if keeper.differs().await {
+                due = sooner(due, Urgency::Now);
+            },
+        }
+    }
+}
+
+fn sooner(due: Option<Instant>, urgency: Urgency) -> Option<Instant> {
+    let asked = match urgency {
+        Urgency::None => None,
+        Urgency::Soon => Some(Instant::now() + GATHER),
+        Urgency::Now => Some(Instant::now()),
+    };
+    match (due, asked) {
+        (Some(due), Some(asked)) => Some(due.min(asked)),
+        (due, asked) => due.or(asked),
+    }
+}
+
+/// The addresses of the node's pods: the given ones, else those of the Node object as soon as it has them.
+async fn pod_ranges(client: &Client, settings: &Settings) -> Result<AddressSet, EnforceError> {
+    if !settings.pod_ranges.is_empty() {
+        return Ok(settings.pod_ranges.iter().copied().collect());
+    }
+    let nodes = Api::<Node>::all(client.clone());
+    let mut delay = RETRY_FIRST;
+    loop {
+        match nodes.get_opt(&settings.node).await {
+            Ok(node) => {
+                let spec = node.and_then(|node| node.spec).unwrap_or_default();
+                let ranges: Vec<String> = spec
+                    .pod_cidrs
+                    .into_iter()
+                    .flatten()
+                    .chain(spec.pod_cidr)
+                    .collect();
+                // IPv6 ranges need no rule of their own: all forwarded IPv6 is dropped.
+                let ranges: Vec<&String> =
+                    ranges.iter().filter(|text| !text.contains(':')).collect();
+                if !ranges.is_empty() {
+                    let parsed: Result<AddressSet, CidrError> = ranges
+                        .into_iter()
+                        .map(|text| AddressRange::parse_cidr(text))
+                        .collect();
+                    let node = settings.node.clone();
+                    return parsed.map_err(|source| EnforceError::PodRange { node, source });
+                }
+                tracing::info!(
+                    node = settings.node,
+                    "waiting for spec.podCIDR of the Node; --pod-range avoids that"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(node = settings.node, %error, "the Node could not be read and is tried again")
+            }
+        }
+        sleep(delay).await;
+        delay = (delay * 2).min(RETRY_LIMIT);
+    }
+}
+
+/// Applies rulesets and remembers what is in force.
+struct Keeper {
+    settings: Settings,
+    pod_ranges: AddressSet,
+    generation: u64,
+    /// The ruleset that was applied last.
+    applied: Option<String>,
+    /// The policies that were told last, so that the file changes when only a generation does.
+    told: Option<BTreeMap<String, i64>>,
+    /// The kernel's listing just after that; nothing while it is not to be compared.
+    listing: Option<String>,
+    retry: Duration,
+}
+
+impl Keeper {
+    fn new(settings: Settings, pod_ranges: AddressSet) -> Self {
+        Self {
+            settings,
+            pod_ranges,
+            generation: 0,
+            applied: None,
+            told: None,
+            listing: None,
+            retry: RETRY_FIRST,
+        }
+    }
+
+    /// Brings the table in line with the world. Gives the delay after which to try again when that failed.
+    async fn apply(&mut self, world: &World) -> Option<Duration> {
+        let started = Instant::now();
+        let enforcement = Enforcement::new(world, &self.settings.node, self.pod_ranges.clone());
+        let ruleset = nft::ruleset(self.settings.table.name(), &enforcement);
+        let policies: BTreeMap<String, i64> = world
+            .policies
+            .iter()
+            .map(|(name, policy)| (name.to_string(), policy.generation))
+            .collect();
+        let write = self.applied.as_deref() != Some(ruleset.as_str());
+        if write {
+            if let Err(error) = self.settings.table.replace(&ruleset).await {
+                let delay = self.retry;
+                self.retry = (self.retry * 2).min(RETRY_LIMIT);
+                tracing::error!(node = self.settings.node, %error, retry_ms = delay.as_millis(), "not applied");
+                return Some(delay);
+            }
+            self.retry = RETRY_FIRST;
+            self.generation += 1;
+            self.applied = Some(ruleset);
+            self.listing = self.settings.table.listing().await.ok().flatten();
+        }
+        if !write && self.told.as_ref() == Some(&policies) {
+            return None;
+        }
+        let readiness = Readiness {
+            node: &self.settings.node,
+            generation: self.generation,
+            pods: enforcement.pods.len(),
+            isolated_pods: enforcement.isolated(),
+            policies,
+        };
+        tracing::info!(
+            node = readiness.node,
+            generation = readiness.generation,
+            policies = readiness.policies.len(),
+            pods = readiness.pods,
+            isolated_pods = readiness.isolated_pods,
+            written = write,
+            took_ms = started.elapsed().as_millis(),
+            "in force"
+        );
+        if let Some(path) = &self.settings.ready_file
+            && let Err(error) = tell(path, &readiness)
+        {
+            tracing::error!(path = %path.display(), %error, "the readiness file could not be written; the rules are in force");
+        }
+        self.told = Some(readiness.policies);
+        None
+    }
+
+    /// Whether somebody changed or removed the table since it was applied. Forgets what was applied when so.
+    async fn differs(&mut self) -> bool {
+        let Some(expected) = &self.listing else {
+            return false;
+        };
+        match self.settings.table.listing().await {
+            Ok(found) if found.as_ref() == Some(expected) => false,
+            Ok(_) => {
+                tracing::warn!(
+                    table = self.settings.table.name(),
+                    "the table was changed by somebody else; writing it again"
+                );
+                self.applied = None;
+                self.listing = None;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the table could not be compared");
+                false
+            }
+        }
+    }
+}
+
+/// Writes the file whole or not at all.
+fn tell(path: &Path, readiness: &Readiness<'_>) -> io::Result<()> {
+    let part = path.with_extension("part");
+    fs::write(&part, serde_json::to_vec(readiness)?)?;
+    fs::rename(&part, path)
+}
+
+fn remove(path: &Path) -> Result<(), EnforceError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(EnforceError::ReadyFile {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,329 @@
+//! Follows the API server: watch events of Pods, Namespaces and NetworkPolicies come in, the world as last seen and
+//! how urgent each change is go out. Talks to the API server only (list and watch).
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::networking::v1 as networking;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+
+use crate::objects::{Labels, ObjectName, Pod, Policy, World};
+
+/// Something the API server told about one of the three kinds.
+#[derive(Debug)]
+pub enum Observation {
+    /// About pods.
+    Pod(watcher::Event<core::Pod>),
+    /// About namespaces.
+    Namespace(watcher::Event<core::Namespace>),
+    /// About policies.
+    Policy(watcher::Event<networking::NetworkPolicy>),
+}
+
+/// How soon a change must be in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Nothing that decides about packets has changed.
+    None,
+    /// Soon: more of the kind is likely to follow at once.
+    Soon,
+    /// At once: a pod of this node waits to be known, or its address is free again.
+    Now,
+}
+
+/// Watches the three kinds in all namespaces for as long as the stream is polled.
+///
+/// Needs the rights to list and watch pods, namespaces and networkpolicies. Errors are part of the stream; it goes on
+/// after them with a growing delay.
+pub fn observations(
+    client: &Client,
+) -> impl Stream<Item = Result<Observation, watcher::Error>> + use<> {
+    let pods = watcher(
+        Api::<core::Pod>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let namespaces = watcher(
+        Api::<core::Namespace>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let policies = watcher(
+        Api::<networking::NetworkPolicy>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let streams: [BoxStream<'static, Result<Observation, watcher::Error>>; 3] = [
+        pods.default_backoff()
+            .map(|event| event.map(Observation::Pod))
+            .boxed(),
+        namespaces
+            .default_backoff()
+            .map(|event| event.map(Observation::Namespace))
+            .boxed(),
+        policies
+            .default_backoff()
+            .map(|event| event.map(Observation::Policy))
+            .boxed(),
+    ];
+    stream::select_all(streams)
+}
+
+/// The world as last seen, kept up to date by observations.
+#[derive(Debug)]
+pub struct View {
+    node: String,
+    world: World,
+    pods: Relist<ObjectName, Pod>,
+    namespaces: Relist<String, Labels>,
+    policies: Relist<ObjectName, Policy>,
+}
+
+/// A list in progress. What was known stays in force until the list is complete.
+#[derive(Debug)]
+struct Relist<K, V> {
+    listed: BTreeMap<K, V>,
+    complete: bool,
+}
+
+impl<K, V> Default for Relist<K, V> {
+    fn default() -> Self {
+        Self {
+            listed: BTreeMap::new(),
+            complete: false,
+        }
+    }
+}
+
+/// A watch event, reduced to what is kept of the object.
+enum Step<K, V> {
+    Put(K, V),
+    Remove(K),
+    Start,
+    List(K, V),
+    Done,
+}
+
+impl<K, V> Step<K, V> {
+    fn of<T>(event: watcher::Event<T>, keep: impl Fn(&T) -> (K, V)) -> Self {
+        match event {
+            watcher::Event::Apply(object) => {
+                let (key, value) = keep(&object);
+                Self::Put(key, value)
+            }
+            watcher::Event::Delete(object) => Self::Remove(keep(&object).0),
+            watcher::Event::Init => Self::Start,
+            watcher::Event::InitApply(object) => {
+                let (key, value) = keep(&object);
+                Self::List(key, value)
+            }
+            watcher::Event::InitDone => Self::Done,
+        }
+    }
+}
+
+impl<K: Ord, V: PartialEq> Relist<K, V> {
+    /// Takes a step into `known` and gives what was and what is, where they differ.
+    fn take(
+        &mut self,
+        known: &mut BTreeMap<K, V>,
+        step: Step<K, V>,
+        mut changed: impl FnMut(Option<&V>, Option<&V>),
+    ) {
+        match step {
+            Step::Put(key, value) => {
+                if known.get(&key) != Some(&value) {
+                    changed(known.get(&key), Some(&value));
+                    known.insert(key, value);
+                }
+            }
+            Step::Remove(key) => {
+                if let Some(gone) = known.remove(&key) {
+                    changed(Some(&gone), None);
+                }
+            }
+            Step::Start => self.listed.clear(),
+            Step::List(key, value) => {
+                self.listed.insert(key, value);
+            }
+            Step::Done => {
+                self.complete = true;
+                let listed = mem::take(&mut self.listed);
+                for (key, value) in &listed {
+                    if known.get(key) != Some(value) {
+                        changed(known.get(key), Some(value));
+                    }
+                }
+                for (key, gone) in known.iter() {
+                    if !listed.contains_key(key) {
+                        changed(Some(gone), None);
+                    }
+                }
+                *known = listed;
+            }
+        }
+    }
+}
+
+impl View {
+    /// An empty view of the world from a node, which is not complete yet.
+    #[must_use]
+    pub fn from_node(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            world: World::default(),
+            pods: Relist::default(),
+            namespaces: Relist::default(),
+            policies: Relist::default(),
+        }
+    }
+
+    /// The world as last seen; nothing until each kind was listed once.
+    #[must_use]
+    pub fn world(&self) -> Option<&World> {
+        (self.pods.complete && self.namespaces.complete && self.policies.complete)
+            .then_some(&self.world)
+    }
+
+    /// Takes an observation in and tells how soon it must be in force.
+    pub fn take(&mut self, observation: Observation) -> Urgency {
+        let mut urgency = Urgency::None;
+        match observation {
+            Observation::Pod(event) => {
+                let step = Step::of(event, |pod: &core::Pod| (name_of(pod), Pod::from(pod)));
+                let node = self.node.as_str();
+                self.pods.take(&mut self.world.pods, step, |before, after| {
+                    urgency = urgency.max(pod_urgency(node, before, after));
+                });
+            }
+            Observation::Namespace(event) => {
+                let step = Step::of(event, |namespace: &core::Namespace| {
+                    (namespace.name_any(), namespace.labels().clone())
+                });
+                self.namespaces
+                    .take(&mut self.world.namespaces, step, |_, _| {
+                        urgency = Urgency::Soon
+                    });
+            }
+            Observation::Policy(event) => {
+                let step = Step::of(event, |policy: &networking::NetworkPolicy| {
+                    (name_of(policy), Policy::from(policy))
+                });
+                if let Step::Put(name, policy) | Step::List(name, policy) = &step {
+                    for fault in &policy.faults {
+                        tracing::warn!(policy = %name, "NetworkPolicy {name} is enforced without what cannot be read: {fault}");
+                    }
+                }
+                self.policies.take(&mut self.world.policies, step, |_, _| {
+                    urgency = Urgency::Soon
+                });
+            }
+        }
+        urgency
+    }
+}
+
+fn name_of(object: &impl ResourceExt) -> ObjectName {
+    ObjectName {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+fn pod_urgency(node: &str, before: Option<&Pod>, after: Option<&Pod>) -> Urgency {
+    let address_here = |pod: Option<&Pod>| {
+        pod.filter(|pod| pod.node.as_deref() == Some(node))
+            .and_then(Pod::policy_address)
+    };
+    if address_here(before) == address_here(after) {
+        Urgency::Soon
+    } else {
+        Urgency::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, node: &str, address: Option<&str>) -> core::Pod {
+        let object = json!({
+            "metadata": {"name": name, "namespace": "x"},
+            "spec": {"nodeName": node, "containers": []},
+            "status": {"phase": "Running", "podIP": address},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn complete_view() -> View {
+        let mut view = View::from_node("tr-1");
+        for observation in [
+            Observation::Pod(watcher::Event::InitDone),
+            Observation::Namespace(watcher::Event::InitDone),
+        ] {
+            view.take(observation);
+            assert!(
+                view.world().is_none(),
+                "the world is shown before it is complete"
+            );
+        }
+        view.take(Observation::Policy(watcher::Event::InitDone));
+        assert!(view.world().is_some());
+        view
+    }
+
+    #[test]
+    fn an_address_on_this_node_is_urgent_and_a_repeated_status_is_nothing() {
+        let mut view = complete_view();
+        let steps = [
+            (pod("a", "tr-1", None), Urgency::Soon),
+            (pod("a", "tr-1", Some("10.0.0.1")), Urgency::Now),
+            (pod("a", "tr-1", Some("10.0.0.1")), Urgency::None),
+            (pod("b", "es-1", Some("10.0.1.1")), Urgency::Soon),
+        ];
+        for (object, urgency) in steps {
+            assert_eq!(
+                view.take(Observation::Pod(watcher::Event::Apply(object.clone()))),
+                urgency,
+                "{object:?}"
+            );
+        }
+        let gone = pod("a", "tr-1", Some("10.0.0.1"));
+        assert_eq!(
+            view.take(Observation::Pod(watcher::Event::Delete(gone))),
+            Urgency::Now
+        );
+    }
+
+    #[test]
+    fn a_relist_keeps_what_is_known_until_it_is_complete_and_then_drops_what_is_gone() {
+        let mut view = complete_view();
+        view.take(Observation::Pod(watcher::Event::Apply(pod(
+            "a",
+            "tr-1",
+            Some("10.0.0.1"),
+        ))));
+        let names = |view: &View| {
+            view.world()
+                .unwrap()
+                .pods
+                .keys()
+                .map(|name| name.name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            view.take(Observation::Pod(watcher::Event::Init)),
+            Urgency::None
+        );
+        let listed = watcher::Event::InitApply(pod("b", "es-1", Some("10.0.1.1")));
+        assert_eq!(view.take(Observation::Pod(listed)), Urgency::None);
+        assert_eq!(names(&view), ["a"]);
+        assert_eq!(
+            view.take(Observation::Pod(watcher::Event::InitDone)),
+            Urgency::Now
+        );
+        assert_eq!(names(&view), ["b"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! The packet test: every case goes through rules and nftables into two nodes' network namespaces, and real TCP, UDP
+//! and SCTP packets between all places must do what the case and the model say. Needs root; touches only namespaces
+//! that it makes and removes. Arguments: part of a case's name, to run fewer.
+
+mod cases;
+mod lab;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bailiwick_dev_netpol::nft::ruleset;
+use bailiwick_dev_netpol::rules::Enforcement;
+use cases::{Case, Failure, NODES, PORTS, Step, verdict};
+use lab::{Lab, Probe};
+
+const TABLE: &str = "bailiwick-dev-netpol";
+/// How long a connection that is expected to be shut is waited for, in milliseconds. An open one answers in a few.
+const SHUT_AFTER: u64 = 300;
+/// How long a connection that should be open is tried again before it counts as shut, in milliseconds each.
+const PATIENCE: [u64; 3] = [500, 1500, 4000];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [first, address, forward] = arguments.as_slice()
+        && first == lab::prober::ARGUMENT
+    {
+        return finished(lab::prober::run(address, forward == "forward"));
+    }
+    let filter = arguments
+        .into_iter()
+        .find(|argument| !argument.starts_with('-'));
+    finished(conformance(filter.as_deref()))
+}
+
+fn finished(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    cases: usize,
+    steps: usize,
+    probes: usize,
+    open: usize,
+    failed: usize,
+}
+
+fn conformance(filter: Option<&str>) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut lab = Lab::new()?;
+    let mut counts = Counts::default();
+    for (origin, cases) in [("upstream", cases::upstream()), ("ours", cases::ours())] {
+        for case in cases
+            .iter()
+            .filter(|case| filter.is_none_or(|text| case.name.contains(text)))
+        {
+            let failures = check(&mut lab, case, &mut counts)?;
+            report(origin, case.name, &failures, &mut counts);
+        }
+    }
+    let Counts {
+        cases,
+        steps,
+        probes,
+        open,
+        failed,
+    } = counts;
+    println!(
+        "conformance: {cases} cases, {steps} steps, {probes} connections tried ({open} open, {} shut) in {} s; \
+         {failed} cases failed",
+        probes - open,
+        started.elapsed().as_secs()
+    );
+    if failed > 0 {
+        return Err(format!("{failed} cases failed").into());
+    }
+    Ok(())
+}
+
+fn report(origin: &str, name: &str, failures: &[String], counts: &mut Counts) {
+    counts.cases += 1;
+    counts.failed += usize::from(!failures.is_empty());
+    println!(
+        "{} {origin}: {name}",
+        if failures.is_empty() {
+            "ok    "
+        } else {
+            "FAILED"
+        }
+    );
+    for failure in failures.iter().take(20) {
+        println!("         {failure}");
+    }
+    if failures.len() > 20 {
+        println!("         and {} more", failures.len() - 20);
+    }
+}
+
+/// Puts every step of a case in force and tries every connection; gives what differs, in words.
+fn check(lab: &mut Lab, case: &Case, counts: &mut Counts) -> Result<Vec<String>, Failure> {
+    let mut failures = Vec::new();
+    for (number, step) in case.steps.iter().enumerate() {
+        counts.steps += 1;
+        let enforcements = step.scene()?.enforcements()?;
+        enforce(&enforcements)?;
+        let probes = every_probe(lab);
+        let expected: BTreeSet<&Probe> = probes
+            .iter()
+            .filter(|probe| expected(step, &enforcements, probe))
+            .collect();
+        let observed = observe(lab, &probes, &expected)?;
+        counts.probes += probes.len();
+        counts.open += observed.len();
+        for probe in &probes {
+            let (should, does) = (expected.contains(probe), observed.contains(probe));
+            if should != does {
+                let (from, to, port) = (&probe.from.name, &probe.to.name, probe.port);
+                let not = if should { "" } else { "not " };
+                failures.push(format!(
+                    "step {}: {from} to {to} on {port} should {not}connect",
+                    number + 1
+                ));
+            }
+        }
+    }
+    Ok(failures)
+}
+
+/// What the case says, else what the model says.
+fn expected(step: &Step, enforcements: &[Enforcement; 2], probe: &Probe) -> bool {
+    let said = step.checks.iter().filter(|check| check.port == probe.port);
+    said.filter_map(|check| check.expects(&probe.from, &probe.to))
+        .next()
+        .unwrap_or_else(|| verdict(enforcements, &probe.from, &probe.to, probe.port))
+}
+
+/// Puts what each node enforces into its namespace.
+fn enforce(enforcements: &[Enforcement; 2]) -> Result<(), Failure> {
+    for (node, enforcement) in NODES.iter().zip(enforcements) {
+        lab::nft(node, &ruleset(TABLE, enforcement))?;
+    }
+    Ok(())
+}
+
+/// Every port of every other place, from every place.
+fn every_probe(lab: &Lab) -> Vec<Probe> {
+    let places = lab.places();
+    let pairs = places
+        .iter()
+        .flat_map(|from| places.iter().map(move |to| (from, to)));
+    pairs
+        .filter(|(from, to)| from != to)
+        .flat_map(|(from, to)| {
+            PORTS.map(|port| Probe {
+                from: from.clone(),
+                to: to.clone(),
+                port,
+            })
+        })
+        .collect()
+}
+
+/// The connections that come about. One that should and does not is tried again, for the machine may be busy.
+fn observe(
+    lab: &mut Lab,
+    probes: &[Probe],
+    expected: &BTreeSet<&Probe>,
+) -> Result<BTreeSet<Probe>, Failure> {
+    let mut open: BTreeSet<Probe> = lab.open_among(probes, SHUT_AFTER)?.into_iter().collect();
+    for time in PATIENCE {
+        let missing: Vec<Probe> = expected
+            .iter()
+            .filter(|probe| !open.contains(**probe))
+            .map(|probe| (*probe).clone())
+            .collect();
+        if missing.is_empty() {
+            break;
+        }
+        open.extend(lab.open_among(&missing, time)?);
+    }
+    Ok(open)
+}

@@ -1,0 +1,292 @@
+//! A process inside one place: it serves TCP, UDP and SCTP on the place's address and, on order, tries connections
+//! to other places. Orders come in on standard input, one answer a line goes out on standard output.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{fs, mem};
+
+use bailiwick_dev_netpol::objects::Protocol;
+use socket2::{Domain, Socket, Type};
+
+use crate::cases::{Failure, ProbePort};
+
+/// The argument that makes the test binary a prober.
+pub const ARGUMENT: &str = "probe-from";
+/// The ports that every place serves, for each protocol.
+const SERVED: [u16; 2] = [80, 81];
+/// The first source port. Each attempt takes the next, so that no attempt falls into the flow of an earlier one.
+const FIRST_SOURCE_PORT: u16 = 10_000;
+const SCTP: i32 = 132;
+
+/// Serves and probes until the input ends. Takes the place's address and whether it forwards packets.
+pub fn run(address: &str, forward: bool) -> Result<(), Failure> {
+    let address: Ipv4Addr = address.parse()?;
+    if forward {
+        fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+        fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+    }
+    for port in SERVED {
+        serve_tcp(address, port)?;
+        serve_udp(address, port)?;
+    }
+    let sctp = Sctp::serve(address)?;
+    let mut prober = Prober {
+        address,
+        sctp,
+        source_port: FIRST_SOURCE_PORT,
+    };
+    let mut output = io::stdout();
+    writeln!(output, "ready")?;
+    output.flush()?;
+    let mut probes: Vec<(Ipv4Addr, ProbePort)> = Vec::new();
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let (first, second) = line.split_once(' ').ok_or("an order has two words")?;
+        if first != "within" {
+            probes.push((first.parse()?, read_port(second)?));
+            continue;
+        }
+        let time = Duration::from_millis(second.parse()?);
+        let answers = prober.attempt(&mem::take(&mut probes), time);
+        let text: String = answers.into_iter().map(|answer| answer + "\n").collect();
+        output.write_all(text.as_bytes())?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn read_port(text: &str) -> Result<ProbePort, Failure> {
+    let (protocol, number) = text.split_once('/').ok_or("a port is protocol/number")?;
+    let protocol =
+        Protocol::read(Some(&protocol.to_uppercase())).ok_or("a protocol is tcp, udp or sctp")?;
+    Ok(ProbePort(protocol, number.parse()?))
+}
+
+struct Prober {
+    address: Ipv4Addr,
+    sctp: Sctp,
+    source_port: u16,
+}
+
+impl Prober {
+    /// Tries all connections at once; gives `open`, `shut` or what went wrong, in their order.
+    fn attempt(&mut self, probes: &[(Ipv4Addr, ProbePort)], time: Duration) -> Vec<String> {
+        thread::scope(|scope| {
+            let attempts: Vec<_> = probes
+                .iter()
+                .map(|(to, port)| {
+                    self.source_port += 1;
+                    let from = SocketAddrV4::new(self.address, self.source_port);
+                    let to = SocketAddrV4::new(*to, port.1);
+                    let sctp = &self.sctp;
+                    let protocol = port.0;
+                    scope.spawn(move || match protocol {
+                        Protocol::Tcp => try_tcp(from, to, time),
+                        Protocol::Udp => try_udp(from, to, time),
+                        Protocol::Sctp => sctp.attempt(from, to, time),
+                    })
+                })
+                .collect();
+            attempts
+                .into_iter()
+                .map(|attempt| match attempt.join() {
+                    Ok(Ok(true)) => "open".to_owned(),
+                    Ok(Ok(false)) => "shut".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "the attempt panicked".to_owned(),
+                })
+                .collect()
+        })
+    }
+}
+
+fn serve_tcp(address: Ipv4Addr, port: u16) -> Result<(), Failure> {
+    let listener = TcpListener::bind((address, port))?;
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            drop(connection);
+        }
+    });
+    Ok(())
+}
+
+fn try_tcp(from: SocketAddrV4, to: SocketAddrV4, time: Duration) -> io::Result<bool> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&from.into())?;
+    answered(socket.connect_timeout(&to.into(), time))
+}
+
+fn serve_udp(address: Ipv4Addr, port: u16) -> Result<(), Failure> {
+    let socket = UdpSocket::bind((address, port))?;
+    thread::spawn(move || {
+        let mut packet = [0; 64];
+        // Errors are those of earlier answers that could not be delivered.
+        loop {
+            if let Ok((size, sender)) = socket.recv_from(&mut packet) {
+                let _ = socket.send_to(&packet[..size], sender);
+            }
+        }
+    });
+    Ok(())
+}
+
+fn try_udp(from: SocketAddrV4, to: SocketAddrV4, time: Duration) -> io::Result<bool> {
+    let socket = UdpSocket::bind(from)?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(time))?;
+    socket.send(b"probe")?;
+    answered(socket.recv(&mut [0; 64]).map(drop))
+}
+
+/// Whether somebody answered; silence is no error, a refusal is one, because every place serves every port.
+fn answered(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The opening exchange of SCTP (RFC 9260: INIT, INIT ACK) over a raw socket, because the kernel may lack SCTP. To
+/// conntrack and nftables it is SCTP as any other.
+struct Sctp {
+    socket: Arc<Socket>,
+    /// The source ports of attempts, and whether the other side has answered.
+    attempts: Arc<Mutex<BTreeMap<u16, bool>>>,
+}
+
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+/// The tag that each side asks the other to send; any number but 0.
+const TAG: u32 = 0x0BA1_11C4;
+
+impl Sctp {
+    fn serve(address: Ipv4Addr) -> Result<Self, Failure> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(SCTP.into()))?;
+        socket.bind(&SocketAddr::from((address, 0)).into())?;
+        let socket = Arc::new(socket);
+        let attempts = Arc::new(Mutex::new(BTreeMap::new()));
+        let (server, answered) = (Arc::clone(&socket), Arc::clone(&attempts));
+        thread::spawn(move || {
+            let mut packet = [0; 256];
+            loop {
+                let Ok(size) = (&*server).read(&mut packet) else {
+                    continue;
+                };
+                let Some(message) = Message::read(&packet[..size]) else {
+                    continue;
+                };
+                if message.kind == INIT && SERVED.contains(&message.to) {
+                    let answer = Message {
+                        kind: INIT_ACK,
+                        from: message.to,
+                        to: message.from,
+                        ..message
+                    };
+                    let _ = server.send_to(
+                        &answer.bytes(TAG),
+                        &SocketAddr::from((message.sender, 0)).into(),
+                    );
+                } else if message.kind == INIT_ACK
+                    && let Some(seen) = answered
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get_mut(&message.to)
+                {
+                    *seen = true;
+                }
+            }
+        });
+        Ok(Self { socket, attempts })
+    }
+
+    fn attempt(&self, from: SocketAddrV4, to: SocketAddrV4, time: Duration) -> io::Result<bool> {
+        let known = || self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        known().insert(from.port(), false);
+        let init = Message {
+            kind: INIT,
+            sender: *from.ip(),
+            from: from.port(),
+            to: to.port(),
+        };
+        self.socket
+            .send_to(&init.bytes(0), &SocketAddr::from((*to.ip(), 0)).into())?;
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            if known().get(&from.port()) == Some(&true) {
+                return Ok(true);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(known().remove(&from.port()) == Some(true))
+    }
+}
+
+/// What matters of an SCTP packet with a single opening chunk.
+struct Message {
+    kind: u8,
+    sender: Ipv4Addr,
+    from: u16,
+    to: u16,
+}
+
+impl Message {
+    /// Reads a packet as a raw socket delivers it, IPv4 header included.
+    fn read(packet: &[u8]) -> Option<Self> {
+        let header = usize::from(packet.first()? & 0x0f) * 4;
+        let sender: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+        let number = |at: usize| {
+            Some(u16::from_be_bytes(
+                packet.get(header + at..header + at + 2)?.try_into().ok()?,
+            ))
+        };
+        Some(Self {
+            kind: *packet.get(header + 12)?,
+            sender: sender.into(),
+            from: number(0)?,
+            to: number(2)?,
+        })
+    }
+
+    /// The packet without IPv4 header. The first packet of an association carries tag 0.
+    fn bytes(&self, tag: u32) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.extend(self.from.to_be_bytes());
+        bytes.extend(self.to.to_be_bytes());
+        bytes.extend(tag.to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend([self.kind, 0, 0, 20]);
+        bytes.extend(TAG.to_be_bytes());
+        bytes.extend(65_536_u32.to_be_bytes());
+        bytes.extend([0, 1, 0, 1]);
+        bytes.extend(1_u32.to_be_bytes());
+        let checksum = crc32c(&bytes).to_le_bytes();
+        bytes[8..12].copy_from_slice(&checksum);
+        bytes
+    }
+}
+
+/// CRC32c, the checksum of SCTP (RFC 9260, appendix A), bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| {
+        if crc & 1 == 1 {
+            (crc >> 1) ^ 0x82F6_3B78
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), bit)
+    })
+}
