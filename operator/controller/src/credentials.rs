@@ -27,6 +27,11 @@ impl Credentials {
         self.secrets.get(secret)
     }
 
+    /// All Secrets with their values.
+    pub fn secrets(&self) -> impl Iterator<Item = (&String, &BTreeMap<String, Vec<u8>>)> {
+        self.secrets.iter()
+    }
+
     /// One value, when it is there and is text.
     #[must_use]
     pub fn text(&self, secret: &str, key: &str) -> Option<&str> {

@@ -1,4 +1,6 @@
-//! What can go wrong, one variant a step of the pipeline. `Display` leaves the source to the log's chain.
+//! What can go wrong, one variant a step of the pipeline. Nothing here carries a secret or data of users.
+
+use std::time::Duration;
 
 use bailiwick_model::facts::ReadFailure;
 
@@ -15,4 +17,148 @@ pub struct StepError {
     /// The cause, for the log alone: it may quote what a server said.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Why a reconcile stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This replica does not hold the Lease, so it writes nothing.
+    #[error("this replica does not hold the Lease")]
+    NotLeader,
+    /// Something of the Region could not be read.
+    #[error("cannot read {what}")]
+    Observe {
+        /// The object.
+        what: String,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A Secret could not be made.
+    #[error("cannot make Secret {name}")]
+    Mint {
+        /// The Secret.
+        name: String,
+        /// Why.
+        #[source]
+        source: MintError,
+    },
+    /// An object could not be applied.
+    #[error("cannot apply {object}")]
+    Apply {
+        /// The object, as `Kind/name`.
+        object: String,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// An object could not be deleted.
+    #[error("cannot delete {object}")]
+    Delete {
+        /// The object, as `Kind/name`.
+        object: String,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The status could not be written.
+    #[error("cannot write the status")]
+    Status {
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// Why a Secret could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The API server refused it.
+    #[error("the API server refused it")]
+    Api(#[source] Box<kube::Error>),
+    /// A certificate could not be made.
+    #[error("the certificate could not be made")]
+    Certificate(#[from] rcgen::Error),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    Randomness,
+    /// The Region's authority is missing or unreadable.
+    #[error("the Region's authority is missing or unreadable: restore Secret {0} from your copy")]
+    Authority(String),
+}
+
+/// When to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// At once: somebody else wrote in between.
+    Soon,
+    /// Later, doubling each time.
+    Later,
+    /// When something changes: trying again alone would not help.
+    OnChange,
+}
+
+impl Error {
+    /// When to try again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self.status() {
+            Some(status) if status.is_conflict() => Retry::Soon,
+            Some(status) if status.is_forbidden() || status.is_invalid() => Retry::OnChange,
+            _ => Retry::Later,
+        }
+    }
+
+    /// What the API server said, if it was it.
+    #[must_use]
+    pub fn status(&self) -> Option<&kube::core::Status> {
+        let source = match self {
+            Self::NotLeader
+            | Self::Mint {
+                source: MintError::Certificate(_) | MintError::Randomness | MintError::Authority(_),
+                ..
+            } => return None,
+            Self::Mint {
+                source: MintError::Api(source),
+                ..
+            }
+            | Self::Observe { source, .. }
+            | Self::Apply { source, .. }
+            | Self::Delete { source, .. }
+            | Self::Status { source } => source,
+        };
+        match source.as_ref() {
+            kube::Error::Api(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// A closed word for metrics and for the condition's reason.
+    #[must_use]
+    pub const fn metric_label(&self) -> &'static str {
+        match self {
+            Self::NotLeader => "NotLeader",
+            Self::Observe { .. } => "ObserveFailed",
+            Self::Mint { .. } => "MintFailed",
+            Self::Apply { .. } => "ApplyFailed",
+            Self::Delete { .. } => "DeleteFailed",
+            Self::Status { .. } => "StatusFailed",
+        }
+    }
+
+    /// What goes into the status: the object and the API server's closed reason word, never its free text, which
+    /// may quote values.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self.status() {
+            Some(status) => format!("{self}: {} ({})", status.reason, status.code),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// How long to wait after the n-th failure in a row: doubling from one second to five minutes.
+#[must_use]
+pub fn backoff(failures: u32) -> Duration {
+    Duration::from_secs(1_u64.checked_shl(failures.min(9)).unwrap_or(512).min(300))
 }

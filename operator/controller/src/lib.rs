@@ -2,5 +2,16 @@
 //! the model desires, writes the status, and knows when to look again.
 #![forbid(unsafe_code)]
 
+pub mod apply;
+pub mod controller;
 pub mod credentials;
 pub mod error;
+pub mod events;
+pub mod lease;
+pub mod mint;
+pub mod observe;
+pub mod serve;
+pub mod systems;
+pub mod telemetry;
+pub mod watch;
+pub mod watched;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod archive;
 pub mod desired;
 pub mod facts;
 pub mod names;
@@ -15,6 +16,7 @@ pub mod region;
 pub mod residency;
 pub mod secret;
 pub mod sql;
+pub mod status;
 pub mod step;
 pub mod store;
 pub mod violation;

@@ -106,9 +106,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
             "is missing, expected the API server's; apply the Region instead of passing it by hand",
         ));
     }
-    let mut secrets = secret::authority(&names);
-    secrets.extend(crate::desired::postgres::secrets(&names, &spec));
-    secrets.extend(crate::desired::object_store::secrets(&names, &spec));
+    let secrets = secrets(&names, &spec);
     violations.extend(lost_keys(&secrets, facts));
     violations.extend(crate::desired::postgres::violations(&spec));
     violations.extend(crate::desired::object_store::violations(&spec));
@@ -139,6 +137,15 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
         }),
         _ => Err(violations),
     }
+}
+
+/// The Secrets that a Region needs, in the order in which they need each other.
+#[must_use]
+pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
+    let mut secrets = secret::authority(names);
+    secrets.extend(crate::desired::object_store::secrets(names, spec));
+    secrets.extend(crate::desired::postgres::secrets(names, spec));
+    secrets
 }
 
 /// The places that a spec names, all admitted.

@@ -1,6 +1,9 @@
 //! The Secrets that a Region needs, as a description without a value: the controller mints what is missing, with
 //! *create* and never apply, so that nothing can write over a key. No I/O, no randomness.
 
+use std::collections::BTreeSet;
+
+use crate::facts::Facts;
 use crate::names::Names;
 
 /// A Secret that must exist in the Region's data namespace.
@@ -106,4 +109,105 @@ pub fn authority(names: &Names) -> Vec<SecretWanted> {
             },
         ),
     ]
+}
+
+/// Why a Secret must be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// It does not exist.
+    Missing,
+    /// Its certificate has passed two thirds of its life, names other hosts, or is of another authority.
+    Renewal,
+}
+
+/// The Secrets that must be made or renewed now, in the order in which they need each other.
+#[must_use]
+pub fn due(wanted: &[SecretWanted], facts: &Facts) -> Vec<(SecretWanted, Due)> {
+    wanted
+        .iter()
+        .filter_map(|secret| {
+            let Some(found) = facts.secrets.get(&secret.name) else {
+                return Some((secret.clone(), Due::Missing));
+            };
+            let Contents::Certificate { dns_names, .. } = &secret.contents else {
+                return None;
+            };
+            let current = found.certificate.as_ref().is_some_and(|certificate| {
+                let life = certificate.not_after.duration_since(certificate.not_before);
+                let names: BTreeSet<String> = dns_names.iter().cloned().collect();
+                certificate.signed_by_authority
+                    && certificate.dns_names == names
+                    && facts.now < certificate.not_after - life / 3
+            });
+            (!current).then(|| (secret.clone(), Due::Renewal))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{CertificateFact, SecretFact};
+
+    #[test]
+    fn a_certificate_is_renewed_after_two_thirds_of_its_life_or_when_it_no_longer_fits() {
+        let wanted = vec![SecretWanted::replaceable(
+            "tls".to_owned(),
+            Contents::Certificate {
+                common_name: "a".to_owned(),
+                dns_names: vec!["a".to_owned()],
+                server: true,
+                client: false,
+            },
+        )];
+        let certificate = CertificateFact {
+            not_before: "2026-01-01T00:00:00Z".parse().unwrap(),
+            not_after: "2026-01-31T00:00:00Z".parse().unwrap(),
+            dns_names: BTreeSet::from(["a".to_owned()]),
+            signed_by_authority: true,
+        };
+        let due_of = |now: &str, certificate: Option<CertificateFact>| {
+            let mut facts = Facts {
+                now: now.parse().unwrap(),
+                ..Facts::default()
+            };
+            facts.secrets.insert(
+                "tls".to_owned(),
+                SecretFact {
+                    certificate,
+                    ..SecretFact::default()
+                },
+            );
+            due(&wanted, &facts).first().map(|(_, due)| *due)
+        };
+        assert_eq!(
+            due_of("2026-01-20T00:00:00Z", Some(certificate.clone())),
+            None
+        );
+        assert_eq!(
+            due_of("2026-01-22T00:00:00Z", Some(certificate.clone())),
+            Some(Due::Renewal)
+        );
+        assert_eq!(due_of("2026-01-02T00:00:00Z", None), Some(Due::Renewal));
+        let strangers = CertificateFact {
+            signed_by_authority: false,
+            ..certificate.clone()
+        };
+        assert_eq!(
+            due_of("2026-01-02T00:00:00Z", Some(strangers)),
+            Some(Due::Renewal)
+        );
+        let elsewhere = CertificateFact {
+            dns_names: BTreeSet::from(["b".to_owned()]),
+            ..certificate
+        };
+        assert_eq!(
+            due_of("2026-01-02T00:00:00Z", Some(elsewhere)),
+            Some(Due::Renewal)
+        );
+        assert_eq!(
+            due(&wanted, &Facts::default()).first().map(|(_, due)| *due),
+            Some(Due::Missing)
+        );
+    }
 }

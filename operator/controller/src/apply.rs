@@ -1,0 +1,247 @@
+//! Server-side apply in order, and pruning. Manifests and what the watches saw in; as few writes as possible out:
+//! an object is sent only when it differs from what our last apply returned. Decides nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bailiwick_model::desired::Manifest;
+use bailiwick_model::names::FIELD_MANAGER;
+use kube::ResourceExt;
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::metadata::PartialObjectMeta;
+
+use crate::controller::Context;
+use crate::error::Error;
+use crate::watch::Object;
+
+/// Which version of a child the API server holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its uid: a child that was deleted and made anew is another.
+    pub uid: String,
+    /// Its generation, where its kind counts one: status updates do not move it.
+    pub generation: Option<i64>,
+    /// Its resourceVersion, where its kind has no generation.
+    pub resource_version: Option<String>,
+}
+
+impl Version {
+    /// The version of any object.
+    pub fn of<K: kube::Resource>(object: &K) -> Self {
+        let meta = object.meta();
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            generation: meta.generation,
+            resource_version: if meta.generation.is_some() {
+                None
+            } else {
+                meta.resource_version.clone()
+            },
+        }
+    }
+}
+
+/// What our last apply of an object sent, and what it returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    sent: u64,
+    version: Version,
+}
+
+/// The records of one Region.
+pub type Records = BTreeMap<(String, Object), Record>;
+
+/// Applies the manifests in order and stops at the first failure, since later ones may depend on it.
+///
+/// `look` says whether kinds that are not watched are to be read again. Returns how many writes were sent.
+///
+/// # Errors
+/// [`Error::Apply`] with the object's name, [`Error::NotLeader`] when the Lease was lost.
+pub async fn apply(
+    ctx: &Context,
+    region: &str,
+    records: &mut Records,
+    manifests: &[Manifest],
+    look: bool,
+) -> Result<usize, Error> {
+    let mut writes = 0;
+    for manifest in manifests {
+        let object = Object {
+            namespace: manifest.object.namespace().unwrap_or_default(),
+            name: manifest.object.name_any(),
+        };
+        let key = (manifest.resource.kind.clone(), object.clone());
+        let sent = hash(manifest);
+        if let Some(record) = records.get(&key).filter(|record| record.sent == sent)
+            && current(ctx, region, &manifest.resource, &object, look)
+                .await?
+                .is_none_or(|found| found.as_ref() == Some(&record.version))
+        {
+            continue;
+        }
+        ctx.lease.check()?;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(ctx.client.clone(), &object.namespace, &manifest.resource);
+        let failed = |source| Error::Apply {
+            object: manifest.id(),
+            source: Box::new(source),
+        };
+        let parameters = PatchParams {
+            field_validation: Some(kube::api::ValidationDirective::Strict),
+            ..PatchParams::apply(FIELD_MANAGER).force()
+        };
+        let mut live = api
+            .patch(&object.name, &parameters, &Patch::Apply(&manifest.object))
+            .await
+            .map_err(failed)?;
+        writes += 1;
+        if let Some(manager) = foreign_manager(&live) {
+            tracing::warn!(
+                object = manifest.id(),
+                manager,
+                "replacing an object that somebody else added fields to"
+            );
+            let mut whole = manifest.object.clone();
+            whole.metadata.resource_version = live.metadata.resource_version.clone();
+            let parameters = PostParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            live = api
+                .replace(&object.name, &parameters, &whole)
+                .await
+                .map_err(failed)?;
+            writes += 1;
+        }
+        let version = Version::of(&live);
+        ctx.watched
+            .put_applied(region, &manifest.resource.kind, &object, &live, &version);
+        records.insert(key, Record { sent, version });
+    }
+    Ok(writes)
+}
+
+/// The version that the cluster holds: `None` when there is no need to ask, `Some(None)` when the object is gone.
+async fn current(
+    ctx: &Context,
+    region: &str,
+    resource: &ApiResource,
+    object: &Object,
+    look: bool,
+) -> Result<Option<Option<Version>>, Error> {
+    if let Some(facts) = ctx.watched.versions(&resource.kind) {
+        return Ok(Some(facts(region, object)));
+    }
+    if !look {
+        return Ok(None);
+    }
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), &object.namespace, resource);
+    match api.get_metadata_opt(&object.name).await {
+        Ok(found) => Ok(Some(
+            found.map(|found: PartialObjectMeta<DynamicObject>| Version::of(&found)),
+        )),
+        Err(source) => Err(Error::Observe {
+            what: format!("{}/{}", resource.kind, object.name),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// Deletes the Region's watched children of prunable kinds that are no longer desired, each with its uid as a
+/// precondition. Volumes, Secrets, namespaces and Patroni's own ConfigMaps are of no prunable kind.
+///
+/// # Errors
+/// [`Error::Delete`] with the object's name, [`Error::NotLeader`] when the Lease was lost.
+pub async fn prune(
+    ctx: &Context,
+    region: &str,
+    records: &mut Records,
+    manifests: &[Manifest],
+) -> Result<usize, Error> {
+    let wanted: BTreeSet<(&str, Object)> = manifests
+        .iter()
+        .map(|manifest| {
+            (
+                manifest.resource.kind.as_str(),
+                Object {
+                    namespace: manifest.object.namespace().unwrap_or_default(),
+                    name: manifest.object.name_any(),
+                },
+            )
+        })
+        .collect();
+    let mut deletes = 0;
+    for (resource, found) in ctx.watched.prunable(region) {
+        for (object, version) in found {
+            if wanted.contains(&(resource.kind.as_str(), object.clone())) {
+                continue;
+            }
+            ctx.lease.check()?;
+            delete(ctx, &resource, &object, &version.uid).await?;
+            ctx.watched.forget(region, &resource.kind, &object);
+            records.remove(&(resource.kind.clone(), object));
+            deletes += 1;
+        }
+    }
+    Ok(deletes)
+}
+
+/// Deletes one object if it still has this uid. One that is gone already is no error.
+///
+/// # Errors
+/// [`Error::Delete`] with the object's name.
+pub async fn delete(
+    ctx: &Context,
+    resource: &ApiResource,
+    object: &Object,
+    uid: &str,
+) -> Result<(), Error> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), &object.namespace, resource);
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::background()
+    };
+    match api.delete(&object.name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::Delete {
+            object: format!("{}/{}", resource.kind, object.name),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// Another manager that owns part of what the object means. Server-side apply leaves its fields in place: an extra
+/// container, port or policy rule would survive every apply of ours.
+fn foreign_manager(live: &DynamicObject) -> Option<String> {
+    live.metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .find_map(|entry| {
+            let manager = entry.manager.as_deref().unwrap_or_default();
+            let owns = entry.fields_v1.as_ref().is_some_and(|fields| {
+                ["f:spec", "f:data", "f:binaryData"]
+                    .iter()
+                    .any(|key| fields.0.get(*key).is_some())
+            });
+            (manager != FIELD_MANAGER && entry.subresource.is_none() && owns)
+                .then(|| manager.to_owned())
+        })
+}
+
+fn hash(manifest: &Manifest) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // Keys of JSON objects are sorted, so that equal manifests have equal texts.
+    serde_json::to_string(&manifest.object)
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    hasher.finish()
+}

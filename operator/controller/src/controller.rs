@@ -1,0 +1,555 @@
+//! The corridor: events in, and for each Region one pass of observe, plan, desired, apply, steps, status and the time
+//! of the next look out. All decisions are the model's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bailiwick_model::desired::desired;
+use bailiwick_model::facts::{Facts, ReadFailure};
+use bailiwick_model::names::FIELD_MANAGER;
+use bailiwick_model::plan::{Plan, Platform, plan};
+use bailiwick_model::region::{Region, RegionStatus};
+use bailiwick_model::secret;
+use bailiwick_model::status::{self, Applied, Outcome};
+use bailiwick_model::step::{Step, steps};
+use futures::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ApiResource, Patch, PatchParams, PostParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, applier, watcher};
+use kube::{Client, Resource, ResourceExt};
+use tokio::sync::mpsc;
+
+use crate::apply::{self, Records};
+use crate::credentials::Credentials;
+use crate::error::{Error, Retry, StepError, backoff};
+use crate::events;
+use crate::lease::Lease;
+use crate::mint;
+use crate::observe::{FULL_PASS, observe};
+use crate::systems::{Access, Systems};
+use crate::telemetry::{Ending, Metrics};
+use crate::watch::Object;
+use crate::watched::Watched;
+
+/// How many Regions are worked on at once.
+const CONCURRENCY: u16 = 4;
+/// Events that come closer together than this cause one pass.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// When a settled Region is looked at again: what stands behind S3, SQL and Patroni sends no events, and archiving
+/// that fails must show within a minute. Such a look sends nothing to the API server.
+const SETTLED: Duration = Duration::from_secs(15);
+/// When a Region that is not settled is looked at again, beside the events of its children.
+const UNSETTLED: Duration = Duration::from_secs(3);
+/// When a Region is looked at again after steps that may allow others.
+const NEXT_STEP: Duration = Duration::from_millis(500);
+
+/// What every reconcile needs.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the operator was started with.
+    pub platform: Platform,
+    /// What the watches hold.
+    pub watched: Watched,
+    /// S3, SQL and Patroni.
+    pub systems: Arc<dyn Systems>,
+    /// Whether we may write.
+    pub lease: Lease,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// How long certificates of Regions are valid.
+    pub certificate_lifetime: SignedDuration,
+    memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    regions_listed: AtomicBool,
+}
+
+/// What is remembered of one Region between two looks. Losing it costs some requests and nothing else.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What was applied.
+    pub records: Records,
+    /// The values of the Region's Secrets.
+    pub credentials: Credentials,
+    /// Whether the operator was found to have its rights in the Region's namespaces.
+    pub delegated: bool,
+    /// When Secrets and ConfigMaps were last read.
+    pub last_full_pass: Option<Instant>,
+    /// Whether this look reads them.
+    pub full_pass: bool,
+    /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
+    /// because that is when their answer matters.
+    pub answered: BTreeSet<String>,
+    failures: u32,
+}
+
+impl Context {
+    /// A context that has observed nothing yet.
+    pub fn new(
+        client: Client,
+        platform: Platform,
+        systems: Arc<dyn Systems>,
+        lease: Lease,
+        certificate_lifetime: SignedDuration,
+    ) -> Self {
+        Self {
+            client,
+            platform,
+            watched: Watched::default(),
+            systems,
+            lease,
+            metrics: Metrics::default(),
+            certificate_lifetime,
+            memories: Mutex::default(),
+            regions_listed: AtomicBool::new(false),
+        }
+    }
+
+    fn memory(&self, region: &str) -> Arc<tokio::sync::Mutex<Memory>> {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.entry(region.to_owned()).or_default().clone()
+    }
+
+    fn forget(&self, region: &str) {
+        self.memories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(region);
+        self.metrics.forget(region);
+    }
+
+    /// What is missing before the operator can say that it works.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut missing: Vec<String> = self
+            .watched
+            .missing()
+            .into_iter()
+            .map(|kind| format!("first list of {kind}"))
+            .collect();
+        if !self.regions_listed.load(Ordering::Acquire) {
+            missing.push("first list of Region: apply crds/regions.yaml if the CustomResourceDefinition is missing".to_owned());
+        }
+        missing
+    }
+}
+
+/// Watches Regions and their children and reconciles until `shutdown` resolves; reconciles that run then are
+/// finished. Waits for the first lists, so that nothing is mistaken for missing.
+pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let (sender, receiver) = mpsc::channel(1024);
+    let (regions, writer) = reflector::store();
+    let tasks = [
+        tokio::spawn(forward_regions(ctx.clone(), writer, sender.clone())),
+        tokio::spawn(forward_children(ctx.clone(), regions.clone(), sender)),
+    ];
+    ctx.watched.listed().await;
+    // An error here means that the writer is gone, and then the queue ends at once.
+    let _ = regions.wait_until_ready().await;
+    ctx.regions_listed.store(true, Ordering::Release);
+    tracing::info!(regions = regions.len(), "the first lists are complete");
+
+    let queue = stream_of(receiver)
+        .take_until(Box::pin(shutdown))
+        .map(Ok::<_, Infallible>);
+    let config = kube::runtime::Config::default()
+        .concurrency(CONCURRENCY)
+        .debounce(DEBOUNCE);
+    applier(
+        |region, ctx| Box::pin(reconcile(region, ctx)),
+        error_policy,
+        ctx,
+        regions,
+        queue,
+        config,
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+    for task in tasks {
+        task.abort();
+    }
+}
+
+fn stream_of(
+    receiver: mpsc::Receiver<ObjectRef<Region>>,
+) -> impl Stream<Item = ObjectRef<Region>> + Send + Unpin {
+    Box::pin(futures::stream::unfold(
+        receiver,
+        |mut receiver| async move { receiver.recv().await.map(|region| (region, receiver)) },
+    ))
+}
+
+/// Every event of a Region wakes it, unless only its status changed.
+async fn forward_regions(
+    ctx: Arc<Context>,
+    writer: reflector::store::Writer<Region>,
+    sender: mpsc::Sender<ObjectRef<Region>>,
+) {
+    let mut seen: HashMap<String, (Option<i64>, Option<Timestamp>, usize)> = HashMap::new();
+    let api: Api<Region> = Api::all(ctx.client.clone());
+    let events = reflector::reflector(
+        writer,
+        watcher(api, watcher::Config::default()).default_backoff(),
+    );
+    let mut events = Box::pin(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(region) | watcher::Event::InitApply(region)) => {
+                let meta = region.meta();
+                let fact = (
+                    meta.generation,
+                    meta.deletion_timestamp.as_ref().map(|time| time.0),
+                    meta.annotations
+                        .as_ref()
+                        .map_or(0, std::collections::BTreeMap::len),
+                );
+                if seen.insert(region.name_any(), fact) != Some(fact) {
+                    let _ = sender.send(ObjectRef::from_obj(&region)).await;
+                }
+            }
+            Ok(watcher::Event::Delete(region)) => {
+                seen.remove(&region.name_any());
+                ctx.forget(&region.name_any());
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+            Err(error) => tracing::warn!(kind = "Region", %error, "watch failed, trying again"),
+        }
+    }
+}
+
+/// A child wakes its Region; a node, a storage class or the API server's address wakes all.
+async fn forward_children(
+    ctx: Arc<Context>,
+    regions: Store<Region>,
+    sender: mpsc::Sender<ObjectRef<Region>>,
+) {
+    let mut changes = ctx.watched.open(&ctx.client);
+    while let Some(group) = changes.next().await {
+        if group.is_empty() {
+            for region in regions.state() {
+                let _ = sender.send(ObjectRef::from_obj(region.as_ref())).await;
+            }
+        } else {
+            let _ = sender.send(ObjectRef::new(&group)).await;
+        }
+    }
+}
+
+/// One look at one Region.
+///
+/// # Errors
+/// Any [`Error`]; its outcome is in the status by then, unless it is the status that could not be written.
+pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.lease.check()?;
+    let name = region.name_any();
+    let memory = ctx.memory(&name);
+    let mut memory = memory.lock().await;
+    let started = Instant::now();
+    let now = Timestamp::now();
+    if region.meta().deletion_timestamp.is_some() {
+        // Nothing is done for a Region that goes: the garbage collector takes what loses no data, and the rest stays.
+        return Ok(Action::await_change());
+    }
+    let pass = pass(&ctx, &region, &mut memory, now).await;
+    let (written, ending, violations) = match &pass {
+        Ok(pass) => {
+            let outcome = pass.outcome();
+            (
+                write_status(&ctx, &region, &outcome, now).await,
+                pass.ending(),
+                pass.violations(),
+            )
+        }
+        Err(error) => {
+            tracing::warn!(
+                region = name,
+                error = error as &dyn std::error::Error,
+                "reconcile failed"
+            );
+            let (reason, message) = (error.metric_label(), error.summary());
+            let outcome = Outcome::Failed {
+                reason,
+                message: &message,
+            };
+            let ending = Ending {
+                outcome: "failed",
+                error: reason,
+            };
+            (write_status(&ctx, &region, &outcome, now).await, ending, 0)
+        }
+    };
+    let ready = written
+        .as_ref()
+        .is_ok_and(|status| status::is_true(status, "Ready"));
+    ctx.metrics
+        .reconciled(&name, ending, started.elapsed(), ready, violations);
+    match (pass, written) {
+        (Ok(pass), Ok(status)) => {
+            memory.failures = 0;
+            Ok(Action::requeue(pass.next(&status)))
+        }
+        (Err(error), _) | (Ok(_), Err(error)) => {
+            memory.failures = memory.failures.saturating_add(1);
+            if error.status().is_some_and(kube::core::Status::is_forbidden) {
+                memory.delegated = false;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// When to look again after an error: its class says it, and how often it failed in a row.
+#[allow(clippy::needless_pass_by_value)] // the shape that kube's applier calls
+pub fn error_policy(region: Arc<Region>, error: &Error, ctx: Arc<Context>) -> Action {
+    let failures = ctx
+        .memory(&region.name_any())
+        .try_lock()
+        .map_or(1, |memory| memory.failures);
+    match error.retry() {
+        Retry::Soon => Action::requeue(NEXT_STEP),
+        Retry::Later => Action::requeue(backoff(failures)),
+        Retry::OnChange => Action::requeue(backoff(failures).max(Duration::from_secs(30))),
+    }
+}
+
+/// What one pass came to.
+enum Pass {
+    Refused(Vec<bailiwick_model::violation::Violation>),
+    Applied(Box<Done>),
+}
+
+struct Done {
+    plan: Plan,
+    facts: Facts,
+    writes: usize,
+    steps: Vec<Step>,
+    failed: Vec<(String, ReadFailure)>,
+}
+
+impl Pass {
+    fn outcome(&self) -> Outcome<'_> {
+        match self {
+            Self::Refused(violations) => Outcome::Refused(violations),
+            Self::Applied(done) => Outcome::Applied(Applied {
+                steps_due: done.steps.len(),
+                failed_steps: &done.failed,
+                archive: bailiwick_model::archive::archive(&done.plan, &done.facts),
+                full_backup: bailiwick_model::archive::full_backup(&done.plan, &done.facts),
+                retained: bailiwick_model::step::retained(&done.plan, &done.facts),
+                plan: &done.plan,
+                facts: &done.facts,
+            }),
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        match self {
+            Self::Refused(_) => Ending {
+                outcome: "refused",
+                error: "",
+            },
+            Self::Applied(done) if done.plan.spec.lifecycle.paused => Ending {
+                outcome: "paused",
+                error: "",
+            },
+            Self::Applied(_) => Ending {
+                outcome: "applied",
+                error: "",
+            },
+        }
+    }
+
+    fn violations(&self) -> usize {
+        match self {
+            Self::Refused(violations) => violations.len(),
+            Self::Applied(_) => 0,
+        }
+    }
+
+    /// When to look again.
+    fn next(&self, status: &RegionStatus) -> Duration {
+        match self {
+            Self::Refused(_) => FULL_PASS,
+            Self::Applied(done) if !done.failed.is_empty() => UNSETTLED,
+            Self::Applied(done) if done.writes > 0 || !done.steps.is_empty() => NEXT_STEP,
+            Self::Applied(_)
+                if !status::is_true(status, "Ready") || status::is_true(status, "Progressing") =>
+            {
+                UNSETTLED
+            }
+            Self::Applied(_) => SETTLED,
+        }
+    }
+}
+
+async fn pass(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Pass, Error> {
+    let mut facts = observe(ctx, region, memory, now).await?;
+    let plan = match plan(region, &ctx.platform, &facts) {
+        Ok(plan) => plan,
+        Err(violations) => return Ok(Pass::Refused(violations)),
+    };
+    if plan.spec.lifecycle.paused {
+        return Ok(Pass::Applied(Box::new(Done {
+            plan,
+            facts,
+            writes: 0,
+            steps: Vec::new(),
+            failed: Vec::new(),
+        })));
+    }
+    let manifests = desired(&plan);
+    let name = plan.names.region().to_owned();
+    // The boundary stands before anything that it surrounds.
+    let boundary = manifests
+        .iter()
+        .take_while(|manifest| manifest.resource.kind == "NetworkPolicy")
+        .count();
+    let (boundary, rest) = manifests.split_at(boundary);
+    let mut writes =
+        apply::apply(ctx, &name, &mut memory.records, boundary, memory.full_pass).await?;
+    let due = secret::due(&plan.secrets, &facts);
+    writes += mint::mint(ctx, &plan, &due, &mut memory.credentials, now).await?;
+    writes += apply::apply(ctx, &name, &mut memory.records, rest, memory.full_pass).await?;
+    writes += apply::prune(ctx, &name, &mut memory.records, &manifests).await?;
+
+    let steps = steps(&plan, &facts);
+    let mut failed = Vec::new();
+    for step in &steps {
+        if let Err(failure) = perform(ctx, region, &plan, memory, step).await? {
+            tracing::warn!(
+                region = name,
+                error = &failure as &dyn std::error::Error,
+                "a step was not done"
+            );
+            failed.push((
+                format!("{}: {}", failure.system, failure.what),
+                failure.failure,
+            ));
+            // Later steps may depend on this one.
+            break;
+        }
+        writes += 1;
+    }
+    for (set, answered) in [
+        (plan.names.object_store(), facts.store.seen().is_some()),
+        (plan.names.postgres(), facts.patroni.seen().is_some()),
+    ] {
+        if answered {
+            memory.answered.insert(set);
+        }
+    }
+    ctx.metrics
+        .writes
+        .inc_by(u64::try_from(writes).unwrap_or_default());
+    // The look that follows a change reads what it changed.
+    if writes > 0 && due.iter().any(|(_, due)| *due == secret::Due::Renewal) {
+        memory.last_full_pass = None;
+    }
+    facts.now = now;
+    Ok(Pass::Applied(Box::new(Done {
+        plan,
+        facts,
+        writes,
+        steps,
+        failed,
+    })))
+}
+
+/// Does one step. The outer error is the API server's, the inner one that of the system behind the step.
+async fn perform(
+    ctx: &Context,
+    region: &Region,
+    plan: &Plan,
+    memory: &Memory,
+    step: &Step,
+) -> Result<Result<(), StepError>, Error> {
+    ctx.lease.check()?;
+    let access = Access {
+        region,
+        names: &plan.names,
+        credentials: &memory.credentials,
+    };
+    let object = |name: &str| Object {
+        namespace: plan.names.namespace(),
+        name: name.to_owned(),
+    };
+    Ok(match step {
+        Step::Store(step) => ctx.systems.store_step(access, step).await,
+        Step::Patroni(step) => ctx.systems.patroni_step(access, step).await,
+        Step::Sql(step) => ctx.systems.sql_step(access, step).await,
+        Step::Create(manifest) => {
+            let api: Api<kube::api::DynamicObject> = Api::namespaced_with(
+                ctx.client.clone(),
+                &plan.names.namespace(),
+                &manifest.resource,
+            );
+            let parameters = PostParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            match api.create(&parameters, &manifest.object).await {
+                Ok(_) => Ok(()),
+                // The watch has not shown it yet.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+                Err(source) => {
+                    return Err(Error::Apply {
+                        object: manifest.id(),
+                        source: Box::new(source),
+                    });
+                }
+            }
+        }
+        Step::DeletePod { name, uid } => {
+            apply::delete(ctx, &ApiResource::erase::<Pod>(&()), &object(name), uid).await?;
+            Ok(())
+        }
+        Step::DeleteJob { name, uid } => {
+            apply::delete(ctx, &ApiResource::erase::<Job>(&()), &object(name), uid).await?;
+            Ok(())
+        }
+    })
+}
+
+/// Writes the status if it differs, and an Event if Ready or ResidencyEnforced flipped.
+async fn write_status(
+    ctx: &Context,
+    region: &Region,
+    outcome: &Outcome<'_>,
+    now: Timestamp,
+) -> Result<RegionStatus, Error> {
+    let status = status::status(region, outcome, now);
+    if region.status.as_ref() == Some(&status) {
+        return Ok(status);
+    }
+    ctx.lease.check()?;
+    let api: Api<Region> = Api::all(ctx.client.clone());
+    let patch = serde_json::json!({
+        "apiVersion": Region::api_version(&()),
+        "kind": Region::kind(&()),
+        "metadata": { "name": region.name_any(), "uid": region.uid() },
+        "status": status,
+    });
+    api.patch_status(
+        &region.name_any(),
+        &PatchParams::apply(FIELD_MANAGER).force(),
+        &Patch::Apply(&patch),
+    )
+    .await
+    .map_err(|source| Error::Status {
+        source: Box::new(source),
+    })?;
+    ctx.metrics.writes.inc();
+    events::publish_flips(ctx, region, &status).await;
+    Ok(status)
+}

@@ -1,0 +1,52 @@
+//! Kubernetes Events, for the two flips that people are woken for. One write each, best effort: the status is the
+//! record, an Event only its echo.
+
+use bailiwick_model::region::{Region, RegionStatus};
+use kube::Resource;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use crate::controller::Context;
+
+/// The conditions whose flips are published.
+const PUBLISHED: [&str; 2] = ["Ready", "ResidencyEnforced"];
+
+/// Publishes an Event for each published condition whose status differs from the Region's old one.
+pub async fn publish_flips(ctx: &Context, region: &Region, status: &RegionStatus) {
+    let old = |type_: &str| {
+        region
+            .status
+            .as_ref()
+            .and_then(|status| {
+                status
+                    .conditions
+                    .iter()
+                    .find(|condition| condition.type_ == type_)
+            })
+            .map(|condition| condition.status.as_str())
+    };
+    let flips = status
+        .conditions
+        .iter()
+        .filter(|condition| PUBLISHED.contains(&condition.type_.as_str()))
+        // A condition that is not good yet on the first look is no flip.
+        .filter(|condition| {
+            old(&condition.type_).map_or(condition.status == "True", |old| old != condition.status)
+        });
+    for condition in flips {
+        let recorder = Recorder::new(ctx.client.clone(), Reporter::from("bailiwick-operator"));
+        let event = Event {
+            type_: if condition.status == "True" {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
+            reason: format!("{}{}", condition.type_, condition.status),
+            note: Some(format!("{}: {}", condition.reason, condition.message)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &region.object_ref(&())).await {
+            tracing::warn!(%error, "an Event could not be published");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Makes the Secrets that a plan wants and the facts do not hold: with *create*, never apply, so that a stale look
+//! cannot write over a key; certificates alone are renewed, under their resourceVersion. Randomness lives here.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bailiwick_model::names::{FIELD_MANAGER, Names, port};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::secret::{Contents, Due, SecretWanted};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{Api, PostParams};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::crypto::CryptoProvider;
+
+use crate::controller::Context;
+use crate::credentials::Credentials;
+use crate::error::{Error, MintError};
+
+/// How long an authority is valid.
+const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
+/// Certificates begin to be valid this long ago: clocks of nodes differ.
+const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
+
+/// The values of one Secret.
+type Values = BTreeMap<String, Vec<u8>>;
+
+/// Makes or renews what is due, in order, and keeps the values. Returns how many writes were sent.
+///
+/// A Secret that somebody made in between is read instead: the winner's values are the values.
+///
+/// # Errors
+/// [`Error::Mint`] with the Secret's name, [`Error::NotLeader`] when the Lease was lost.
+pub async fn mint(
+    ctx: &Context,
+    plan: &Plan,
+    due: &[(SecretWanted, Due)],
+    credentials: &mut Credentials,
+    now: Timestamp,
+) -> Result<usize, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.names.namespace());
+    let mut writes = 0;
+    for (wanted, due) in due {
+        ctx.lease.check()?;
+        let failed = |source| Error::Mint {
+            name: wanted.name.clone(),
+            source,
+        };
+        let values = values(
+            wanted,
+            &plan.names,
+            credentials,
+            ctx.certificate_lifetime,
+            now,
+        )
+        .map_err(failed)?;
+        let secret = secret(plan, wanted, &values);
+        let written = match due {
+            Due::Missing => create(&api, &secret).await,
+            Due::Renewal => renew(&api, &secret).await,
+        }
+        .map_err(|source| failed(MintError::Api(Box::new(source))))?;
+        writes += 1;
+        tracing::info!(secret = wanted.name, ?due, "made a Secret");
+        credentials.insert(wanted.name.clone(), values_of(&written));
+    }
+    Ok(writes)
+}
+
+/// The values that a Secret holds.
+#[must_use]
+pub fn values_of(secret: &Secret) -> Values {
+    secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()))
+        .collect()
+}
+
+async fn create(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api.create(&parameters, secret).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            api.get(&secret.name_any()).await
+        }
+        other => other,
+    }
+}
+
+async fn renew(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
+    let found = api.get(&secret.name_any()).await?;
+    let mut next = secret.clone();
+    next.metadata.resource_version = found.metadata.resource_version;
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    api.replace(&secret.name_any(), &parameters, &next).await
+}
+
+/// Secrets carry no ownerReference: they outlive the Region, as its volumes do.
+fn secret(plan: &Plan, wanted: &SecretWanted, values: &Values) -> Secret {
+    let component = if wanted.name.contains("-s3-") {
+        "object-store"
+    } else {
+        "postgres"
+    };
+    let type_ = match wanted.contents {
+        Contents::Authority { .. } | Contents::Certificate { .. } => "kubernetes.io/tls",
+        _ => "Opaque",
+    };
+    Secret {
+        metadata: bailiwick_model::desired::kept(
+            plan,
+            &plan.names.namespace(),
+            &wanted.name,
+            component,
+        ),
+        data: Some(
+            values
+                .iter()
+                .map(|(key, value)| (key.clone(), ByteString(value.clone())))
+                .collect(),
+        ),
+        type_: Some(type_.to_owned()),
+        ..Secret::default()
+    }
+}
+
+fn values(
+    wanted: &SecretWanted,
+    names: &Names,
+    credentials: &Credentials,
+    lifetime: SignedDuration,
+    now: Timestamp,
+) -> Result<Values, MintError> {
+    let authority = || {
+        credentials
+            .text(&names.authority(), "tls.crt")
+            .map(str::to_owned)
+            .ok_or_else(|| MintError::Authority(names.authority()))
+    };
+    let text = |pairs: Vec<(&str, String)>| -> Values {
+        pairs
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.into_bytes()))
+            .collect()
+    };
+    Ok(match &wanted.contents {
+        Contents::Authority { common_name } => {
+            let (certificate, key) = new_authority(common_name, now)?;
+            text(vec![("tls.crt", certificate), ("tls.key", key)])
+        }
+        Contents::Certificate {
+            common_name,
+            dns_names,
+            server,
+            client,
+        } => {
+            let (Some(ca), Some(ca_key)) = (
+                credentials.text(&names.authority(), "tls.crt"),
+                credentials.text(&names.authority(), "tls.key"),
+            ) else {
+                return Err(MintError::Authority(names.authority()));
+            };
+            let mut usages = Vec::new();
+            if *server {
+                usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            }
+            if *client {
+                usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+            }
+            let leaf = Leaf {
+                common_name,
+                dns_names,
+                usages,
+                lifetime,
+            };
+            let (certificate, key) = new_certificate(&leaf, ca, ca_key, now)?;
+            text(vec![
+                ("ca.crt", ca.to_owned()),
+                ("tls.crt", certificate),
+                ("tls.key", key),
+            ])
+        }
+        Contents::Passwords { keys } => keys
+            .iter()
+            .map(|key| Ok((key.clone(), password()?.into_bytes())))
+            .collect::<Result<Values, MintError>>()?,
+        Contents::PostgresLogin { user, dbname, host } => {
+            let password = password()?;
+            text(vec![
+                ("host", host.clone()),
+                ("port", port::POSTGRES.to_string()),
+                ("dbname", dbname.clone()),
+                ("user", user.clone()),
+                // Passwords are letters and digits, so they need no escaping in the URI.
+                (
+                    "uri",
+                    format!(
+                        "postgresql://{user}:{password}@{host}:{}/{dbname}?sslmode=verify-full",
+                        port::POSTGRES
+                    ),
+                ),
+                ("password", password),
+                ("ca.crt", authority()?),
+            ])
+        }
+        Contents::StoreLogin {
+            access_key,
+            endpoint,
+            region,
+        } => text(vec![
+            ("access-key", access_key.clone()),
+            ("secret-key", password()?),
+            ("endpoint", endpoint.clone()),
+            ("region", region.clone()),
+            ("ca.crt", authority()?),
+        ]),
+        Contents::StoreKey { id } => text(vec![(
+            "kms-key",
+            format!("{id}:{}", base64(&random::<32>()?)),
+        )]),
+    })
+}
+
+struct Leaf<'a> {
+    common_name: &'a str,
+    dns_names: &'a [String],
+    usages: Vec<ExtendedKeyUsagePurpose>,
+    lifetime: SignedDuration,
+}
+
+fn new_authority(common_name: &str, now: Timestamp) -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = subject(common_name);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters.not_before = date(now - BACKDATED);
+    parameters.not_after = date(now + AUTHORITY_LIFETIME);
+    Ok((parameters.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+fn new_certificate(
+    leaf: &Leaf<'_>,
+    ca: &str,
+    ca_key: &str,
+    now: Timestamp,
+) -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = subject(leaf.common_name);
+    for name in leaf.dns_names {
+        parameters
+            .subject_alt_names
+            .push(match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.as_str().try_into()?),
+            });
+    }
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages.clone_from(&leaf.usages);
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.not_before = date(now - BACKDATED);
+    parameters.not_after = date(now + leaf.lifetime);
+    let issuer = Issuer::from_ca_cert_pem(ca, KeyPair::from_pem(ca_key)?)?;
+    Ok((
+        parameters.signed_by(&key, &issuer)?.pem(),
+        key.serialize_pem(),
+    ))
+}
+
+fn subject(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn date(at: Timestamp) -> time::OffsetDateTime {
+    time::OffsetDateTime::from_unix_timestamp(at.as_second())
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+}
+
+/// 32 letters and digits: 190 bits, and nothing that a URI, an INI file or a shell would need escaped.
+fn password() -> Result<String, MintError> {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut password = String::with_capacity(32);
+    while password.len() < 32 {
+        // Values of 248 and above would make the first letters likelier.
+        for byte in random::<64>()?.into_iter().filter(|byte| *byte < 248) {
+            if password.len() < 32 {
+                password.push(char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
+            }
+        }
+    }
+    Ok(password)
+}
+
+/// Bytes of the process's TLS provider, which is the one source of randomness.
+fn random<const N: usize>() -> Result<[u8; N], MintError> {
+    let mut bytes = [0; N];
+    CryptoProvider::get_default()
+        .and_then(|provider| provider.secure_random.fill(&mut bytes).ok())
+        .ok_or(MintError::Randomness)?;
+    Ok(bytes)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    // serde of ByteString is base64 by the API's own rule: no second encoder is needed.
+    serde_json::to_value(ByteString(bytes.to_vec()))
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

@@ -1,0 +1,274 @@
+//! Reads Facts: what the watches hold, the Region's Secrets by name, and what the systems behind it say. A read that
+//! fails is an error or `Observed::Failed`, never an empty answer. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bailiwick_model::facts::{CertificateFact, Facts, Observed, SecretFact};
+use bailiwick_model::names::Names;
+use bailiwick_model::plan;
+use bailiwick_model::region::Region;
+use jiff::Timestamp;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::parse_x509_pem;
+
+use crate::controller::{Context, Memory};
+use crate::error::Error;
+use crate::mint;
+use crate::systems::Access;
+
+/// How often Secrets and ConfigMaps, which are never watched, are looked at again.
+pub const FULL_PASS: Duration = Duration::from_mins(5);
+
+/// Reads everything that `plan` needs.
+///
+/// # Errors
+/// [`Error::Observe`] when the API server did not answer a read.
+pub async fn observe(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Facts, Error> {
+    let names = Names::of(region);
+    let watched = &ctx.watched;
+    let mut facts = Facts {
+        now,
+        namespaces: by_name(watched.namespaces.of(names.region())),
+        nodes: by_name(watched.nodes.of("")),
+        storage_classes: by_name(watched.storage_classes.of("")),
+        api_server: watched.api_server.of("").into_values().flatten().collect(),
+        claims: by_name(watched.claims.of(names.region())),
+        pods: by_name(watched.pods.of(names.region())),
+        stateful_sets: watched
+            .stateful_sets
+            .of(names.region())
+            .into_iter()
+            .map(|(object, (_, fact))| (object.name, fact))
+            .collect(),
+        jobs: by_name(watched.jobs.of(names.region())),
+        ..Facts::default()
+    };
+    if facts.namespaces.len() < names.namespaces().len() {
+        // Nothing of the Region can be there, and nobody could have given us a right to look.
+        return Ok(facts);
+    }
+    facts.missing_rights = missing_rights(ctx, &names, memory).await?;
+    if !facts.missing_rights.is_empty() {
+        return Ok(facts);
+    }
+    read_secrets(ctx, region, &names, &facts, memory).await?;
+    facts.secrets = secret_facts(&names, memory);
+    ask_systems(ctx, region, &names, memory, &mut facts).await;
+    Ok(facts)
+}
+
+fn by_name<F>(facts: BTreeMap<crate::watch::Object, F>) -> BTreeMap<String, F> {
+    facts
+        .into_iter()
+        .map(|(object, fact)| (object.name, fact))
+        .collect()
+}
+
+/// What the operator may not do in the Region's namespaces. Asked until nothing is missing, and again when a call
+/// was forbidden.
+async fn missing_rights(
+    ctx: &Context,
+    names: &Names,
+    memory: &mut Memory,
+) -> Result<Vec<String>, Error> {
+    if memory.delegated {
+        return Ok(Vec::new());
+    }
+    let api: Api<SelfSubjectAccessReview> = Api::all(ctx.client.clone());
+    let mut missing = Vec::new();
+    for namespace in names.namespaces() {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some("networking.k8s.io".to_owned()),
+                    resource: Some("networkpolicies".to_owned()),
+                    verb: Some("patch".to_owned()),
+                    namespace: Some(namespace.clone()),
+                    ..ResourceAttributes::default()
+                }),
+                non_resource_attributes: None,
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let answer = api
+            .create(&PostParams::default(), &review)
+            .await
+            .map_err(|source| Error::Observe {
+                what: format!("the operator's rights in namespace {namespace}"),
+                source: Box::new(source),
+            })?;
+        if !answer.status.is_some_and(|status| status.allowed) {
+            missing.push(format!("patch networkpolicies in {namespace}"));
+        }
+    }
+    memory.delegated = missing.is_empty();
+    Ok(missing)
+}
+
+/// Reads the Region's Secrets by name on the first look and every five minutes; a Region that never had a status
+/// nor a volume has none, and *create* tells if that was wrong.
+async fn read_secrets(
+    ctx: &Context,
+    region: &Region,
+    names: &Names,
+    facts: &Facts,
+    memory: &mut Memory,
+) -> Result<(), Error> {
+    let newborn =
+        region.status.is_none() && facts.claims.is_empty() && memory.last_full_pass.is_none();
+    let due = memory
+        .last_full_pass
+        .is_none_or(|last| last.elapsed() >= FULL_PASS);
+    memory.full_pass = due && !newborn;
+    if newborn {
+        memory.last_full_pass = Some(Instant::now());
+    }
+    if !memory.full_pass {
+        return Ok(());
+    }
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &names.namespace());
+    for wanted in plan::secrets(names, &region.spec) {
+        let found = api
+            .get_opt(&wanted.name)
+            .await
+            .map_err(|source| Error::Observe {
+                what: format!("Secret {}", wanted.name),
+                source: Box::new(source),
+            })?;
+        match found {
+            Some(secret) => memory
+                .credentials
+                .insert(wanted.name, mint::values_of(&secret)),
+            None => memory.credentials.remove(&wanted.name),
+        }
+    }
+    memory.last_full_pass = Some(Instant::now());
+    Ok(())
+}
+
+fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
+    let authority = memory.credentials.bytes(&names.authority(), "tls.crt");
+    memory
+        .credentials
+        .secrets()
+        .map(|(name, values)| {
+            let certificate = values
+                .get("tls.crt")
+                .and_then(|pem| certificate(pem, authority));
+            (
+                name.clone(),
+                SecretFact {
+                    keys: values.keys().cloned().collect(),
+                    certificate,
+                },
+            )
+        })
+        .collect()
+}
+
+/// What a certificate says; none when it cannot be read, and then it is made anew.
+fn certificate(pem: &[u8], authority: Option<&[u8]>) -> Option<CertificateFact> {
+    let (_, pem) = parse_x509_pem(pem).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    let signed_by_authority = authority.is_some_and(|authority| {
+        parse_x509_pem(authority).is_ok_and(|(_, authority)| {
+            authority.parse_x509().is_ok_and(|authority| {
+                certificate
+                    .verify_signature(Some(authority.public_key()))
+                    .is_ok()
+            })
+        })
+    });
+    let dns_names: BTreeSet<String> = certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|names| {
+            names
+                .value
+                .general_names
+                .iter()
+                .filter_map(|name| match name {
+                    GeneralName::DNSName(name) => Some((*name).to_owned()),
+                    GeneralName::IPAddress(bytes) => <[u8; 4]>::try_from(*bytes)
+                        .ok()
+                        .map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
+                    _ => None,
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    Some(CertificateFact {
+        not_before: Timestamp::from_second(certificate.validity().not_before.timestamp()).ok()?,
+        not_after: Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()?,
+        dns_names,
+        signed_by_authority,
+    })
+}
+
+/// Asks what runs. A system whose pods are not up yet, or are stopped on purpose, is not asked.
+async fn ask_systems(
+    ctx: &Context,
+    region: &Region,
+    names: &Names,
+    memory: &Memory,
+    facts: &mut Facts,
+) {
+    let access = Access {
+        region,
+        names,
+        credentials: &memory.credentials,
+    };
+    let asked = |set: &str| {
+        !region.spec.lifecycle.hibernated
+            && facts.stateful_sets.contains_key(set)
+            && memory
+                .credentials
+                .secret(&names.client_certificate())
+                .is_some()
+    };
+    let started = |set: &str| {
+        asked(set)
+            && (memory.answered.contains(set)
+                || facts
+                    .stateful_sets
+                    .get(set)
+                    .is_some_and(|set| set.ready > 0))
+    };
+    let store_up = started(&names.object_store());
+    let postgres_up = started(&names.postgres());
+    let store = async {
+        if store_up {
+            ctx.systems.store(access).await
+        } else {
+            Observed::NotAsked
+        }
+    };
+    let patroni = async {
+        if !postgres_up {
+            return (Observed::NotAsked, Observed::NotAsked);
+        }
+        let patroni = ctx.systems.patroni(access).await;
+        // Without a primary there is nobody behind the read-write Service.
+        let postgres = match &patroni {
+            Observed::Seen(seen) if seen.primary().is_some() => ctx.systems.postgres(access).await,
+            _ => Observed::NotAsked,
+        };
+        (patroni, postgres)
+    };
+    let (store, (patroni, postgres)) = tokio::join!(store, patroni);
+    facts.store = store;
+    facts.patroni = patroni;
+    facts.postgres = postgres;
+}

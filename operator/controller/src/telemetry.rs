@@ -1,0 +1,137 @@
+//! Structured logs and the metrics registry. No decisions.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+/// How a reconcile ended: closed words only.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Ending {
+    /// `applied`, `refused`, `paused` or `failed`.
+    pub outcome: &'static str,
+    /// The error's closed word, or empty.
+    pub error: &'static str,
+}
+
+/// The Region that a gauge speaks of.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfRegion {
+    /// Its name.
+    pub region: String,
+}
+
+/// The operator's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Ending, Counter<u64, AtomicU64>>,
+    seconds: Histogram,
+    /// Writes sent to the API server.
+    pub writes: Counter<u64, AtomicU64>,
+    ready: Family<OfRegion, Gauge<i64, AtomicI64>>,
+    violations: Family<OfRegion, Gauge<i64, AtomicI64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("bailiwick");
+        let reconciles = Family::default();
+        registry.register(
+            "reconciles",
+            "Reconciles, by how they ended",
+            reconciles.clone(),
+        );
+        let seconds = Histogram::new(exponential_buckets(0.005, 2.0, 14));
+        registry.register_with_unit(
+            "reconcile_duration",
+            "How long a reconcile took",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        let writes = Counter::default();
+        registry.register(
+            "api_writes",
+            "Writes sent to the API server, the Lease's aside",
+            writes.clone(),
+        );
+        let ready = Family::default();
+        registry.register(
+            "region_ready",
+            "1 when clients can use the Region",
+            ready.clone(),
+        );
+        let violations = Family::default();
+        registry.register(
+            "residency_violations",
+            "Why the Region is not accepted, counted",
+            violations.clone(),
+        );
+        Self {
+            registry,
+            reconciles,
+            seconds,
+            writes,
+            ready,
+            violations,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts one reconcile.
+    pub fn reconciled(
+        &self,
+        region: &str,
+        ending: Ending,
+        took: Duration,
+        ready: bool,
+        violations: usize,
+    ) {
+        let labels = OfRegion {
+            region: region.to_owned(),
+        };
+        self.reconciles.get_or_create(&ending).inc();
+        self.seconds.observe(took.as_secs_f64());
+        self.ready.get_or_create(&labels).set(i64::from(ready));
+        self.violations
+            .get_or_create(&labels)
+            .set(i64::try_from(violations).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets a Region that is gone.
+    pub fn forget(&self, region: &str) {
+        let labels = OfRegion {
+            region: region.to_owned(),
+        };
+        self.ready.remove(&labels);
+        self.violations.remove(&labels);
+    }
+
+    /// The Prometheus text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail; an empty page would say so if it did.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Starts logging to standard output, as JSON when it is not a terminal. `filter` is in `RUST_LOG`'s syntax.
+pub fn start(filter: &str, json: bool) {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_target(false);
+    if json {
+        builder.json().flatten_event(true).init();
+    } else {
+        builder.init();
+    }
+}

@@ -1,0 +1,396 @@
+//! Everything that the operator watches, as facts: kinds that hold no data, cluster-wide by our label, metadata only
+//! where that is enough. Secrets and ConfigMaps are never listed. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_model::facts::{
+    ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact,
+};
+use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION};
+use futures::stream::{BoxStream, StreamExt, select_all};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::metadata::PartialObjectMeta;
+use kube::runtime::watcher::Config;
+use kube::{Client, Resource, ResourceExt};
+
+use crate::apply::Version;
+use crate::watch::{Fact, Facts, Object, region_of, watch};
+
+/// A Region's labels, or another object's.
+type Labels = BTreeMap<String, String>;
+/// Looks a version up by Region and object.
+type Versions<'a> = Box<dyn Fn(&str, &Object) -> Option<Version> + Send + Sync + 'a>;
+
+/// The facts of all watched kinds. Cluster-wide kinds are in the group `""`.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// The labels of the Regions' namespaces.
+    pub namespaces: Arc<Facts<Labels>>,
+    /// The labels of nodes.
+    pub nodes: Arc<Facts<Labels>>,
+    /// Storage classes.
+    pub storage_classes: Arc<Facts<StorageClassFact>>,
+    /// The API server's addresses.
+    pub api_server: Arc<Facts<BTreeSet<ApiServerAddress>>>,
+    /// PersistentVolumeClaims.
+    pub claims: Arc<Facts<ClaimFact>>,
+    /// Pods.
+    pub pods: Arc<Facts<PodFact>>,
+    /// StatefulSets.
+    pub stateful_sets: Arc<Facts<(Version, StatefulSetFact)>>,
+    /// Jobs.
+    pub jobs: Arc<Facts<JobFact>>,
+    /// Services.
+    pub services: Arc<Facts<Version>>,
+    /// NetworkPolicies.
+    pub network_policies: Arc<Facts<Version>>,
+    /// PodDisruptionBudgets.
+    pub disruption_budgets: Arc<Facts<Version>>,
+}
+
+impl Watched {
+    /// Opens all watches; the stream yields the group of each change and must be polled for facts to stay current.
+    pub fn open(&self, client: &Client) -> BoxStream<'static, String> {
+        let ours = || Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+        let of_regions = || Config::default().labels(LABEL_REGION);
+        let slices = Config::default().labels("kubernetes.io/service-name=kubernetes");
+        let all = || client.clone();
+        let everywhere = |_: &_| Some(String::new());
+        select_all([
+            watch(
+                Api::<PartialObjectMeta<Namespace>>::all(all()),
+                of_regions(),
+                self.namespaces.clone(),
+                region_of,
+                labels_of,
+            )
+            .boxed(),
+            watch(
+                Api::<PartialObjectMeta<Node>>::all(all()),
+                Config::default(),
+                self.nodes.clone(),
+                |_| Some(String::new()),
+                labels_of,
+            )
+            .boxed(),
+            watch(
+                Api::<StorageClass>::all(all()),
+                Config::default(),
+                self.storage_classes.clone(),
+                |_| Some(String::new()),
+                storage_class,
+            )
+            .boxed(),
+            watch(
+                Api::<EndpointSlice>::namespaced(all(), "default"),
+                slices,
+                self.api_server.clone(),
+                everywhere,
+                addresses,
+            )
+            .boxed(),
+            watch(
+                Api::<PartialObjectMeta<PersistentVolumeClaim>>::all(all()),
+                ours(),
+                self.claims.clone(),
+                region_of,
+                |claim| ClaimFact {
+                    labels: labels_of(claim),
+                },
+            )
+            .boxed(),
+            watch(
+                Api::<Pod>::all(all()),
+                ours(),
+                self.pods.clone(),
+                region_of,
+                pod,
+            )
+            .boxed(),
+            watch(
+                Api::<StatefulSet>::all(all()),
+                ours(),
+                self.stateful_sets.clone(),
+                region_of,
+                |set| (Version::of(set), stateful_set(set)),
+            )
+            .boxed(),
+            watch(
+                Api::<Job>::all(all()),
+                ours(),
+                self.jobs.clone(),
+                region_of,
+                job,
+            )
+            .boxed(),
+            versions::<Service>(all(), ours(), &self.services),
+            versions::<NetworkPolicy>(all(), ours(), &self.network_policies),
+            versions::<PodDisruptionBudget>(all(), ours(), &self.disruption_budgets),
+        ])
+        .boxed()
+    }
+
+    /// The kinds whose first list is not complete yet.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        [
+            ("Namespace", self.namespaces.listed()),
+            ("Node", self.nodes.listed()),
+            ("StorageClass", self.storage_classes.listed()),
+            ("EndpointSlice", self.api_server.listed()),
+            ("PersistentVolumeClaim", self.claims.listed()),
+            ("Pod", self.pods.listed()),
+            ("StatefulSet", self.stateful_sets.listed()),
+            ("Job", self.jobs.listed()),
+            ("Service", self.services.listed()),
+            ("NetworkPolicy", self.network_policies.listed()),
+            ("PodDisruptionBudget", self.disruption_budgets.listed()),
+        ]
+        .into_iter()
+        .filter(|(_, listed)| !listed)
+        .map(|(kind, _)| kind)
+        .collect()
+    }
+
+    /// Waits until every kind is listed.
+    pub async fn listed(&self) {
+        while !self.missing().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How to look up the version of a watched kind; none for a kind that is not watched.
+    #[must_use]
+    pub fn versions(&self, kind: &str) -> Option<Versions<'_>> {
+        Some(match kind {
+            "StatefulSet" => Box::new(|region, object| {
+                self.stateful_sets
+                    .get(region, object)
+                    .map(|(version, _)| version)
+            }),
+            "Service" => Box::new(|region, object| self.services.get(region, object)),
+            "NetworkPolicy" => Box::new(|region, object| self.network_policies.get(region, object)),
+            "PodDisruptionBudget" => {
+                Box::new(|region, object| self.disruption_budgets.get(region, object))
+            }
+            _ => return None,
+        })
+    }
+
+    /// The children of the kinds that may be pruned. A closed list: nothing that holds data is in it.
+    #[must_use]
+    pub fn prunable(&self, region: &str) -> Vec<(ApiResource, BTreeMap<Object, Version>)> {
+        vec![
+            (
+                ApiResource::erase::<NetworkPolicy>(&()),
+                self.network_policies.of(region),
+            ),
+            (ApiResource::erase::<Service>(&()), self.services.of(region)),
+            (
+                ApiResource::erase::<PodDisruptionBudget>(&()),
+                self.disruption_budgets.of(region),
+            ),
+            (
+                ApiResource::erase::<StatefulSet>(&()),
+                self.stateful_sets
+                    .of(region)
+                    .into_iter()
+                    .map(|(object, (version, _))| (object, version))
+                    .collect(),
+            ),
+        ]
+    }
+
+    /// Keeps what an apply returned, so that its own watch event is no news.
+    pub fn put_applied(
+        &self,
+        region: &str,
+        kind: &str,
+        object: &Object,
+        live: &DynamicObject,
+        version: &Version,
+    ) {
+        match kind {
+            "StatefulSet" => {
+                // An answer that cannot be read as one is left to the watch.
+                if let Ok(set) = live.clone().try_parse::<StatefulSet>() {
+                    self.stateful_sets.put(
+                        region,
+                        object.clone(),
+                        (version.clone(), stateful_set(&set)),
+                    );
+                }
+            }
+            "Service" => {
+                self.services.put(region, object.clone(), version.clone());
+            }
+            "NetworkPolicy" => {
+                self.network_policies
+                    .put(region, object.clone(), version.clone());
+            }
+            "PodDisruptionBudget" => {
+                self.disruption_budgets
+                    .put(region, object.clone(), version.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets a child that we deleted, so that its own watch event is no news.
+    pub fn forget(&self, region: &str, kind: &str, object: &Object) {
+        match kind {
+            "StatefulSet" => {
+                self.stateful_sets.remove(region, object);
+            }
+            "Service" => {
+                self.services.remove(region, object);
+            }
+            "NetworkPolicy" => {
+                self.network_policies.remove(region, object);
+            }
+            "PodDisruptionBudget" => {
+                self.disruption_budgets.remove(region, object);
+            }
+            "Pod" => {
+                self.pods.remove(region, object);
+            }
+            "Job" => {
+                self.jobs.remove(region, object);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn versions<K>(
+    client: Client,
+    config: Config,
+    facts: &Arc<Facts<Version>>,
+) -> BoxStream<'static, String>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    Version: Fact,
+{
+    watch(
+        Api::<PartialObjectMeta<K>>::all(client),
+        config,
+        facts.clone(),
+        region_of,
+        Version::of,
+    )
+    .boxed()
+}
+
+fn labels_of<K: Resource>(object: &K) -> Labels {
+    object.labels().clone()
+}
+
+fn storage_class(class: &StorageClass) -> StorageClassFact {
+    let locations = class
+        .allowed_topologies
+        .iter()
+        .flatten()
+        .flat_map(|term| term.match_label_expressions.iter().flatten())
+        .filter(|expression| expression.key == NODE_REGION)
+        .flat_map(|expression| expression.values.iter().cloned())
+        .collect();
+    StorageClassFact {
+        locations,
+        retains: class.reclaim_policy.as_deref() == Some("Retain"),
+        expands: class.allow_volume_expansion.unwrap_or_default(),
+    }
+}
+
+fn addresses(slice: &EndpointSlice) -> BTreeSet<ApiServerAddress> {
+    let ports: Vec<i32> = slice
+        .ports
+        .iter()
+        .flatten()
+        .filter_map(|port| port.port)
+        .collect();
+    slice
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.addresses.iter())
+        .flat_map(|ip| {
+            ports.iter().map(|port| ApiServerAddress {
+                ip: ip.clone(),
+                port: *port,
+            })
+        })
+        .collect()
+}
+
+fn pod(pod: &Pod) -> PodFact {
+    let status = pod.status.as_ref();
+    let ready = status
+        .and_then(|status| status.conditions.as_ref())
+        .is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        });
+    let termination_message = status
+        .and_then(|status| status.container_statuses.as_ref())
+        .and_then(|containers| containers.first())
+        .and_then(|container| container.state.as_ref())
+        .and_then(|state| state.terminated.as_ref())
+        .and_then(|terminated| terminated.message.clone());
+    PodFact {
+        uid: pod.uid().unwrap_or_default(),
+        labels: pod.labels().clone(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        ip: status.and_then(|status| status.pod_ip.clone()),
+        ready,
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        revision: pod.labels().get("controller-revision-hash").cloned(),
+        termination_message,
+    }
+}
+
+fn stateful_set(set: &StatefulSet) -> StatefulSetFact {
+    let status = set.status.as_ref();
+    StatefulSetFact {
+        observed: status.and_then(|status| status.observed_generation) == set.metadata.generation,
+        replicas: set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1),
+        ready: status
+            .and_then(|status| status.ready_replicas)
+            .unwrap_or_default(),
+        update_revision: status.and_then(|status| status.update_revision.clone()),
+    }
+}
+
+fn job(job: &Job) -> JobFact {
+    let condition = |type_: &str| {
+        job.status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref())
+            .and_then(|conditions| {
+                conditions
+                    .iter()
+                    .find(|c| c.type_ == type_ && c.status == "True")
+            })
+    };
+    JobFact {
+        uid: job.uid().unwrap_or_default(),
+        succeeded: condition("Complete").is_some(),
+        failed: condition("Failed").is_some(),
+        ended: condition("Complete")
+            .or_else(|| condition("Failed"))
+            .and_then(|condition| condition.last_transition_time.as_ref())
+            .map(|time| time.0),
+    }
+}

@@ -1,0 +1,646 @@
+//! How a look at a Region went, as its status. The old status and an outcome in, the new status out, equal when no
+//! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::archive::Archive;
+use crate::facts::{Facts, Observed, ReadFailure};
+use crate::names::NODE_REGION;
+use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
+use crate::plan::Plan;
+use crate::region::{
+    BackupRecord, BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus,
+    PostgresStatus, Region, RegionStatus, RepoStatus, ResidencyStatus, WalArchiveStatus,
+};
+use crate::violation::Violation;
+
+/// How a look at a Region went.
+#[derive(Clone, Debug)]
+pub enum Outcome<'a> {
+    /// It was refused; nothing was applied.
+    Refused(&'a [Violation]),
+    /// Everything that can be done now was done.
+    Applied(Applied<'a>),
+    /// The API server did not let us.
+    Failed {
+        /// A closed word.
+        reason: &'a str,
+        /// The object and what the API server called it.
+        message: &'a str,
+    },
+}
+
+/// A Region that was applied.
+#[derive(Clone, Debug)]
+pub struct Applied<'a> {
+    /// What was planned.
+    pub plan: &'a Plan,
+    /// What was observed.
+    pub facts: &'a Facts,
+    /// How many steps were due when the look began, apart from those that failed.
+    pub steps_due: usize,
+    /// The steps that failed: which, and why.
+    pub failed_steps: &'a [(String, ReadFailure)],
+    /// What the archive does.
+    pub archive: Archive,
+    /// The newest full backup that a Job of this look reported.
+    pub full_backup: Option<BackupRecord>,
+    /// What left the spec and was retained: databases and roles, buckets and users.
+    pub retained: (Vec<String>, Vec<String>),
+}
+
+/// The new status of a Region. `now` moves `lastTransitionTime` and nothing else.
+#[must_use]
+pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionStatus {
+    let mut status = region.status.clone().unwrap_or_default();
+    let generation = region.metadata.generation;
+    status.observed_generation = generation;
+    status.location = Some(region.spec.residency.location.clone());
+    let mut conditions = Conditions {
+        list: status.conditions.clone(),
+        generation,
+        now,
+    };
+    match outcome {
+        Outcome::Refused(violations) => refused(&mut conditions, violations),
+        Outcome::Failed { reason, message } => {
+            // What was last observed still stands; only that we are stuck is news.
+            conditions.set("Progressing", State::True, reason, message);
+            conditions.set("Degraded", State::True, reason, message);
+        }
+        Outcome::Applied(applied) => {
+            record(&mut status, applied);
+            judge(&mut conditions, &status, applied);
+        }
+    }
+    conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status.conditions = conditions.list;
+    status
+}
+
+/// Whether a condition of a status is True.
+#[must_use]
+pub fn is_true(status: &RegionStatus, type_: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// The status of a condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    True,
+    False,
+    Unknown,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    const fn of(yes: bool) -> Self {
+        if yes { Self::True } else { Self::False }
+    }
+}
+
+struct Conditions {
+    list: Vec<Condition>,
+    generation: Option<i64>,
+    now: Timestamp,
+}
+
+impl Conditions {
+    fn set(&mut self, type_: &str, state: State, reason: &str, message: &str) {
+        let mut next = Condition {
+            type_: type_.to_owned(),
+            status: state.as_str().to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: self.generation,
+            last_transition_time: Time(self.now),
+        };
+        match self
+            .list
+            .iter_mut()
+            .find(|condition| condition.type_ == type_)
+        {
+            Some(old) => {
+                if old.status == next.status {
+                    next.last_transition_time = old.last_transition_time.clone();
+                }
+                *old = next;
+            }
+            None => self.list.push(next),
+        }
+    }
+}
+
+fn refused(conditions: &mut Conditions, violations: &[Violation]) {
+    let reason = violations
+        .first()
+        .map_or("Invalid", |violation| violation.reason.as_str());
+    let message = violations
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    conditions.set("Accepted", State::False, reason, &message);
+    conditions.set(
+        "Ready",
+        State::False,
+        "NotAccepted",
+        "The Region is not accepted: see condition Accepted.",
+    );
+    conditions.set(
+        "Progressing",
+        State::False,
+        "NotAccepted",
+        "Nothing is applied while the Region is not accepted.",
+    );
+    conditions.set(
+        "ResidencyEnforced",
+        State::Unknown,
+        "NotVerified",
+        NOT_VERIFIED,
+    );
+}
+
+const NOT_VERIFIED: &str =
+    "The boundary is in place, but nothing has tried it yet: that it holds is not verified.";
+
+/// Takes the facts over. What could not be read keeps its last value: a failed read is not an empty one.
+fn record(status: &mut RegionStatus, applied: &Applied<'_>) {
+    let Applied { plan, facts, .. } = applied;
+    status.residency = Some(ResidencyStatus {
+        assurance: plan.assurance,
+    });
+
+    let mut postgres = status.postgres.clone().unwrap_or_default();
+    postgres.incarnation = Some(plan.incarnation);
+    if let Observed::Seen(patroni) = &facts.patroni {
+        postgres.primary = patroni.primary().map(str::to_owned);
+        if patroni.system_identifier.is_some() {
+            postgres
+                .system_identifier
+                .clone_from(&patroni.system_identifier);
+        }
+        postgres.instances = instances(patroni, facts);
+    } else if plan.spec.lifecycle.hibernated {
+        postgres.primary = None;
+        postgres.instances.clear();
+    }
+    if facts.postgres.seen().is_some() {
+        postgres.retained.clone_from(&applied.retained.0);
+    }
+    status.postgres = Some(PostgresStatus { ..postgres });
+
+    let store_set = facts.stateful_sets.get(&plan.names.object_store());
+    let retained = if facts.store.seen().is_some() {
+        applied.retained.1.clone()
+    } else {
+        status
+            .object_store
+            .as_ref()
+            .map(|store| store.retained.clone())
+            .unwrap_or_default()
+    };
+    status.object_store = Some(ObjectStoreStatus {
+        ready: store_set.map_or(0, |set| set.ready),
+        endpoint: plan.names.object_store_endpoint(),
+        retained,
+    });
+
+    let mut backup = status.backup.clone().unwrap_or_default();
+    let failing_since = match &applied.archive {
+        Archive::Failing { since, .. } => {
+            let known = backup
+                .wal_archive
+                .as_ref()
+                .and_then(|wal| wal.failing_since);
+            Some(known.unwrap_or(*since))
+        }
+        Archive::Working { .. } => None,
+        Archive::Unknown { .. } => backup
+            .wal_archive
+            .as_ref()
+            .and_then(|wal| wal.failing_since),
+    };
+    backup.wal_archive = Some(WalArchiveStatus { failing_since });
+    if let Archive::Working {
+        latest_restorable: Some(latest),
+    } = &applied.archive
+    {
+        // Five-minute steps: a status that moves with every WAL file would wake everybody for nothing.
+        let known = backup.latest_restorable;
+        if known.is_none_or(|known| latest.duration_since(known) >= SignedDuration::from_mins(5)) {
+            backup.latest_restorable = Some(*latest);
+        }
+    }
+    let known_full = backup.repos.first().and_then(|repo| repo.last_full.clone());
+    backup.repos = plan
+        .spec
+        .backup
+        .repos
+        .iter()
+        .take(1)
+        .map(|repo| RepoStatus {
+            name: repo.name.clone(),
+            location: plan.backup_bucket.location().to_owned(),
+            stanza: plan.names.stanza(plan.incarnation),
+            last_full: applied.full_backup.clone().or_else(|| known_full.clone()),
+        })
+        .collect();
+    if backup
+        .repos
+        .first()
+        .is_none_or(|repo| repo.last_full.is_none())
+    {
+        // WAL without a backup under it restores nothing.
+        backup.latest_restorable = None;
+    }
+    status.backup = Some(BackupStatus { ..backup });
+
+    let soonest = facts
+        .secrets
+        .values()
+        .filter_map(|secret| secret.certificate.as_ref())
+        .map(|certificate| certificate.not_after)
+        .min();
+    if soonest.is_some() {
+        status.certificates = Some(CertificatesStatus {
+            soonest_expiry: soonest,
+        });
+    }
+}
+
+fn instances(patroni: &PatroniFacts, facts: &Facts) -> Vec<InstanceStatus> {
+    patroni
+        .members
+        .iter()
+        .map(|(name, member)| {
+            let node = facts.pods.get(name).and_then(|pod| pod.node.clone());
+            InstanceStatus {
+                name: name.clone(),
+                role: match member.role {
+                    MemberRole::Primary => "Primary",
+                    MemberRole::SyncStandby => "SyncStandby",
+                    MemberRole::Replica => "Replica",
+                }
+                .to_owned(),
+                state: member.state.clone(),
+                node_location: node
+                    .as_ref()
+                    .and_then(|node| facts.nodes.get(node))
+                    .and_then(|labels| labels.get(NODE_REGION))
+                    .cloned(),
+                node,
+                timeline: member.timeline,
+                pending_restart: member.pending_restart,
+            }
+        })
+        .collect()
+}
+
+/// The state and reason of one condition, and a message for people.
+struct Verdict {
+    state: State,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    fn new(state: State, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'_>) {
+    let Applied { plan, facts, .. } = applied;
+    let lifecycle = &plan.spec.lifecycle;
+    conditions.set(
+        "Accepted",
+        State::True,
+        "Accepted",
+        "The spec is valid and every place that it names is allowed.",
+    );
+    conditions.set(
+        "ResidencyEnforced",
+        State::Unknown,
+        "NotVerified",
+        NOT_VERIFIED,
+    );
+    let paused = if lifecycle.paused {
+        "The operator only reports."
+    } else {
+        "The operator acts."
+    };
+    conditions.set(
+        "Paused",
+        State::of(lifecycle.paused),
+        if lifecycle.paused { "Paused" } else { "Active" },
+        paused,
+    );
+    let asleep = if lifecycle.hibernated {
+        "All pods are stopped; volumes stay."
+    } else {
+        "Pods are wanted."
+    };
+    conditions.set(
+        "Hibernated",
+        State::of(lifecycle.hibernated),
+        if lifecycle.hibernated {
+            "Hibernated"
+        } else {
+            "Awake"
+        },
+        asleep,
+    );
+
+    let postgres = postgres(applied);
+    let store = object_store(applied);
+    let archive = archive(applied);
+    let certificates = certificates(status, facts);
+    let restart = pending_restart(facts);
+    let progress = progressing(applied);
+    let degraded = degraded(applied, &archive);
+    let ready = ready(applied, &postgres, &store);
+    for (type_, verdict) in [
+        ("PostgresAvailable", postgres),
+        ("ObjectStoreAvailable", store),
+        ("WALArchiving", archive),
+        ("CertificatesValid", certificates),
+        ("PendingRestart", restart),
+        ("Progressing", progress),
+        ("Degraded", degraded),
+        ("Ready", ready),
+    ] {
+        conditions.set(type_, verdict.state, verdict.reason, &verdict.message);
+    }
+}
+
+fn postgres(applied: &Applied<'_>) -> Verdict {
+    let facts = applied.facts;
+    if applied.plan.spec.lifecycle.hibernated {
+        return Verdict::new(
+            State::False,
+            "Hibernated",
+            "Postgres is stopped on purpose.",
+        );
+    }
+    match (&facts.patroni, &facts.postgres) {
+        (Observed::Seen(patroni), Observed::Seen(_)) => match patroni.primary() {
+            Some(primary) => Verdict::new(
+                State::True,
+                "PrimaryRunning",
+                format!("{primary} is the primary."),
+            ),
+            None => Verdict::new(
+                State::False,
+                "NoPrimary",
+                "No member is a running primary; Patroni will elect one.",
+            ),
+        },
+        (Observed::Seen(patroni), _) if patroni.primary().is_none() => Verdict::new(
+            State::False,
+            "NoPrimary",
+            "No member is a running primary; Patroni will elect one.",
+        ),
+        (Observed::NotAsked, _) => {
+            Verdict::new(State::False, "Starting", "The members are not up yet.")
+        }
+        (Observed::Failed(failure), _) => Verdict::new(
+            State::Unknown,
+            failure.as_str(),
+            format!(
+                "Patroni could not be read: {}. See the pods of {}.",
+                failure.as_str(),
+                applied.plan.names.postgres()
+            ),
+        ),
+        (_, Observed::Failed(failure)) => Verdict::new(
+            State::Unknown,
+            failure.as_str(),
+            format!(
+                "The primary could not be asked over SQL: {}.",
+                failure.as_str()
+            ),
+        ),
+        (_, Observed::NotAsked) => {
+            Verdict::new(State::False, "Starting", "The primary is not up yet.")
+        }
+    }
+}
+
+fn object_store(applied: &Applied<'_>) -> Verdict {
+    if applied.plan.spec.lifecycle.hibernated {
+        return Verdict::new(
+            State::False,
+            "Hibernated",
+            "The object store is stopped on purpose.",
+        );
+    }
+    match &applied.facts.store {
+        Observed::Seen(_) => Verdict::new(State::True, "Serving", "The object store answers."),
+        Observed::NotAsked => Verdict::new(State::False, "Starting", "The servers are not up yet."),
+        Observed::Failed(failure) => Verdict::new(
+            State::False,
+            failure.as_str(),
+            format!(
+                "The object store could not be read: {}. See the pods of {}.",
+                failure.as_str(),
+                applied.plan.names.object_store()
+            ),
+        ),
+    }
+}
+
+fn archive(applied: &Applied<'_>) -> Verdict {
+    if applied.plan.spec.lifecycle.hibernated {
+        return Verdict::new(
+            State::Unknown,
+            "Hibernated",
+            "Nothing is written, so nothing is archived.",
+        );
+    }
+    match &applied.archive {
+        Archive::Working { .. } => Verdict::new(
+            State::True,
+            "Archiving",
+            "WAL arrives in the Region's own bucket.",
+        ),
+        Archive::Failing { reason, .. } => Verdict::new(
+            State::False,
+            reason.as_str(),
+            "WAL does not arrive in the bucket and collects on the primary's volume; see the object store's condition.",
+        ),
+        Archive::Unknown { reason } => Verdict::new(
+            State::Unknown,
+            reason.as_str(),
+            "Whether WAL is archived could not be read.",
+        ),
+    }
+}
+
+fn certificates(status: &RegionStatus, facts: &Facts) -> Verdict {
+    match status
+        .certificates
+        .as_ref()
+        .and_then(|certificates| certificates.soonest_expiry)
+    {
+        Some(expiry) if expiry > facts.now => Verdict::new(
+            State::True,
+            "Valid",
+            "Certificates are valid and renewed before they expire.",
+        ),
+        Some(_) => Verdict::new(
+            State::False,
+            "Expired",
+            "A certificate has expired: see status.certificates.",
+        ),
+        None => Verdict::new(
+            State::Unknown,
+            "NotRead",
+            "The certificates have not been read yet.",
+        ),
+    }
+}
+
+fn pending_restart(facts: &Facts) -> Verdict {
+    let waiting = |member: &&MemberFact| member.pending_restart;
+    match facts
+        .patroni
+        .seen()
+        .map(|patroni| patroni.members.values().filter(waiting).count())
+    {
+        Some(0) => Verdict::new(State::False, "UpToDate", "Every setting is in force."),
+        Some(count) => Verdict::new(
+            State::True,
+            "SettingsChanged",
+            format!("{count} members wait for a restart; replicas go first, then a switchover."),
+        ),
+        None => Verdict::new(State::Unknown, "NotRead", "Patroni has not been read."),
+    }
+}
+
+fn progressing(applied: &Applied<'_>) -> Verdict {
+    let unready: Vec<&str> = [
+        applied.plan.names.postgres(),
+        applied.plan.names.object_store(),
+    ]
+    .iter()
+    .filter_map(|name| applied.facts.stateful_sets.get_key_value(name))
+    .filter(|(_, set)| !set.observed || set.ready < set.replicas)
+    .map(|(name, _)| name.as_str())
+    .collect();
+    if !unready.is_empty() {
+        Verdict::new(
+            State::True,
+            "PodsStarting",
+            format!("Waiting for the pods of {}.", unready.join(", ")),
+        )
+    } else if applied.steps_due > 0 {
+        Verdict::new(
+            State::True,
+            "StepsDue",
+            "Changes behind S3, SQL or Patroni are being made.",
+        )
+    } else {
+        Verdict::new(State::False, "Settled", "Nothing is left to do.")
+    }
+}
+
+fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
+    if let Some((step, failure)) = applied.failed_steps.first() {
+        return Verdict::new(
+            State::True,
+            "StepFailed",
+            format!("{step}: {}; it is tried again.", failure.as_str()),
+        );
+    }
+    if archive.state == State::False {
+        return Verdict::new(
+            State::True,
+            "WALArchivingFailing",
+            "WAL is not archived: see condition WALArchiving.",
+        );
+    }
+    let wanted = if applied.plan.spec.lifecycle.hibernated {
+        0
+    } else {
+        applied.plan.spec.postgres.instances
+    };
+    let running = applied.facts.patroni.seen().map_or(0, |patroni| {
+        patroni
+            .members
+            .values()
+            .filter(|member| matches!(member.state.as_str(), "running" | "streaming"))
+            .count()
+    });
+    if i32::try_from(running).unwrap_or(i32::MAX) < wanted {
+        return Verdict::new(
+            State::True,
+            "MembersMissing",
+            format!("{running} of {wanted} members run."),
+        );
+    }
+    Verdict::new(
+        State::False,
+        "Whole",
+        "Every member and server does its work.",
+    )
+}
+
+fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict {
+    let plan = applied.plan;
+    if plan.spec.lifecycle.hibernated {
+        return Verdict::new(State::False, "Hibernated", "The Region is hibernated.");
+    }
+    if plan.assurance < plan.spec.residency.minimum_assurance {
+        return Verdict::new(
+            State::False,
+            "AssuranceTooLow",
+            format!(
+                "The assurance here is {:?}, spec.residency.minimumAssurance asks for {:?}.",
+                plan.assurance, plan.spec.residency.minimum_assurance
+            ),
+        );
+    }
+    if postgres.state != State::True {
+        return Verdict::new(
+            postgres.state,
+            "PostgresUnavailable",
+            "See condition PostgresAvailable.",
+        );
+    }
+    if store.state != State::True {
+        return Verdict::new(
+            store.state,
+            "ObjectStoreUnavailable",
+            "See condition ObjectStoreAvailable.",
+        );
+    }
+    if applied
+        .facts
+        .postgres
+        .seen()
+        .is_some_and(|seen| !crate::sql::steps(plan, seen).is_empty())
+    {
+        return Verdict::new(
+            State::False,
+            "Provisioning",
+            "Databases and roles are being made.",
+        );
+    }
+    Verdict::new(State::True, "Serving", "Clients can use the Region now.")
+}
