@@ -53,14 +53,8 @@ pub struct BucketFact {
     pub lifecycle: Lifecycle,
     /// How objects are encrypted that come without a wish of their own.
     pub encryption: Encryption,
-    /// Whether it has a policy of its own, by which anybody could read it without a user of the store.
-    pub policy: bool,
-    /// Whether it copies its objects elsewhere.
-    pub replication: bool,
-    /// Whether it tells somebody about its objects.
-    pub notification: bool,
-    /// The remote stores that it knows, by their ARN.
-    pub targets: BTreeSet<String>,
+    /// What leads out of it.
+    pub outlets: BTreeSet<BucketOutlet>,
     /// What becomes of it when it leaves the spec; none for a bucket that the operator did not make.
     pub reclaim: Option<Reclaim>,
     /// Whether it holds no object and no version. Looked up only where it decides about a deletion.
@@ -81,6 +75,30 @@ impl BucketFact {
             empty: true,
             ..Self::default()
         }
+    }
+}
+
+/// Something by which a bucket's objects, or word of them, could leave it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BucketOutlet {
+    /// A policy of the bucket's own, by which anybody could read it without being a user of the store.
+    Policy,
+    /// Rules by which it copies its objects elsewhere.
+    Replication,
+    /// A remote store that it knows, by its ARN.
+    Target(String),
+    /// Rules by which it tells somebody about its objects.
+    Notification,
+}
+
+impl fmt::Display for BucketOutlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "the policy",
+            Self::Replication => "the replication",
+            Self::Target(_) => "a remote target",
+            Self::Notification => "the notifications",
+        })
     }
 }
 
@@ -201,27 +219,12 @@ pub enum StoreStep {
         /// The bucket.
         bucket: String,
     },
-    /// Remove a bucket's own policy: users of the store have theirs.
-    RemoveBucketPolicy {
+    /// Remove what leads out of a bucket.
+    RemoveOutlet {
         /// The bucket.
         bucket: String,
-    },
-    /// Stop copying elsewhere.
-    RemoveReplication {
-        /// The bucket.
-        bucket: String,
-    },
-    /// Forget a remote store.
-    RemoveTarget {
-        /// The bucket.
-        bucket: String,
-        /// The remote store.
-        arn: String,
-    },
-    /// Stop telling about objects.
-    RemoveNotifications {
-        /// The bucket.
-        bucket: String,
+        /// What leads out of it.
+        outlet: BucketOutlet,
     },
     /// Write a policy.
     PutPolicy {
@@ -279,17 +282,8 @@ impl fmt::Display for StoreStep {
             Self::ClearDefaultRetention { bucket } => {
                 write!(f, "clear the default retention of bucket {bucket}")
             }
-            Self::RemoveBucketPolicy { bucket } => {
-                write!(f, "remove the policy of bucket {bucket}")
-            }
-            Self::RemoveReplication { bucket } => {
-                write!(f, "remove the replication of bucket {bucket}")
-            }
-            Self::RemoveTarget { bucket, .. } => {
-                write!(f, "remove a remote target of bucket {bucket}")
-            }
-            Self::RemoveNotifications { bucket } => {
-                write!(f, "remove the notifications of bucket {bucket}")
+            Self::RemoveOutlet { bucket, outlet } => {
+                write!(f, "remove {outlet} of bucket {bucket}")
             }
             Self::PutPolicy { name, .. } => write!(f, "write policy {name}"),
             Self::CreateUser { user, .. } => write!(f, "create user {user}"),
@@ -441,8 +435,12 @@ pub fn canonical(document: Value) -> Value {
 #[must_use]
 pub fn steps(plan: &Plan, seen: &StoreFacts) -> Vec<StoreStep> {
     let mut steps = Vec::new();
-    for (name, bucket) in &seen.buckets {
-        close(name, bucket, &mut steps);
+    // Whoever made the bucket, and before anything is written to it.
+    for (bucket, fact) in &seen.buckets {
+        steps.extend(fact.outlets.iter().map(|outlet| StoreStep::RemoveOutlet {
+            bucket: bucket.clone(),
+            outlet: outlet.clone(),
+        }));
     }
     let wanted = buckets(plan);
     for (place, bucket) in &wanted {
@@ -470,24 +468,6 @@ pub fn steps(plan: &Plan, seen: &StoreFacts) -> Vec<StoreStep> {
         }
     }
     steps
-}
-
-/// Closes what leads out of a bucket, whoever made it.
-fn close(bucket: &str, fact: &BucketFact, steps: &mut Vec<StoreStep>) {
-    let name = || bucket.to_owned();
-    if fact.policy {
-        steps.push(StoreStep::RemoveBucketPolicy { bucket: name() });
-    }
-    if fact.replication {
-        steps.push(StoreStep::RemoveReplication { bucket: name() });
-    }
-    steps.extend(fact.targets.iter().map(|arn| StoreStep::RemoveTarget {
-        bucket: name(),
-        arn: arn.clone(),
-    }));
-    if fact.notification {
-        steps.push(StoreStep::RemoveNotifications { bucket: name() });
-    }
 }
 
 fn bucket_steps(
@@ -736,9 +716,8 @@ pub fn drift(plan: &Plan, seen: &StoreFacts) -> Vec<Drift> {
             Some((_, wanted)) if !wanted.object_lock && fact.object_lock => {
                 drift.push(Drift::ObjectLockUnwanted { bucket: name() });
             }
-            Some(_) => {}
             None if fact.reclaim.is_none() => drift.push(Drift::UnknownBucket { bucket: name() }),
-            None => {}
+            Some(_) | None => {}
         }
     }
     drift.extend(seen.outlets.iter().cloned().map(Drift::Outlet));
