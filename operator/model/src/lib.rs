@@ -13,6 +13,7 @@ pub mod facts;
 pub mod names;
 pub mod patroni;
 pub mod plan;
+pub mod quantity;
 pub mod region;
 pub mod residency;
 pub mod secret;

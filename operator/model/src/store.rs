@@ -1,17 +1,725 @@
-//! Buckets, users and policies of the object store as facts and steps. Values in, values out; no I/O.
+//! Buckets, users and policies of the object store as facts and steps: the smallest differences between what the
+//! plan wants and what was seen, and what differs and no step can repair. Values in, values out; no I/O.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::names::{BACKUP_BUCKET, BACKUP_USER};
 use crate::plan::Plan;
+use crate::quantity;
+use crate::region::{Access, Bucket, Grant, Reclaim};
+use crate::residency::{BucketPlace, Resident};
+
+/// The tag by which a bucket remembers that the operator made it and what becomes of it when it leaves the spec:
+/// `Retain` or `Delete`. By then the spec no longer says so.
+pub const TAG_RECLAIM: &str = "bailiwick.dev/reclaim";
+/// Every policy that the operator writes is named after its one user with this prefix.
+pub const POLICY_PREFIX: &str = "bailiwick-";
+/// Days for which what pgBackRest expired can still be brought back: long enough to notice, on a Monday, what a
+/// mistake or an intruder removed on a Friday.
+pub const BACKUP_NONCURRENT_DAYS: i32 = 7;
 
 /// What the object store says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoreFacts {}
+pub struct StoreFacts {
+    /// The S3 region that it signs with.
+    pub region: String,
+    /// All buckets, by name.
+    pub buckets: BTreeMap<String, BucketFact>,
+    /// The users of the plan and of every policy that the operator wrote, as far as they exist.
+    pub users: BTreeMap<String, UserFact>,
+    /// The policies that the operator wrote, by name, as [`canonical`] documents.
+    pub policies: BTreeMap<String, Value>,
+    /// What could lead out of the store.
+    pub outlets: BTreeSet<Outlet>,
+    /// Whether its key service answers: without it nothing is encrypted, so nothing is written.
+    pub encrypts: bool,
+}
 
-/// One change in the object store.
+/// A bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketFact {
+    /// Whether old versions are kept.
+    pub versioning: Versioning,
+    /// Whether it was made with object lock.
+    pub object_lock: bool,
+    /// Whether every new object is locked by default for some time.
+    pub default_retention: bool,
+    /// The most that it may hold, in bytes.
+    pub quota: Option<u64>,
+    /// Which rules remove objects.
+    pub lifecycle: Lifecycle,
+    /// How objects are encrypted that come without a wish of their own.
+    pub encryption: Encryption,
+    /// What leads out of it.
+    pub outlets: BTreeSet<BucketOutlet>,
+    /// What becomes of it when it leaves the spec; none for a bucket that the operator did not make.
+    pub reclaim: Option<Reclaim>,
+    /// Whether it holds no object and no version. Looked up only where it decides about a deletion.
+    pub empty: bool,
+}
+
+impl BucketFact {
+    /// A bucket just made.
+    fn made(object_lock: bool) -> Self {
+        Self {
+            object_lock,
+            // Object lock brings versioning with it.
+            versioning: if object_lock {
+                Versioning::Enabled
+            } else {
+                Versioning::Off
+            },
+            empty: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Something by which a bucket's objects, or word of them, could leave it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BucketOutlet {
+    /// A policy of the bucket's own, by which anybody could read it without being a user of the store.
+    Policy,
+    /// Rules by which it copies its objects elsewhere.
+    Replication,
+    /// A remote store that it knows, by its ARN.
+    Target(String),
+    /// Rules by which it tells somebody about its objects.
+    Notification,
+}
+
+impl fmt::Display for BucketOutlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "the policy",
+            Self::Replication => "the replication",
+            Self::Target(_) => "a remote target",
+            Self::Notification => "the notifications",
+        })
+    }
+}
+
+/// Whether a bucket keeps old versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// It never did.
+    #[default]
+    Off,
+    /// It does.
+    Enabled,
+    /// It keeps those from earlier, but makes no new ones. Also said of a bucket that leaves some prefixes out.
+    Suspended,
+}
+
+/// Which rules remove a bucket's objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// None.
+    #[default]
+    Keeps,
+    /// Exactly ours: versions that are no longer current go after these days.
+    Noncurrent(i32),
+    /// Any other.
+    Other,
+}
+
+/// How a bucket encrypts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// As the server does by default.
+    #[default]
+    Unset,
+    /// With the store's own key (SSE-S3).
+    StoreKey,
+    /// In another way.
+    Other,
+}
+
+/// A user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserFact {
+    /// Whether it may sign in.
+    pub enabled: bool,
+    /// The policies attached to it.
+    pub policies: BTreeSet<String>,
+    /// The groups that it is in, whose policies count too.
+    pub groups: BTreeSet<String>,
+    /// Whether the secret key of its Secret is the one that the store knows; true when it cannot be asked, as of a
+    /// user that may not sign in.
+    pub key_current: bool,
+}
+
+/// Something by which objects, their names or the right to read them could leave the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outlet {
+    /// Site replication, which copies buckets, objects and users.
+    SiteReplication,
+    /// A remote tier, which objects could be moved to.
+    Tier(String),
+    /// An identity provider, which could let strangers in.
+    IdentityProvider(String),
+    /// A target of events.
+    EventTarget(String),
+    /// A target of logs.
+    LogTarget(String),
+    /// A setting in the server's environment that is for one of these.
+    Setting(String),
+    /// A user that the operator did not make. Found by an audit of all users only.
+    User(String),
+}
+
+/// One change in the object store. Each can be done twice, or after its answer was lost, with the same end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreStep {}
+pub enum StoreStep {
+    /// Make a bucket.
+    CreateBucket {
+        /// The bucket.
+        place: Resident<BucketPlace>,
+        /// Whether objects can be locked in it.
+        object_lock: bool,
+    },
+    /// Write down what becomes of a bucket when it leaves the spec.
+    SetReclaim {
+        /// The bucket.
+        bucket: String,
+        /// What becomes of it.
+        reclaim: Reclaim,
+    },
+    /// Keep old versions, or stop to.
+    SetVersioning {
+        /// The bucket.
+        bucket: String,
+        /// Whether to keep them.
+        enabled: bool,
+    },
+    /// Encrypt with the store's own key.
+    SetEncryption {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Replace the rules that remove objects.
+    SetLifecycle {
+        /// The bucket.
+        bucket: String,
+        /// Days after which versions that are no longer current are removed; none for no rule.
+        noncurrent_days: Option<i32>,
+    },
+    /// Bound what a bucket may hold.
+    SetQuota {
+        /// The bucket.
+        bucket: String,
+        /// In bytes; none for no bound.
+        bytes: Option<u64>,
+    },
+    /// Lock new objects no longer by default.
+    ClearDefaultRetention {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Remove what leads out of a bucket.
+    RemoveOutlet {
+        /// The bucket.
+        bucket: String,
+        /// What leads out of it.
+        outlet: BucketOutlet,
+    },
+    /// Write a policy.
+    PutPolicy {
+        /// Its name.
+        name: String,
+        /// The document.
+        document: Value,
+    },
+    /// Make a user, or give it the secret key of its Secret, and let it sign in.
+    CreateUser {
+        /// The user.
+        user: String,
+        /// The Secret, of which `secret-key` is taken.
+        secret: String,
+    },
+    /// Attach exactly one policy to a user.
+    SetUserPolicy {
+        /// The user.
+        user: String,
+        /// The policy.
+        policy: String,
+    },
+    /// Take a user out of a group.
+    LeaveGroup {
+        /// The user.
+        user: String,
+        /// The group.
+        group: String,
+    },
+    /// Let a user sign in, or stop to. A user stopped keeps its key and policy.
+    SetUserEnabled {
+        /// The user.
+        user: String,
+        /// Whether it may.
+        enabled: bool,
+    },
+    /// Delete a bucket. The store refuses it when anything is in the bucket.
+    DeleteBucket {
+        /// The bucket.
+        bucket: String,
+    },
+}
 
-/// What to change in the object store now.
+impl fmt::Display for StoreStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateBucket { place, .. } => write!(f, "create bucket {}", place.place().name),
+            Self::SetReclaim { bucket, .. } => write!(f, "tag bucket {bucket}"),
+            Self::SetVersioning { bucket, .. } => {
+                write!(f, "set the versioning of bucket {bucket}")
+            }
+            Self::SetEncryption { bucket } => write!(f, "set the encryption of bucket {bucket}"),
+            Self::SetLifecycle { bucket, .. } => write!(f, "set the lifecycle of bucket {bucket}"),
+            Self::SetQuota { bucket, .. } => write!(f, "set the quota of bucket {bucket}"),
+            Self::ClearDefaultRetention { bucket } => {
+                write!(f, "clear the default retention of bucket {bucket}")
+            }
+            Self::RemoveOutlet { bucket, outlet } => {
+                write!(f, "remove {outlet} of bucket {bucket}")
+            }
+            Self::PutPolicy { name, .. } => write!(f, "write policy {name}"),
+            Self::CreateUser { user, .. } => write!(f, "create user {user}"),
+            Self::SetUserPolicy { user, .. } => write!(f, "attach the policy of user {user}"),
+            Self::LeaveGroup { user, group } => write!(f, "take user {user} out of group {group}"),
+            Self::SetUserEnabled {
+                user,
+                enabled: true,
+            } => write!(f, "enable user {user}"),
+            Self::SetUserEnabled {
+                user,
+                enabled: false,
+            } => write!(f, "disable user {user}"),
+            Self::DeleteBucket { bucket } => write!(f, "delete bucket {bucket}"),
+        }
+    }
+}
+
+/// The name of a user's policy.
 #[must_use]
-pub fn steps(_plan: &Plan, _seen: &StoreFacts) -> Vec<StoreStep> {
-    Vec::new()
+pub fn policy_name(user: &str) -> String {
+    format!("{POLICY_PREFIX}{user}")
+}
+
+/// The user that a policy of ours is of.
+#[must_use]
+pub fn policy_user(policy: &str) -> Option<&str> {
+    policy.strip_prefix(POLICY_PREFIX)
+}
+
+/// The users that the plan wants, with their grants: pgBackRest's first.
+#[must_use]
+pub fn users(plan: &Plan) -> Vec<(String, Vec<Grant>)> {
+    let archive = Grant {
+        bucket: BACKUP_BUCKET.to_owned(),
+        access: Access::ReadWrite,
+    };
+    let mut users = vec![(BACKUP_USER.to_owned(), vec![archive])];
+    users.extend(
+        plan.spec
+            .object_store
+            .users
+            .iter()
+            .map(|user| (user.name.clone(), user.grants.clone())),
+    );
+    users
+}
+
+/// The buckets that the plan wants, each with its admitted place: the archive's first.
+fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
+    let archive = Bucket {
+        name: BACKUP_BUCKET.to_owned(),
+        versioning: true,
+        // With object lock, no user can force a deletion of versions on the server.
+        object_lock: true,
+        noncurrent_retention_days: Some(BACKUP_NONCURRENT_DAYS),
+        quota: None,
+        reclaim: Reclaim::Retain,
+    };
+    let mut buckets = vec![(plan.backup_bucket.clone(), archive)];
+    buckets.extend(plan.spec.object_store.buckets.iter().filter_map(|bucket| {
+        let place = plan.buckets.get(&bucket.name)?;
+        Some((place.clone(), bucket.clone()))
+    }));
+    buckets
+}
+
+/// The policy of a user: list, read and, where granted, write and delete. Everything else is refused by silence;
+/// old versions are guarded by name, since the server lets whoever may delete an object delete its versions too
+/// unless a statement says no.
+#[must_use]
+pub fn policy(grants: &[Grant]) -> Value {
+    let resources = |access: Option<Access>, suffix: &str| -> Vec<String> {
+        grants
+            .iter()
+            .filter(|grant| access.is_none_or(|access| grant.access == access))
+            .map(|grant| format!("arn:aws:s3:::{}{suffix}", grant.bucket))
+            .collect()
+    };
+    let allowed = [
+        (
+            resources(None, ""),
+            &["s3:GetBucketLocation", "s3:ListBucket"][..],
+        ),
+        (
+            resources(Some(Access::ReadOnly), "/*"),
+            &["s3:GetObject"][..],
+        ),
+        (
+            resources(Some(Access::ReadWrite), "/*"),
+            &[
+                "s3:AbortMultipartUpload",
+                "s3:DeleteObject",
+                "s3:GetObject",
+                "s3:ListMultipartUploadParts",
+                "s3:PutObject",
+            ][..],
+        ),
+    ];
+    let mut statements: Vec<Value> = allowed
+        .into_iter()
+        .filter(|(resources, _)| !resources.is_empty())
+        .map(|(resources, actions)| {
+            json!({"Effect": "Allow", "Action": actions, "Resource": resources})
+        })
+        .collect();
+    statements.push(json!({
+        "Effect": "Deny",
+        "Action": ["s3:BypassGovernanceRetention", "s3:DeleteObjectVersion"],
+        "Resource": ["arn:aws:s3:::*"],
+    }));
+    canonical(json!({"Version": "2012-10-17", "Statement": statements}))
+}
+
+/// A policy document in one way of writing it, so that two that mean the same are equal: what may stand alone is a
+/// list, lists of words are sorted, what is empty is left out.
+#[must_use]
+pub fn canonical(document: Value) -> Value {
+    match document {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
+                .map(|(name, value)| {
+                    let value = match (name.as_str(), value) {
+                        (
+                            "Action" | "NotAction" | "Resource" | "NotResource",
+                            value @ Value::String(_),
+                        )
+                        | ("Statement", value @ Value::Object(_)) => Value::Array(vec![value]),
+                        (_, value) => value,
+                    };
+                    (name, canonical(value))
+                })
+                .collect(),
+        ),
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(canonical).collect();
+            if items.iter().all(Value::is_string) {
+                items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            }
+            Value::Array(items)
+        }
+        value => value,
+    }
+}
+
+/// What to change in the object store now: outlets are closed first, then buckets, policies and users are made so.
+#[must_use]
+pub fn steps(plan: &Plan, seen: &StoreFacts) -> Vec<StoreStep> {
+    let mut steps = Vec::new();
+    // Whoever made the bucket, and before anything is written to it.
+    for (bucket, fact) in &seen.buckets {
+        steps.extend(fact.outlets.iter().map(|outlet| StoreStep::RemoveOutlet {
+            bucket: bucket.clone(),
+            outlet: outlet.clone(),
+        }));
+    }
+    let wanted = buckets(plan);
+    for (place, bucket) in &wanted {
+        bucket_steps(place, bucket, seen.buckets.get(&bucket.name), &mut steps);
+    }
+    let users = users(plan);
+    for (user, grants) in &users {
+        user_steps(plan, user, grants, seen, &mut steps);
+    }
+    // A user that left the spec keeps its key and policy, and may not sign in with them.
+    for (user, fact) in &seen.users {
+        if fact.enabled && !users.iter().any(|(wanted, _)| wanted == user) {
+            steps.push(StoreStep::SetUserEnabled {
+                user: user.clone(),
+                enabled: false,
+            });
+        }
+    }
+    for (bucket, fact) in &seen.buckets {
+        let left = !wanted.iter().any(|(_, wanted)| wanted.name == *bucket);
+        if left && fact.reclaim == Some(Reclaim::Delete) && fact.empty {
+            steps.push(StoreStep::DeleteBucket {
+                bucket: bucket.clone(),
+            });
+        }
+    }
+    steps
+}
+
+fn bucket_steps(
+    place: &Resident<BucketPlace>,
+    wanted: &Bucket,
+    seen: Option<&BucketFact>,
+    steps: &mut Vec<StoreStep>,
+) {
+    let name = || wanted.name.clone();
+    let made = BucketFact::made(wanted.object_lock);
+    let fact = seen.unwrap_or(&made);
+    if seen.is_none() {
+        steps.push(StoreStep::CreateBucket {
+            place: place.clone(),
+            object_lock: wanted.object_lock,
+        });
+    }
+    if fact.reclaim != Some(wanted.reclaim) {
+        steps.push(StoreStep::SetReclaim {
+            bucket: name(),
+            reclaim: wanted.reclaim,
+        });
+    }
+    let versioned = fact.versioning == Versioning::Enabled;
+    if wanted.versioning && !versioned || !wanted.versioning && versioned && !fact.object_lock {
+        steps.push(StoreStep::SetVersioning {
+            bucket: name(),
+            enabled: wanted.versioning,
+        });
+    }
+    if fact.encryption != Encryption::StoreKey {
+        steps.push(StoreStep::SetEncryption { bucket: name() });
+    }
+    let lifecycle = wanted
+        .noncurrent_retention_days
+        .map_or(Lifecycle::Keeps, Lifecycle::Noncurrent);
+    if fact.lifecycle != lifecycle {
+        steps.push(StoreStep::SetLifecycle {
+            bucket: name(),
+            noncurrent_days: wanted.noncurrent_retention_days,
+        });
+    }
+    let quota = wanted.quota.as_deref().and_then(quantity::bytes);
+    if fact.quota != quota {
+        steps.push(StoreStep::SetQuota {
+            bucket: name(),
+            bytes: quota,
+        });
+    }
+    if fact.default_retention {
+        steps.push(StoreStep::ClearDefaultRetention { bucket: name() });
+    }
+}
+
+fn user_steps(
+    plan: &Plan,
+    user: &str,
+    grants: &[Grant],
+    seen: &StoreFacts,
+    steps: &mut Vec<StoreStep>,
+) {
+    let policy_name = policy_name(user);
+    let document = policy(grants);
+    if seen.policies.get(&policy_name) != Some(&document) {
+        steps.push(StoreStep::PutPolicy {
+            name: policy_name.clone(),
+            document,
+        });
+    }
+    let fact = seen.users.get(user);
+    if fact.is_none_or(|fact| !fact.key_current) {
+        steps.push(StoreStep::CreateUser {
+            user: user.to_owned(),
+            secret: plan.names.object_store_user(user),
+        });
+    } else if fact.is_some_and(|fact| !fact.enabled) {
+        steps.push(StoreStep::SetUserEnabled {
+            user: user.to_owned(),
+            enabled: true,
+        });
+    }
+    if let Some(fact) = fact {
+        steps.extend(fact.groups.iter().map(|group| StoreStep::LeaveGroup {
+            user: user.to_owned(),
+            group: group.clone(),
+        }));
+    }
+    let exact = BTreeSet::from([policy_name.clone()]);
+    if fact.is_none_or(|fact| fact.policies != exact) {
+        steps.push(StoreStep::SetUserPolicy {
+            user: user.to_owned(),
+            policy: policy_name,
+        });
+    }
+}
+
+/// Buckets and users that left the spec and are still there, as `bucket <name>` and `user <name>`, for the status.
+#[must_use]
+pub fn retained(plan: &Plan, seen: &StoreFacts) -> Vec<String> {
+    let buckets = buckets(plan);
+    let users = users(plan);
+    let mut retained: Vec<String> = seen
+        .buckets
+        .iter()
+        .filter(|(name, fact)| {
+            fact.reclaim.is_some() && !buckets.iter().any(|(_, wanted)| wanted.name == **name)
+        })
+        .map(|(name, _)| format!("bucket {name}"))
+        .collect();
+    retained.extend(
+        seen.users
+            .keys()
+            .filter(|name| !users.iter().any(|(wanted, _)| wanted == *name))
+            .map(|name| format!("user {name}")),
+    );
+    retained
+}
+
+/// Something that is not as it should be and that no step can repair.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drift {
+    /// The store signs for another region.
+    Region {
+        /// The region that it signs for.
+        seen: String,
+        /// The Region's own.
+        expected: String,
+    },
+    /// The store's key service does not answer, or there is none.
+    Unencrypted,
+    /// A bucket is without object lock, which can only be had from the start.
+    ObjectLockMissing {
+        /// The bucket.
+        bucket: String,
+    },
+    /// A bucket has object lock, which cannot be taken from it.
+    ObjectLockUnwanted {
+        /// The bucket.
+        bucket: String,
+    },
+    /// A bucket that the operator did not make.
+    UnknownBucket {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Something leads out of the store.
+    Outlet(Outlet),
+}
+
+impl Drift {
+    /// The leakage channel that it opens, by its number in docs/residency.md; none when the data stays.
+    #[must_use]
+    pub const fn channel(&self) -> Option<u8> {
+        match self {
+            Self::Region { .. } => Some(17),
+            Self::Outlet(Outlet::SiteReplication) => Some(18),
+            Self::Outlet(Outlet::Tier(_)) => Some(19),
+            Self::Outlet(
+                Outlet::IdentityProvider(_)
+                | Outlet::EventTarget(_)
+                | Outlet::LogTarget(_)
+                | Outlet::Setting(_),
+            ) => Some(20),
+            Self::Outlet(Outlet::User(_)) => Some(21),
+            Self::Unencrypted
+            | Self::ObjectLockMissing { .. }
+            | Self::ObjectLockUnwanted { .. }
+            | Self::UnknownBucket { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Region { seen, expected } => write!(
+                f,
+                "the store signs for region {seen}, expected {expected}; look for MINIO_SITE_REGION or a stored \
+                 site configuration"
+            ),
+            Self::Unencrypted => f.write_str(
+                "the store's key service does not answer, expected it online; look at the store's log",
+            ),
+            Self::ObjectLockMissing { bucket } => write!(
+                f,
+                "bucket {bucket} is without object lock, expected it; it can only be made with it: copy the objects \
+                 to a new bucket"
+            ),
+            Self::ObjectLockUnwanted { bucket } => write!(
+                f,
+                "bucket {bucket} has object lock, expected none; it cannot be taken away: set objectLock: true"
+            ),
+            Self::UnknownBucket { bucket } => write!(
+                f,
+                "bucket {bucket} was not made by the operator; list it in spec.objectStore.buckets or remove it"
+            ),
+            Self::Outlet(Outlet::SiteReplication) => f.write_str(
+                "site replication is on, expected it off; remove it with the store's own tools",
+            ),
+            Self::Outlet(Outlet::Tier(name)) => write!(
+                f,
+                "remote tier {name} exists, expected none; restore what was moved there and remove it"
+            ),
+            Self::Outlet(Outlet::IdentityProvider(name)) => {
+                write!(f, "identity provider {name} is configured, expected none; remove it")
+            }
+            Self::Outlet(Outlet::EventTarget(name)) => {
+                write!(f, "event target {name} is configured, expected none; remove it")
+            }
+            Self::Outlet(Outlet::LogTarget(name)) => {
+                write!(f, "log target {name} is configured, expected none; remove it")
+            }
+            Self::Outlet(Outlet::Setting(name)) => write!(
+                f,
+                "a server runs with {name} in its environment, expected the operator's settings alone; look for who \
+                 changes its pod"
+            ),
+            Self::Outlet(Outlet::User(name)) => write!(
+                f,
+                "user {name} was not made by the operator; list it in spec.objectStore.users or remove it"
+            ),
+        }
+    }
+}
+
+/// What is not as it should be and no step can repair, in a stable order.
+#[must_use]
+pub fn drift(plan: &Plan, seen: &StoreFacts) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    if seen.region != plan.store_region() {
+        drift.push(Drift::Region {
+            seen: seen.region.clone(),
+            expected: plan.store_region().to_owned(),
+        });
+    }
+    if !seen.encrypts {
+        drift.push(Drift::Unencrypted);
+    }
+    let wanted = buckets(plan);
+    for (bucket, fact) in &seen.buckets {
+        let name = || bucket.clone();
+        match wanted.iter().find(|(_, wanted)| wanted.name == *bucket) {
+            Some((_, wanted)) if wanted.object_lock && !fact.object_lock => {
+                drift.push(Drift::ObjectLockMissing { bucket: name() });
+            }
+            Some((_, wanted)) if !wanted.object_lock && fact.object_lock => {
+                drift.push(Drift::ObjectLockUnwanted { bucket: name() });
+            }
+            None if fact.reclaim.is_none() => drift.push(Drift::UnknownBucket { bucket: name() }),
+            Some(_) | None => {}
+        }
+    }
+    drift.extend(seen.outlets.iter().cloned().map(Drift::Outlet));
+    drift
 }
