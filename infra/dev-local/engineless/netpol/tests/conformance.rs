@@ -29,10 +29,17 @@ const PATIENCE: [u64; 3] = [500, 1500, 4000];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [first, address, role] = arguments.as_slice()
-        && first == lab::prober::ARGUMENT
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
     {
-        return finished(lab::prober::run(address, role == "forwards"));
+        [lab::prober::ARGUMENT, address, role] => {
+            return finished(lab::prober::run(address, *role == "forwards"));
+        }
+        [lab::api::ARGUMENT, port] => return finished(lab::api::run(port)),
+        _ => {}
     }
     let filter = arguments
         .into_iter()

@@ -1,6 +1,7 @@
 //! A cluster's wires without the cluster: network namespaces for two nodes, their pods and the world outside come out,
 //! with a prober in each. Needs root; everything it makes is inside namespaces whose names carry the process's id.
 
+pub mod api;
 pub mod prober;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! What needs more than objects and a table of who reaches whom: that the test can fail, address translation, flows in
 //! progress, forged senders, IPv6, replacement without a gap. Packets between namespaces that the test made.
 
+mod enforcer;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::thread;
@@ -15,7 +17,7 @@ use crate::{TABLE, differences, enforce, every_probe, expected_open, observe, ve
 pub type Scenario = (&'static str, fn(&mut Lab) -> Result<Vec<String>, Failure>);
 
 /// All of them.
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     (
         "without the table every forbidden connection gets through, and the comparison says so",
         red,
@@ -40,6 +42,10 @@ pub const ALL: [Scenario; 7] = [
     (
         "a table that is replaced all the time is never open",
         replaced,
+    ),
+    (
+        "the enforcer shuts first, follows the API server, repairs its table and leaves it behind",
+        enforcer::whole_life,
     ),
 ];
 
