@@ -192,7 +192,7 @@ async fn pod_ranges(client: &Client, settings: &Settings) -> Result<AddressSet, 
                 );
             }
             Err(error) => {
-                tracing::warn!(node = settings.node, %error, "the Node could not be read and is tried again")
+                tracing::warn!(node = settings.node, %error, "the Node could not be read and is tried again");
             }
         }
         sleep(delay).await;

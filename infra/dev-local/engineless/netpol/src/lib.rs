@@ -1,6 +1,6 @@
 //! The development cluster's stand-in for a network plugin that enforces NetworkPolicy.
 //!
-//! NetworkPolicies, Pods and Namespaces come in from the API server, one nftables table a node goes out. It exists
+//! Policies, pods and namespaces come in from the API server, one nftables table a node goes out. It exists
 //! because no enforcer can be built where `make dev` has no container engine; it **belongs to the development cluster
 //! only, is in no overlay and ships nowhere**. What passes against it says nothing about a production plugin, so every
 //! result names the enforcer.
@@ -28,7 +28,8 @@
 //! - when a peer's address passes to another pod at once, rules that allowed the former pod still allow its successor
 //!   until the API shows the change. A pod that is still listed with an address that another pod has as well is shut
 //!   off instead, until the API shows who has it;
-//! - before the very first start on a node there is no table; the cluster starts the enforcer before the kubelet.
+//! - before the very first start on a node there is no table. Started with `--pod-range` the enforcer shuts the range
+//!   before it has reached the API server; without, as soon as the Node has a `spec.podCIDR`.
 
 pub mod addresses;
 pub mod enforce;

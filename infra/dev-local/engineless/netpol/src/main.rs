@@ -109,8 +109,10 @@ async fn start(arguments: Arguments) -> Result<(), StartError> {
         ready_file: arguments.ready_file,
     };
     tokio::select! {
-        ended = enforce::run(client, settings) => Ok(ended?),
-        _ = terminate.recv() => Ok(tracing::info!("terminated; the table stays in force")),
-        _ = interrupt.recv() => Ok(tracing::info!("interrupted; the table stays in force")),
+        ended = enforce::run(client, settings) => ended?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    tracing::info!("asked to stop; the table stays in force");
+    Ok(())
 }

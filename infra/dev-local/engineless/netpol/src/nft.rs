@@ -198,7 +198,7 @@ fn ports_of<'a>(protocol: Protocol, ranges: impl Iterator<Item = &'a PortRange>)
     for range in ranges {
         match merged.last_mut() {
             Some(before) if before.1.saturating_add(1) >= range.first => {
-                before.1 = before.1.max(range.last)
+                before.1 = before.1.max(range.last);
             }
             _ => merged.push((range.first, range.last)),
         }

@@ -1,4 +1,4 @@
-//! What the enforcer keeps of Kubernetes objects: Pods, Namespaces and NetworkPolicies come in as the API serves
+//! What the enforcer keeps of Kubernetes objects: pods, namespaces and policies come in as the API serves
 //! them, the few fields that decide about packets go out. Pure: no I/O.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Follows the API server: watch events of Pods, Namespaces and NetworkPolicies come in, the world as last seen and
+//! Follows the API server: watch events of pods, namespaces and policies come in, the world as last seen and
 //! how urgent each change is go out. Talks to the API server only (list and watch).
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::objects::{Labels, ObjectName, Pod, Policy, World};
 #[derive(Debug)]
 pub enum Observation {
     /// About pods.
-    Pod(watcher::Event<core::Pod>),
+    Pod(Box<watcher::Event<core::Pod>>),
     /// About namespaces.
     Namespace(watcher::Event<core::Namespace>),
     /// About policies.
@@ -56,7 +56,7 @@ pub fn observations(
     );
     let streams: [BoxStream<'static, Result<Observation, watcher::Error>>; 3] = [
         pods.default_backoff()
-            .map(|event| event.map(Observation::Pod))
+            .map(|event| event.map(|event| Observation::Pod(Box::new(event))))
             .boxed(),
         namespaces
             .default_backoff()
@@ -191,7 +191,7 @@ impl View {
         let mut urgency = Urgency::None;
         match observation {
             Observation::Pod(event) => {
-                let step = Step::of(event, |pod: &core::Pod| (name_of(pod), Pod::from(pod)));
+                let step = Step::of(*event, |pod: &core::Pod| (name_of(pod), Pod::from(pod)));
                 let node = self.node.as_str();
                 self.pods.take(&mut self.world.pods, step, |before, after| {
                     urgency = urgency.max(pod_urgency(node, before, after));
@@ -203,7 +203,7 @@ impl View {
                 });
                 self.namespaces
                     .take(&mut self.world.namespaces, step, |_, _| {
-                        urgency = Urgency::Soon
+                        urgency = Urgency::Soon;
                     });
             }
             Observation::Policy(event) => {
@@ -216,7 +216,7 @@ impl View {
                     }
                 }
                 self.policies.take(&mut self.world.policies, step, |_, _| {
-                    urgency = Urgency::Soon
+                    urgency = Urgency::Soon;
                 });
             }
         }
@@ -257,10 +257,14 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
+    fn seen(event: watcher::Event<core::Pod>) -> Observation {
+        Observation::Pod(Box::new(event))
+    }
+
     fn complete_view() -> View {
         let mut view = View::from_node("tr-1");
         for observation in [
-            Observation::Pod(watcher::Event::InitDone),
+            seen(watcher::Event::InitDone),
             Observation::Namespace(watcher::Event::InitDone),
         ] {
             view.take(observation);
@@ -285,22 +289,19 @@ mod tests {
         ];
         for (object, urgency) in steps {
             assert_eq!(
-                view.take(Observation::Pod(watcher::Event::Apply(object.clone()))),
+                view.take(seen(watcher::Event::Apply(object.clone()))),
                 urgency,
                 "{object:?}"
             );
         }
         let gone = pod("a", "tr-1", Some("10.0.0.1"));
-        assert_eq!(
-            view.take(Observation::Pod(watcher::Event::Delete(gone))),
-            Urgency::Now
-        );
+        assert_eq!(view.take(seen(watcher::Event::Delete(gone))), Urgency::Now);
     }
 
     #[test]
     fn a_relist_keeps_what_is_known_until_it_is_complete_and_then_drops_what_is_gone() {
         let mut view = complete_view();
-        view.take(Observation::Pod(watcher::Event::Apply(pod(
+        view.take(seen(watcher::Event::Apply(pod(
             "a",
             "tr-1",
             Some("10.0.0.1"),
@@ -313,17 +314,11 @@ mod tests {
                 .map(|name| name.name.clone())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(
-            view.take(Observation::Pod(watcher::Event::Init)),
-            Urgency::None
-        );
+        assert_eq!(view.take(seen(watcher::Event::Init)), Urgency::None);
         let listed = watcher::Event::InitApply(pod("b", "es-1", Some("10.0.1.1")));
-        assert_eq!(view.take(Observation::Pod(listed)), Urgency::None);
+        assert_eq!(view.take(seen(listed)), Urgency::None);
         assert_eq!(names(&view), ["a"]);
-        assert_eq!(
-            view.take(Observation::Pod(watcher::Event::InitDone)),
-            Urgency::Now
-        );
+        assert_eq!(view.take(seen(watcher::Event::InitDone)), Urgency::Now);
         assert_eq!(names(&view), ["b"]);
     }
 }

@@ -4,6 +4,7 @@
 
 mod cases;
 mod lab;
+mod scenarios;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -12,10 +13,15 @@ use std::time::Instant;
 
 use bailiwick_dev_netpol::nft::ruleset;
 use bailiwick_dev_netpol::rules::Enforcement;
-use cases::{Case, Failure, NODES, PORTS, Step, verdict};
+use cases::{
+    Case, Failure, NODES, ProbePort, SCTP_80, SCTP_81, Step, TCP_80, TCP_81, UDP_80, UDP_81,
+    verdict,
+};
 use lab::{Lab, Probe};
 
 const TABLE: &str = "bailiwick-dev-netpol";
+/// The destination ports that are tried between every two places in every step.
+const PORTS: [ProbePort; 6] = [TCP_80, TCP_81, UDP_80, UDP_81, SCTP_80, SCTP_81];
 /// How long a connection that is expected to be shut is waited for, in milliseconds. An open one answers in a few.
 const SHUT_AFTER: u64 = 300;
 /// How long a connection that should be open is tried again before it counts as shut, in milliseconds each.
@@ -23,10 +29,17 @@ const PATIENCE: [u64; 3] = [500, 1500, 4000];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [first, address, forward] = arguments.as_slice()
-        && first == lab::prober::ARGUMENT
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
     {
-        return finished(lab::prober::run(address, forward == "forward"));
+        [lab::prober::ARGUMENT, address, role] => {
+            return finished(lab::prober::run(address, *role == "forwards"));
+        }
+        [lab::api::ARGUMENT, port] => return finished(lab::api::run(port)),
+        _ => {}
     }
     let filter = arguments
         .into_iter()
@@ -65,6 +78,13 @@ fn conformance(filter: Option<&str>) -> Result<(), Failure> {
             let failures = check(&mut lab, case, &mut counts)?;
             report(origin, case.name, &failures, &mut counts);
         }
+    }
+    let chosen = scenarios::ALL
+        .iter()
+        .filter(|(name, _)| filter.is_none_or(|text| name.contains(text)));
+    for (name, scenario) in chosen {
+        let failures = scenario(&mut lab)?;
+        report("ours", name, &failures, &mut counts);
     }
     let Counts {
         cases,
@@ -112,33 +132,47 @@ fn check(lab: &mut Lab, case: &Case, counts: &mut Counts) -> Result<Vec<String>,
         let enforcements = step.scene()?.enforcements()?;
         enforce(&enforcements)?;
         let probes = every_probe(lab);
-        let expected: BTreeSet<&Probe> = probes
-            .iter()
-            .filter(|probe| expected(step, &enforcements, probe))
-            .collect();
-        let observed = observe(lab, &probes, &expected)?;
+        let allowed = expected_open(&probes, |probe| expected(step, &enforcements, probe));
+        let observed = observe(lab, &probes, &allowed)?;
         counts.probes += probes.len();
         counts.open += observed.len();
-        for probe in &probes {
-            let (should, does) = (expected.contains(probe), observed.contains(probe));
-            if should != does {
-                let (from, to, port) = (&probe.from.name, &probe.to.name, probe.port);
-                let not = if should { "" } else { "not " };
-                failures.push(format!(
-                    "step {}: {from} to {to} on {port} should {not}connect",
-                    number + 1
-                ));
-            }
-        }
+        let differing = differences(&probes, &allowed, &observed);
+        failures.extend(
+            differing
+                .into_iter()
+                .map(|difference| format!("step {}: {difference}", number + 1)),
+        );
     }
     Ok(failures)
 }
 
+/// The probes that should connect.
+fn expected_open(probes: &[Probe], should: impl Fn(&Probe) -> bool) -> BTreeSet<&Probe> {
+    probes.iter().filter(|probe| should(probe)).collect()
+}
+
+/// Where observation and expectation part, in words.
+fn differences(
+    probes: &[Probe],
+    expected: &BTreeSet<&Probe>,
+    observed: &BTreeSet<Probe>,
+) -> Vec<String> {
+    let parting = probes
+        .iter()
+        .filter(|probe| expected.contains(probe) != observed.contains(probe));
+    parting
+        .map(|probe| {
+            let Probe { from, to, port } = probe;
+            let not = if observed.contains(probe) { "not " } else { "" };
+            format!("{} to {} on {port} should {not}connect", from.name, to.name)
+        })
+        .collect()
+}
+
 /// What the case says, else what the model says.
 fn expected(step: &Step, enforcements: &[Enforcement; 2], probe: &Probe) -> bool {
-    let said = step.checks.iter().filter(|check| check.port == probe.port);
-    said.filter_map(|check| check.expects(&probe.from, &probe.to))
-        .next()
+    let mut said = step.checks.iter().filter(|check| check.port == probe.port);
+    said.find_map(|check| check.expects(&probe.from, &probe.to))
         .unwrap_or_else(|| verdict(enforcements, &probe.from, &probe.to, probe.port))
 }
 

@@ -23,15 +23,6 @@ pub type Failure = Box<dyn Error>;
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
 /// The addresses that the nodes give to their pods.
 pub const POD_RANGES: [&str; 2] = ["10.201.1.0/24", "10.201.2.0/24"];
-/// The destination ports that are tried between every two places in every step.
-pub const PORTS: [ProbePort; 6] = [
-    TCP_80,
-    TCP_81,
-    ProbePort(Protocol::Udp, 80),
-    UDP_81,
-    ProbePort(Protocol::Sctp, 80),
-    SCTP_81,
-];
 pub const TCP_80: ProbePort = ProbePort(Protocol::Tcp, 80);
 pub const TCP_81: ProbePort = ProbePort(Protocol::Tcp, 81);
 pub const UDP_80: ProbePort = ProbePort(Protocol::Udp, 80);

@@ -1,19 +1,21 @@
 //! A cluster's wires without the cluster: network namespaces for two nodes, their pods and the world outside come out,
 //! with a prober in each. Needs root; everything it makes is inside namespaces whose names carry the process's id.
 
+pub mod api;
 pub mod prober;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::{env, fs};
 
-use crate::cases::{Failure, NODES, Place, ProbePort, places};
+use crate::cases::{Failure, NODES, POD_RANGES, Place, ProbePort, places};
 
 /// Every namespace of the test begins with this; the id of the process that made it follows.
 const PREFIX: &str = "bailiwick-np-";
-/// The namespace between the nodes, which plays the world outside as well.
+/// The place between the nodes, which plays the world outside as well.
 const OUTSIDE: &str = "outside";
 
 /// The wires and the probers, taken down when dropped.
@@ -22,8 +24,8 @@ pub struct Lab {
     probers: BTreeMap<String, Prober>,
 }
 
-/// A process of this test inside a place's namespace.
-struct Prober {
+/// A process of this test inside a place's namespace, which answers every order with one line.
+pub struct Prober {
     child: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -50,8 +52,10 @@ impl Lab {
         };
         lab.lay_wires()?;
         for place in lab.places.clone() {
-            let prober = Prober::start(&place)?;
-            lab.probers.insert(place.name.clone(), prober);
+            let role = if place.pod { "ends" } else { "forwards" };
+            let arguments = [prober::ARGUMENT, &place.address.to_string(), role];
+            lab.probers
+                .insert(place.name.clone(), Prober::start(&place.name, &arguments)?);
         }
         Ok(lab)
     }
@@ -61,86 +65,74 @@ impl Lab {
         &self.places
     }
 
+    /// The place of this name.
+    pub fn place(&self, name: &str) -> Result<Place, Failure> {
+        let found = self.places.iter().find(|place| place.name == name);
+        found
+            .cloned()
+            .ok_or_else(|| format!("there is no place {name}").into())
+    }
+
     fn lay_wires(&self) -> Result<(), Failure> {
-        let mut adds = String::new();
-        for place in &self.places {
-            adds.push_str(&format!("netns add {}\n", namespace(&place.name)));
-        }
-        ip(None, &adds)?;
-        let outside = namespace(OUTSIDE);
-        let mut links = String::new();
-        for place in self.places.iter().filter(|place| place.name != OUTSIDE) {
-            let here = namespace(&place.name);
-            let (upstream, port) = match (place.pod, place.node) {
-                (true, Some(node)) => (namespace(NODES[node]), interface(place)),
-                _ => (outside.clone(), place.name.clone()),
+        ip(
+            None,
+            self.places
+                .iter()
+                .map(|place| format!("netns add {}", namespace(&place.name))),
+        )?;
+        let ends = self.places.iter().filter(|place| place.name != OUTSIDE);
+        let wires = ends.map(|place| {
+            let (other, port) = match (place.pod, place.node) {
+                (true, Some(node)) => (NODES[node], interface(place)),
+                _ => (OUTSIDE, place.name.clone()),
             };
-            links.push_str(&format!(
-                "link add eth0 netns {here} type veth peer name {port} netns {upstream}\n"
-            ));
-        }
-        ip(None, &links)?;
-        for place in &self.places {
-            ip(Some(&place.name), &self.addresses_of(place))?;
-        }
-        Ok(())
+            let (here, other) = (namespace(&place.name), namespace(other));
+            format!("link add eth0 netns {here} type veth peer name {port} netns {other}")
+        });
+        ip(None, wires)?;
+        self.places
+            .iter()
+            .try_for_each(|place| ip(Some(&place.name), self.addresses_of(place)))
     }
 
     /// Addresses and routes as the `ptp` plugin lays them: a pod knows its gateway alone, the node has a route a pod.
-    fn addresses_of(&self, place: &Place) -> String {
-        let mut batch = String::from("link set lo up\n");
-        let mut add = |line: String| {
-            batch.push_str(&line);
-            batch.push('\n');
-        };
+    fn addresses_of(&self, place: &Place) -> Vec<String> {
         let address = place.address;
-        if place.name == OUTSIDE {
-            add(format!("addr add {address}/32 dev lo"));
-            for (index, node) in self
-                .places
-                .iter()
-                .filter(|other| !other.pod && other.node.is_some())
-                .enumerate()
-            {
-                let third = index + 1;
-                add(format!("addr add 10.202.{third}.1/30 dev {}", node.name));
-                add(format!("link set {} up", node.name));
-                add(format!(
-                    "route add {} via {}",
-                    crate::cases::POD_RANGES[index],
-                    node.address
-                ));
+        let mut lines = vec!["link set lo up".to_owned()];
+        let Some(node) = place.node else {
+            lines.push(format!("addr add {address}/32 dev lo"));
+            for (number, (node, range)) in NODES.iter().zip(POD_RANGES).enumerate() {
+                let link = number + 1;
+                lines.push(format!("addr add 10.202.{link}.1/30 dev {node}"));
+                lines.push(format!("link set {node} up"));
+                lines.push(format!("route add {range} via 10.202.{link}.2"));
             }
-            return batch;
-        }
-        add("link set eth0 up".to_owned());
-        let Some(node) = place.node else { return batch };
-        let third = node + 1;
+            return lines;
+        };
+        let number = node + 1;
+        lines.push("link set eth0 up".to_owned());
         if place.pod {
-            add(format!("addr add {address}/32 dev eth0"));
-            add(format!("route add 10.201.{third}.1 dev eth0 scope link"));
-            add(format!("route add default via 10.201.{third}.1"));
-            return batch;
+            lines.push(format!("addr add {address}/32 dev eth0"));
+            lines.push(format!("route add 10.201.{number}.1 dev eth0 scope link"));
+            lines.push(format!("route add default via 10.201.{number}.1"));
+            return lines;
         }
-        add(format!("addr add {address}/30 dev eth0"));
-        add(format!("route add default via 10.202.{third}.1"));
+        lines.push(format!("addr add {address}/30 dev eth0"));
+        lines.push(format!("route add default via 10.202.{number}.1"));
         for pod in self
             .places
             .iter()
             .filter(|other| other.pod && other.node == Some(node))
         {
-            add(format!(
-                "addr add 10.201.{third}.1/32 dev {}",
-                interface(pod)
-            ));
-            add(format!("link set {} up", interface(pod)));
-            add(format!(
-                "route add {}/32 dev {} scope link",
-                pod.address,
-                interface(pod)
+            let wire = interface(pod);
+            lines.push(format!("addr add 10.201.{number}.1/32 dev {wire}"));
+            lines.push(format!("link set {wire} up"));
+            lines.push(format!(
+                "route add {}/32 dev {wire} scope link",
+                pod.address
             ));
         }
-        batch
+        lines
     }
 
     /// Tries connections, all at once; gives those that came about.
@@ -155,18 +147,17 @@ impl Lab {
         for probe in probes {
             by_place.entry(&probe.from.name).or_default().push(probe);
         }
-        for (place, probes) in &by_place {
-            let prober = self.prober(place)?;
-            let orders = probes
+        for (place, chosen) in &by_place {
+            let tries = chosen
                 .iter()
-                .map(|probe| format!("{} {}", probe.to.address, probe.port));
-            prober.order(orders, milliseconds)?;
+                .map(|probe| format!("try {} {}", probe.to.address, probe.port));
+            self.prober(place)?
+                .order(tries.chain([format!("within {milliseconds}")]))?;
         }
         let mut open = Vec::new();
-        for (place, probes) in &by_place {
-            let answers = self.prober(place)?.answers(probes.len())?;
-            for (probe, answer) in probes.iter().zip(answers) {
-                match answer.as_str() {
+        for (place, chosen) in &by_place {
+            for probe in chosen {
+                match self.prober(place)?.answer()?.as_str() {
                     "open" => open.push((*probe).clone()),
                     "shut" => {}
                     other => {
@@ -182,6 +173,41 @@ impl Lab {
         Ok(open)
     }
 
+    /// Opens a TCP connection to port 80 and keeps it. Whether it came about.
+    pub fn hold(&mut self, from: &str, to: &Place) -> Result<bool, Failure> {
+        self.ask(from, format!("hold {}", to.address))
+            .map(|answer| answer == "open")
+    }
+
+    /// Sends something over the connection that is held, and waits for it to come back. Whether it does.
+    pub fn talk(&mut self, from: &str) -> Result<bool, Failure> {
+        self.ask(from, "talk".to_owned())
+            .map(|answer| answer == "open")
+    }
+
+    /// Sends a datagram to port 82 of a place from any address, without waiting for an answer; tells whether the place
+    /// hears it within half a second.
+    pub fn shout(
+        &mut self,
+        from: &str,
+        sender: IpAddr,
+        to: &str,
+        receiver: IpAddr,
+    ) -> Result<bool, Failure> {
+        let sent = self.ask(from, format!("shout {sender} {receiver}"))?;
+        if sent != "sent" {
+            return Err(format!("{from} could not send as {sender}: {sent}").into());
+        }
+        self.ask(to, format!("heard {sender}"))
+            .map(|answer| answer == "yes")
+    }
+
+    fn ask(&mut self, place: &str, order: String) -> Result<String, Failure> {
+        let prober = self.prober(place)?;
+        prober.order([order])?;
+        prober.answer()
+    }
+
     fn prober(&mut self, place: &str) -> Result<&mut Prober, Failure> {
         self.probers
             .get_mut(place)
@@ -191,12 +217,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for (_, mut prober) in std::mem::take(&mut self.probers) {
-            drop(prober.orders);
-            // The prober ends with its input; killing covers one that hangs.
-            let _ = prober.child.kill();
-            let _ = prober.child.wait();
-        }
+        self.probers.clear();
         for place in &self.places {
             let _ = Command::new("ip")
                 .args(["netns", "delete", &namespace(&place.name)])
@@ -206,55 +227,47 @@ impl Drop for Lab {
 }
 
 impl Prober {
-    fn start(place: &Place) -> Result<Self, Failure> {
-        let mut child = inside(&place.name)
+    /// Starts this program with the arguments in a place's namespace and waits until it is ready.
+    pub fn start(place: &str, arguments: &[&str]) -> Result<Self, Failure> {
+        let mut child = inside(place)
             .arg(env::current_exe()?)
-            .args([
-                prober::ARGUMENT,
-                &place.address.to_string(),
-                if place.pod { "" } else { "forward" },
-            ])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let orders = child.stdin.take().ok_or("the prober has no input")?;
         let answers = BufReader::new(child.stdout.take().ok_or("the prober has no output")?);
-        let mut prober = Self {
+        let mut started = Self {
             child,
             orders,
             answers,
         };
-        match prober.answers(1)?.first().map(String::as_str) {
-            Some("ready") => Ok(prober),
-            other => Err(format!(
-                "the prober in {} said {other:?} instead of ready",
-                place.name
-            )
-            .into()),
+        match started.answer()?.as_str() {
+            "ready" => Ok(started),
+            other => Err(format!("{arguments:?} in {place} said {other} instead of ready").into()),
         }
     }
 
-    fn order(
-        &mut self,
-        orders: impl Iterator<Item = String>,
-        milliseconds: u64,
-    ) -> Result<(), Failure> {
-        let mut batch: String = orders.map(|order| order + "\n").collect();
-        batch.push_str(&format!("within {milliseconds}\n"));
-        self.orders.write_all(batch.as_bytes())?;
-        Ok(())
+    /// Gives orders, one a line.
+    pub fn order(&mut self, orders: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+        let lines: String = orders.into_iter().map(|order| order + "\n").collect();
+        Ok(self.orders.write_all(lines.as_bytes())?)
     }
 
-    fn answers(&mut self, count: usize) -> Result<Vec<String>, Failure> {
-        let mut answers = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut line = String::new();
-            if self.answers.read_line(&mut line)? == 0 {
-                return Err("a prober ended before it answered".into());
-            }
-            answers.push(line.trim_end().to_owned());
+    /// Waits for the next answer.
+    pub fn answer(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            return Err("a prober ended before it answered".into());
         }
-        Ok(answers)
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -268,16 +281,16 @@ pub fn inside(place: &str) -> Command {
 /// Runs `nft` in a node's namespace with a ruleset as its input.
 pub fn nft(node: &str, ruleset: &str) -> Result<(), Failure> {
     fed(inside(node).args(["nft", "-f", "-"]), ruleset)
-        .map_err(|error| format!("{error}\n{ruleset}").into())
 }
 
-/// Runs a batch of `ip` commands, in a place's namespace or in this one.
-pub fn ip(place: Option<&str>, batch: &str) -> Result<(), Failure> {
+/// Runs `ip` commands, in a place's namespace or in this one.
+pub fn ip(place: Option<&str>, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let mut command = Command::new("ip");
     if let Some(place) = place {
         command.args(["-netns", &namespace(place)]);
     }
-    fed(command.args(["-batch", "-"]), batch).map_err(|error| format!("{error}\n{batch}").into())
+    let batch: String = lines.into_iter().map(|line| line + "\n").collect();
+    fed(command.args(["-batch", "-"]), &batch)
 }
 
 fn fed(command: &mut Command, input: &str) -> Result<(), Failure> {
@@ -293,10 +306,10 @@ fn fed(command: &mut Command, input: &str) -> Result<(), Failure> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let program = command.get_program().display();
     Err(format!(
-        "{:?} failed (root and the commands nft, ip and nsenter are needed): {said}",
-        command.get_program()
+        "{program} failed (root and the commands nft, ip and nsenter are needed): {said}\n{input}"
     )
     .into())
 }
@@ -306,7 +319,7 @@ fn namespace(place: &str) -> String {
 }
 
 /// The node's end of a pod's wire.
-fn interface(pod: &Place) -> String {
+pub fn interface(pod: &Place) -> String {
     format!("pod-{}", pod.name.replace('/', "-"))
 }
 

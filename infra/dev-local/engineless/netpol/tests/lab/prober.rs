@@ -1,13 +1,15 @@
 //! A process inside one place: it serves TCP, UDP and SCTP on the place's address and, on order, tries connections
 //! to other places. Orders come in on standard input, one answer a line goes out on standard output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, BufRead, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, mem};
 
 use bailiwick_dev_netpol::objects::Protocol;
 use socket2::{Domain, Socket, Type};
@@ -18,14 +20,18 @@ use crate::cases::{Failure, ProbePort};
 pub const ARGUMENT: &str = "probe-from";
 /// The ports that every place serves, for each protocol.
 const SERVED: [u16; 2] = [80, 81];
+/// The port that listens for datagrams without answering, over IPv4 and IPv6.
+const SHOUTS: u16 = 82;
 /// The first source port. Each attempt takes the next, so that no attempt falls into the flow of an earlier one.
 const FIRST_SOURCE_PORT: u16 = 10_000;
 const SCTP: i32 = 132;
+/// How long an order that needs no time of its own waits for the other side.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves and probes until the input ends. Takes the place's address and whether it forwards packets.
-pub fn run(address: &str, forward: bool) -> Result<(), Failure> {
+pub fn run(address: &str, forwards: bool) -> Result<(), Failure> {
     let address: Ipv4Addr = address.parse()?;
-    if forward {
+    if forwards {
         fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
         fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
     }
@@ -33,30 +39,62 @@ pub fn run(address: &str, forward: bool) -> Result<(), Failure> {
         serve_tcp(address, port)?;
         serve_udp(address, port)?;
     }
-    let sctp = Sctp::serve(address)?;
     let mut prober = Prober {
         address,
-        sctp,
+        sctp: Sctp::serve(address)?,
+        heard: listen_for_shouts()?,
         source_port: FIRST_SOURCE_PORT,
+        held: None,
     };
     let mut output = io::stdout();
     writeln!(output, "ready")?;
     output.flush()?;
-    let mut probes: Vec<(Ipv4Addr, ProbePort)> = Vec::new();
+    let mut tries: Vec<(Ipv4Addr, ProbePort)> = Vec::new();
     for line in io::stdin().lock().lines() {
         let line = line?;
-        let (first, second) = line.split_once(' ').ok_or("an order has two words")?;
-        if first != "within" {
-            probes.push((first.parse()?, read_port(second)?));
-            continue;
-        }
-        let time = Duration::from_millis(second.parse()?);
-        let answers = prober.attempt(&mem::take(&mut probes), time);
+        let words: Vec<&str> = line.split(' ').collect();
+        let answers = match words.as_slice() {
+            ["try", to, port] => {
+                tries.push((to.parse()?, read_port(port)?));
+                continue;
+            }
+            ["within", milliseconds] => prober.attempt(
+                &std::mem::take(&mut tries),
+                Duration::from_millis(milliseconds.parse()?),
+            ),
+            ["hold", to] => vec![said(prober.hold(to.parse()?))],
+            ["talk"] => vec![said(prober.talk())],
+            ["shout", sender, receiver] => vec![match shout(sender.parse()?, receiver.parse()?) {
+                Ok(()) => "sent".to_owned(),
+                Err(error) => error.to_string(),
+            }],
+            ["heard", sender] => vec![
+                if prober.hears(sender.parse()?) {
+                    "yes"
+                } else {
+                    "no"
+                }
+                .to_owned(),
+            ],
+            _ => return Err(format!("{line:?} is no order").into()),
+        };
         let text: String = answers.into_iter().map(|answer| answer + "\n").collect();
         output.write_all(text.as_bytes())?;
         output.flush()?;
     }
     Ok(())
+}
+
+fn said(result: io::Result<bool>) -> String {
+    match result {
+        Ok(true) => "open".to_owned(),
+        Ok(false) => "shut".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_port(text: &str) -> Result<ProbePort, Failure> {
@@ -69,20 +107,24 @@ fn read_port(text: &str) -> Result<ProbePort, Failure> {
 struct Prober {
     address: Ipv4Addr,
     sctp: Sctp,
+    heard: Arc<Mutex<BTreeSet<IpAddr>>>,
     source_port: u16,
+    held: Option<TcpStream>,
 }
 
 impl Prober {
     /// Tries all connections at once; gives `open`, `shut` or what went wrong, in their order.
-    fn attempt(&mut self, probes: &[(Ipv4Addr, ProbePort)], time: Duration) -> Vec<String> {
+    fn attempt(&mut self, tries: &[(Ipv4Addr, ProbePort)], time: Duration) -> Vec<String> {
+        let first = self.source_port;
+        self.source_port += u16::try_from(tries.len()).unwrap_or(u16::MAX);
+        let (address, sctp) = (self.address, &self.sctp);
         thread::scope(|scope| {
-            let attempts: Vec<_> = probes
+            let attempts: Vec<_> = tries
                 .iter()
-                .map(|(to, port)| {
-                    self.source_port += 1;
-                    let from = SocketAddrV4::new(self.address, self.source_port);
+                .zip(first..)
+                .map(|((to, port), source_port)| {
+                    let from = SocketAddrV4::new(address, source_port);
                     let to = SocketAddrV4::new(*to, port.1);
-                    let sctp = &self.sctp;
                     let protocol = port.0;
                     scope.spawn(move || match protocol {
                         Protocol::Tcp => try_tcp(from, to, time),
@@ -91,24 +133,78 @@ impl Prober {
                     })
                 })
                 .collect();
-            attempts
-                .into_iter()
-                .map(|attempt| match attempt.join() {
-                    Ok(Ok(true)) => "open".to_owned(),
-                    Ok(Ok(false)) => "shut".to_owned(),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => "the attempt panicked".to_owned(),
-                })
-                .collect()
+            let ended = attempts.into_iter().map(|attempt| match attempt.join() {
+                Ok(result) => said(result),
+                Err(_) => "the attempt panicked".to_owned(),
+            });
+            ended.collect()
         })
     }
+
+    fn hold(&mut self, to: Ipv4Addr) -> io::Result<bool> {
+        match TcpStream::connect_timeout(&(to, SERVED[0]).into(), PAUSE) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PAUSE))?;
+                self.held = Some(stream);
+                Ok(true)
+            }
+            Err(error) => answered(Err(error)),
+        }
+    }
+
+    fn talk(&mut self) -> io::Result<bool> {
+        let held = self
+            .held
+            .as_mut()
+            .ok_or_else(|| io::Error::other("no connection is held"))?;
+        held.write_all(b"still here")?;
+        answered(held.read_exact(&mut [0; 10]))
+    }
+
+    /// Whether a datagram of the sender has come or comes within the pause.
+    fn hears(&self, sender: IpAddr) -> bool {
+        let end = Instant::now() + PAUSE;
+        while Instant::now() < end {
+            if locked(&self.heard).remove(&sender) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+fn shout(sender: IpAddr, receiver: IpAddr) -> io::Result<()> {
+    UdpSocket::bind((sender, 0))?
+        .send_to(b"hear me", (receiver, SHOUTS))
+        .map(drop)
+}
+
+fn listen_for_shouts() -> Result<Arc<Mutex<BTreeSet<IpAddr>>>, Failure> {
+    // The IPv6 socket receives IPv4 as well, with addresses that are mapped.
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, SHOUTS))?;
+    let heard = Arc::new(Mutex::new(BTreeSet::new()));
+    let told = Arc::clone(&heard);
+    thread::spawn(move || {
+        loop {
+            if let Ok((_, sender)) = socket.recv_from(&mut [0; 64]) {
+                locked(&told).insert(sender.ip().to_canonical());
+            }
+        }
+    });
+    Ok(heard)
 }
 
 fn serve_tcp(address: Ipv4Addr, port: u16) -> Result<(), Failure> {
     let listener = TcpListener::bind((address, port))?;
     thread::spawn(move || {
-        for connection in listener.incoming() {
-            drop(connection);
+        for mut connection in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut bytes = [0; 64];
+                while let Ok(size @ 1..) = connection.read(&mut bytes) {
+                    let _ = connection.write_all(&bytes[..size]);
+                }
+            });
         }
     });
     Ok(())
@@ -212,7 +308,7 @@ impl Sctp {
     }
 
     fn attempt(&self, from: SocketAddrV4, to: SocketAddrV4, time: Duration) -> io::Result<bool> {
-        let known = || self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || locked(&self.attempts);
         known().insert(from.port(), false);
         let init = Message {
             kind: INIT,
@@ -277,7 +373,7 @@ impl Message {
     }
 }
 
-/// CRC32c, the checksum of SCTP (RFC 9260, appendix A), bit by bit.
+/// The checksum (Castagnoli's polynomial) of SCTP (RFC 9260, appendix A), bit by bit.
 fn crc32c(bytes: &[u8]) -> u32 {
     let bit = |crc: u32, _| {
         if crc & 1 == 1 {
