@@ -1,13 +1,21 @@
 //! The Region custom resource: what users write, what they read back, and the rules the API server checks.
 //! Types only; no I/O. The docs on the fields are the reference that users read.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+
+pub use rules::{
+    DATABASE_ROLE_SUFFIXES, DENIED_PARAMETERS, RESERVED_DATABASES, RESERVED_PREFIXES,
+    RESERVED_ROLES, RESERVED_SCHEMAS, is_denied_parameter,
+};
 
 /// One place's data services: a replicated Postgres, an S3 object store and an encrypted archive, held to a
 /// jurisdiction's locations. Deleting a Region keeps its data unless `lifecycle.deletionPolicy` says otherwise.
@@ -21,8 +29,73 @@ use serde::{Deserialize, Serialize};
     category = "residency",
     status = "RegionStatus",
     derive = "PartialEq",
+    printcolumn(
+        name = "LOCATION",
+        type_ = "string",
+        json_path = ".status.location",
+        description = "Where the Region runs"
+    ),
+    printcolumn(
+        name = "ASSURANCE",
+        type_ = "string",
+        json_path = ".status.residency.assurance",
+        description = "How well its data is held in place"
+    ),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether clients can use it now"
+    ),
+    printcolumn(
+        name = "RESIDENCY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ResidencyEnforced\")].status",
+        description = "Whether its residency is enforced"
+    ),
+    printcolumn(
+        name = "PRIMARY",
+        type_ = "string",
+        json_path = ".status.postgres.primary",
+        description = "The member that takes writes"
+    ),
+    printcolumn(
+        name = "ARCHIVED",
+        type_ = "date",
+        json_path = ".status.backup.latestRestorable",
+        description = "How long ago the newest restorable moment is"
+    ),
+    printcolumn(
+        name = "BACKUP",
+        type_ = "date",
+        json_path = ".status.backup.repos[0].lastFull.at",
+        description = "How long ago the newest full backup ended"
+    ),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How long ago it was made"
+    ),
+    printcolumn(
+        name = "PG",
+        type_ = "integer",
+        json_path = ".spec.postgres.version",
+        description = "The major version of PostgreSQL",
+        priority = 1
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why it is ready or not",
+        priority = 1
+    ),
+    validation = rules::region_name_shape(),
+    validation = rules::region_name_free(),
     cel
 )]
+#[x_kube(validation = rules::external_locations())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RegionSpec {
     /// Where the data may be. Cannot be changed, except that `minimumAssurance` may rise.
@@ -44,21 +117,40 @@ pub struct RegionSpec {
 
 /// Where the data may be.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = rules::allowed_locations_contain_location(),
+    validation = rules::node_selector_agrees(),
+    validation = rules::jurisdiction_is_kept(),
+    validation = rules::location_is_kept(),
+    validation = rules::allowed_locations_are_kept(),
+    validation = rules::node_selector_is_kept()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Residency {
     /// The jurisdiction whose rules the data is under, for example `TR` or `EU`.
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = rules::jurisdiction())]
     pub jurisdiction: String,
     /// The location that the Region runs in; one that this cluster's operator serves (`--location`).
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub location: String,
     /// The locations that copies of the data may be in. Contains `location`; defaults to it alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 63)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub allowed_locations: Vec<String>,
     /// The least assurance with which the Region may be Ready. May rise, never fall.
     #[serde(default)]
+    #[x_kube(validation = rules::minimum_assurance())]
     pub minimum_assurance: Assurance,
     /// Labels of the nodes that the Region's pods run on. Defaults to the well-known label
     /// `topology.kubernetes.io/region` with the value of `location`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub node_selector: BTreeMap<String, String>,
 }
 
@@ -82,9 +174,11 @@ pub enum Assurance {
 pub struct Network {
     /// The pods that may connect to the Region's services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub clients: Vec<Client>,
     /// The only addresses outside the cluster that the Region's pods may connect to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub external: Vec<External>,
 }
 
@@ -93,14 +187,42 @@ pub struct Network {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Client {
     /// A name for the client, a DNS label, unique in the list.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
     /// The namespaces of the client's pods. It must select something: an empty selector is refused.
+    #[schemars(schema_with = "bounded_selector")]
+    #[x_kube(validation = rules::selects_something())]
     pub namespace_selector: LabelSelector,
     /// The client's pods in these namespaces; all, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounded_selector")]
     pub pod_selector: Option<LabelSelector>,
     /// The services that the client may connect to; at least one.
+    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub to: Vec<Service>,
+}
+
+/// A selector whose lists have bounds: without them the cost of the rules on it cannot be told.
+fn bounded_selector(generator: &mut SchemaGenerator) -> schemars::Schema {
+    let mut schema = LabelSelector::json_schema(generator);
+    if let Some(properties) = schema
+        .get_mut("properties")
+        .and_then(serde_json::Value::as_object_mut)
+    {
+        for (name, bound) in [
+            ("matchLabels", "maxProperties"),
+            ("matchExpressions", "maxItems"),
+        ] {
+            if let Some(property) = properties
+                .get_mut(name)
+                .and_then(serde_json::Value::as_object_mut)
+            {
+                property.insert(bound.to_owned(), 16.into());
+            }
+        }
+    }
+    schema
 }
 
 /// A service of a Region.
@@ -119,22 +241,44 @@ pub enum Service {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct External {
     /// A name for the place, a DNS label, unique in the list.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
     /// Its host name, for people and for TLS.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = rules::host())]
     pub host: String,
     /// Its addresses, in CIDR notation; no wider than /8.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(max = 43)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    #[x_kube(validation = rules::cidrs())]
     pub cidrs: Vec<String>,
     /// Its TCP ports.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = rules::ports())]
     pub ports: Vec<i32>,
     /// Where it is; one of `residency.allowedLocations`.
+    #[schemars(length(max = 63))]
     pub location: String,
 }
 
 /// The Postgres cluster.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = rules::instances_in_range(),
+    validation = rules::zero_loss_has_a_replica(),
+    validation = rules::bounded_is_odd(),
+    validation = rules::login_has_database(),
+    validation = rules::role_database_is_listed(),
+    validation = rules::role_is_not_a_databases()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Postgres {
     /// The major version of PostgreSQL.
+    #[x_kube(validation = rules::version_supported(), validation = rules::version_rises())]
     pub version: i32,
     /// How many members the cluster has, one of them the primary.
     pub instances: i32,
@@ -148,12 +292,16 @@ pub struct Postgres {
     pub storage: PostgresStorage,
     /// Settings of PostgreSQL, as in `postgresql.conf`. Those that the operator owns are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = rules::parameter_names(), validation = rules::parameters_allowed(), validation = rules::parameter_values())]
     pub parameters: BTreeMap<String, String>,
     /// The databases. One that is removed from the list is retained unless its `reclaim` said `Delete`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub databases: Vec<Database>,
     /// Roles beside those that each database brings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub roles: Vec<Role>,
     /// The timing of failover.
     #[serde(default)]
@@ -178,9 +326,13 @@ pub enum Durability {
 pub struct Resources {
     /// CPU that is set aside, a Kubernetes quantity.
     #[serde(default = "default_cpu")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::quantity())]
     pub cpu: String,
     /// Memory that is set aside and also the limit, a Kubernetes quantity.
     #[serde(default = "default_memory")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::quantity())]
     pub memory: String,
 }
 
@@ -214,8 +366,12 @@ pub struct PostgresStorage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Volume {
     /// Its size, a Kubernetes quantity. May grow, never shrink.
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::quantity(), validation = rules::grows_only())]
     pub size: String,
     /// Its storage class, whose topology must lie in the Region's location. Cannot be changed.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::storage_class_is_kept())]
     pub storage_class: String,
 }
 
@@ -225,12 +381,21 @@ pub struct Volume {
 pub struct Database {
     /// Its name: lower-case letters, digits and underscores. The roles `<name>_db_admin` (owns the schemas and
     /// runs migrations), `<name>_app_writer` and `<name>_app_reader` come with it.
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = rules::postgres_name_shape(), validation = rules::postgres_name_free(RESERVED_DATABASES))]
     pub name: String,
     /// The extensions in it. Defaults to `postgis`, `uuid-ossp` and `pgcrypto`.
     #[serde(default = "default_extensions")]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 63)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    #[x_kube(validation = rules::extensions())]
     pub extensions: Vec<String>,
     /// The schemas in it. Defaults to `app`, which the writer may change, and `audit`, which it may only add to.
     #[serde(default = "default_schemas")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub schemas: Vec<Schema>,
     /// What becomes of it when it leaves the list.
     #[serde(default)]
@@ -261,6 +426,8 @@ fn default_schemas() -> Vec<Schema> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schema {
     /// Its name: lower-case letters, digits and underscores.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::postgres_name_shape(), validation = rules::postgres_name_free(RESERVED_SCHEMAS))]
     pub name: String,
     /// Whether the writer may add rows but not change or remove them.
     #[serde(default)]
@@ -282,18 +449,27 @@ pub enum Reclaim {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Role {
     /// Its name: lower-case letters, digits and underscores; not one that Postgres or the operator reserves.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::postgres_name_shape(), validation = rules::postgres_name_free(RESERVED_ROLES))]
     pub name: String,
     /// Whether it may log in; a Secret with its credential is made when it may.
     #[serde(default)]
     pub login: bool,
     /// The database that its Secret connects to; needed when `login` is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
     pub database: Option<String>,
     /// The roles whose rights it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 63)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub member_of: Vec<String>,
     /// How many connections it may hold; -1 for no limit.
     #[serde(default = "default_connection_limit")]
+    #[x_kube(validation = rules::connection_limit())]
     pub connection_limit: i32,
     /// What becomes of it when it leaves the list.
     #[serde(default)]
@@ -307,6 +483,10 @@ const fn default_connection_limit() -> i32 {
 /// The timing of failover, as Patroni names it. `ttlSeconds` must be at least
 /// `loopWaitSeconds + 2 * retryTimeoutSeconds`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = rules::ttl_outlasts_retries(),
+    validation = rules::failover_in_range()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Failover {
     /// Seconds after which a silent primary is replaced.
@@ -349,6 +529,13 @@ impl Default for Failover {
 
 /// The S3 object store.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = rules::servers_in_range(),
+    validation = rules::servers_are_enough(),
+    validation = rules::servers_are_kept(),
+    validation = rules::volumes_per_server_are_kept(),
+    validation = rules::grants()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectStore {
     /// How many servers it has. One server with one volume, or at least four volumes in all.
@@ -363,9 +550,11 @@ pub struct ObjectStore {
     pub resources: Resources,
     /// The buckets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub buckets: Vec<Bucket>,
     /// The users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub users: Vec<StoreUser>,
 }
 
@@ -375,9 +564,16 @@ const fn default_volumes_per_server() -> i32 {
 
 /// A bucket.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = rules::object_lock_has_versions(),
+    validation = rules::retention_has_versions(),
+    validation = rules::object_lock_is_kept()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Bucket {
     /// Its name, as S3 allows: 3 to 63 lower-case letters, digits and hyphens.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::bucket_name_shape(), validation = rules::bucket_name_free())]
     pub name: String,
     /// Whether overwritten and deleted objects are kept as versions.
     #[serde(default = "default_true")]
@@ -387,9 +583,12 @@ pub struct Bucket {
     pub object_lock: bool,
     /// Days after which versions that are no longer current are removed; they stay when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::retention_days())]
     pub noncurrent_retention_days: Option<i32>,
     /// The most that it may hold, a Kubernetes quantity; no limit when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::quantity())]
     pub quota: Option<String>,
     /// What becomes of it when it leaves the list. A bucket with objects in it is never deleted.
     #[serde(default)]
@@ -401,8 +600,11 @@ pub struct Bucket {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoreUser {
     /// The user's name: lower-case letters, digits and hyphens.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::store_user_name_shape(), validation = rules::store_user_name_free())]
     pub name: String,
     /// What the user may do; nothing else.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["bucket"]))]
     pub grants: Vec<Grant>,
 }
 
@@ -411,6 +613,7 @@ pub struct StoreUser {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
     /// A bucket of the list.
+    #[schemars(length(max = 63))]
     pub bucket: String,
     /// What the user may do with its objects.
     pub access: Access,
@@ -431,9 +634,13 @@ pub enum Access {
 pub struct Backup {
     /// The most time whose changes a disaster may lose, as `30s`, `5m` or `1h`: WAL is archived at least so often.
     #[serde(default = "default_rpo")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = rules::rpo())]
     pub rpo: String,
     /// Where WAL and backups go: exactly one repository, in the Region's own store.
     #[serde(default = "default_repos")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = rules::in_region_repo())]
     pub repos: Vec<Repo>,
     /// How WAL and backups are encrypted. They always are.
     #[serde(default)]
@@ -463,7 +670,8 @@ impl Default for Backup {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Repo {
     /// Its name.
-    #[serde(default = "default_repo_name")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
     /// What it is kept in.
     #[serde(default)]
@@ -473,14 +681,10 @@ pub struct Repo {
     pub retention: Retention,
 }
 
-fn default_repo_name() -> String {
-    "repo1".to_owned()
-}
-
 impl Default for Repo {
     fn default() -> Self {
         Self {
-            name: default_repo_name(),
+            name: "repo1".to_owned(),
             store: RepoStore::default(),
             retention: Retention::default(),
         }
@@ -497,6 +701,9 @@ pub enum RepoStore {
 
 /// How many backups are kept. WAL is kept for as long as a backup needs it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = rules::retention()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retention {
     /// Full backups.
@@ -738,4 +945,70 @@ pub struct CertificatesStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub soonest_expiry: Option<Timestamp>,
+}
+
+/// The CustomResourceDefinition, as `crds/regions.yaml` holds it.
+///
+/// Items of lists get no defaults in it: the API server would fill them in, and tools that compare lists whole (Argo
+/// CD, `kubectl diff`) would see a difference for ever. The operator fills them in when it reads a Region.
+///
+/// # Errors
+/// The schema could not be written as JSON or read back: a defect of the types.
+pub fn crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut definition = serde_json::to_value(Region::crd())?;
+    strip_item_defaults(&mut definition, false);
+    serde_json::from_value(definition)
+}
+
+/// Takes `default` out of every schema beneath `items`, names of properties left alone.
+fn strip_item_defaults(schema: &mut serde_json::Value, in_items: bool) {
+    match schema {
+        serde_json::Value::Object(fields) => {
+            if in_items {
+                fields.remove("default");
+            }
+            for (keyword, value) in fields {
+                if keyword == "properties" {
+                    // The keys here are names of fields, of which one could be called `default`.
+                    for property in value
+                        .as_object_mut()
+                        .into_iter()
+                        .flat_map(|all| all.values_mut())
+                    {
+                        strip_item_defaults(property, in_items);
+                    }
+                } else {
+                    strip_item_defaults(value, in_items || keyword == "items");
+                }
+            }
+        }
+        serde_json::Value::Array(values) => {
+            for value in values {
+                strip_item_defaults(value, in_items);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The contents of `crds/regions.yaml`: [`crd`] as YAML, with a line on where it comes from.
+///
+/// # Errors
+/// As [`crd`].
+pub fn crd_yaml() -> Result<String, CrdError> {
+    Ok(format!(
+        "# Generated by `make crds` from operator/model/src/region.rs; do not edit.\n{}",
+        serde_yaml::to_string(&crd()?)?
+    ))
+}
+
+/// The CustomResourceDefinition could not be written: a defect of the types.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    /// As JSON.
+    #[error("the definition of Region cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// As YAML.
+    #[error("the definition of Region cannot be written as YAML")]
+    Yaml(#[from] serde_yaml::Error),
 }

@@ -1,0 +1,579 @@
+//! The rules of the Region in the API server's own language (CEL), and the lists that they are made from. Each says
+//! what is expected and what to do. Text in, text out; no I/O.
+//!
+//! Two properties of the API server shape them. Every rule has a cost budget that is estimated from the bounds of
+//! the schema, so every list and string has one. And items of lists carry no defaults (see [`super::crd`]), so a
+//! rule asks `has()` before it reads a field of an item.
+
+use kube::core::cel::{Message, Rule};
+
+/// Settings of PostgreSQL that a Region may not set, because the operator owns them or because they would break what
+/// a Region promises: `*` at the end stands for every setting that begins so.
+pub const DENIED_PARAMETERS: &[&str] = &[
+    // How clients come in: TLS and addresses are the operator's.
+    "ssl*",
+    "listen_addresses",
+    "port",
+    "unix_socket_*",
+    "bonjour*",
+    "krb_*",
+    "gss_*",
+    "oauth_*",
+    "password_encryption",
+    "db_user_namespace",
+    // Where its files are.
+    "data_directory*",
+    "config_file",
+    "hba_file",
+    "ident_file",
+    "external_pid_file",
+    "include*",
+    // The archive and recovery: pgBackRest's.
+    "archive_*",
+    "restore_command",
+    "recovery_*",
+    "summarize_wal",
+    // Replication and failover: Patroni's.
+    "primary_*",
+    "promote_trigger_file",
+    "cluster_name",
+    "hot_standby",
+    "wal_level",
+    "wal_log_hints",
+    "synchronous_*",
+    "synchronized_standby_slots",
+    "restart_after_crash",
+    // Settings with which acknowledged rows can be lost or damage goes unseen.
+    "fsync",
+    "full_page_writes",
+    "data_sync_retry",
+    "wal_sync_method",
+    "zero_damaged_pages",
+    "ignore_*",
+    "allow_*",
+    // Code that is loaded into the server.
+    "shared_preload_libraries",
+    "session_preload_libraries",
+    "local_preload_libraries",
+    "dynamic_library_path",
+    "extension_control_path",
+    "jit_provider",
+    "dynamic_shared_memory_type",
+    // Logs: they are read outside the database, so they carry no rows and no literals of statements.
+    "log_destination",
+    "logging_collector",
+    "log_directory",
+    "log_filename",
+    "log_file_mode",
+    "log_statement*",
+    "log_min_duration_*",
+    "log_min_error_statement",
+    "log_parameter_*",
+    "log_transaction_sample_rate",
+    "log_error_verbosity",
+    "log_line_prefix",
+    "debug_print_*",
+    "auto_explain.*",
+    "pgaudit.log_parameter*",
+    "syslog_*",
+    "event_source",
+];
+
+/// Roles that Postgres or the operator has; so have they every name that begins as [`RESERVED_PREFIXES`] say.
+pub const RESERVED_ROLES: &[&str] = &["postgres", "replicator", "rewind", "public", "none"];
+
+/// Databases that Postgres or the operator has.
+pub const RESERVED_DATABASES: &[&str] = &["postgres", "template0", "template1"];
+
+/// Schemas that Postgres has; `public` is closed in every database, and stays so.
+pub const RESERVED_SCHEMAS: &[&str] = &["public", "information_schema"];
+
+/// What names of roles, databases and schemas may not begin with.
+pub const RESERVED_PREFIXES: &[&str] = &["pg_", "bailiwick"];
+
+/// What the names of the roles that come with a database end in, after the database's own name.
+pub const DATABASE_ROLE_SUFFIXES: &[&str] = &["_db_admin", "_app_writer", "_app_reader"];
+
+/// The setting is one that a Region may not set: see [`DENIED_PARAMETERS`]. Names are compared in lower case, as
+/// Postgres does.
+#[must_use]
+pub fn is_denied_parameter(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    DENIED_PARAMETERS
+        .iter()
+        .any(|denied| match denied.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *denied,
+        })
+}
+
+/// A list of strings in CEL.
+fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = values
+        .into_iter()
+        .map(|value| format!("'{value}'"))
+        .collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// The Region's name: every namespace, Service and Secret is named after it.
+pub(super) fn region_name_shape() -> Rule {
+    Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,28}[a-z0-9])?$')")
+                .message(
+                "metadata.name: expected a letter, then lower-case letters, digits and hyphens, at most 30 in all and no hyphen at the end: \
+                 namespaces and Services are named after the Region",
+            )
+}
+
+/// The Region's name is not that of a namespace of another's.
+pub(super) fn region_name_free() -> Rule {
+    Rule::new(
+            "!self.metadata.name.endsWith('-obs') && !self.metadata.name.endsWith('-drill') && \
+             !self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('bailiwick') && \
+             self.metadata.name != 'default'",
+        )
+        .message(
+            "metadata.name is taken: it may not be `default`, begin with `kube-` or `bailiwick`, or end with `-obs` \
+             or `-drill`, which are the namespaces of another Region",
+        )
+}
+
+/// A name that is a DNS label.
+pub(super) fn dns_label() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "expected lower-case letters, digits and hyphens, with a letter or digit at both ends",
+    )
+}
+
+/// A jurisdiction.
+pub(super) fn jurisdiction() -> Rule {
+    Rule::new("self.matches('^[A-Z]{2}(-[A-Z0-9]{1,8})?$')").message(
+        "expected the code of a country or union, as `TR` or `EU`, or of a part of it, as `CA-QC`",
+    )
+}
+
+/// The location is one of the allowed ones.
+pub(super) fn allowed_locations_contain_location() -> Rule {
+    Rule::new("!has(self.allowedLocations) || self.location in self.allowedLocations")
+        .field_path(".allowedLocations")
+        .message("must contain spec.residency.location; add it to the list")
+}
+
+/// The nodes are in the location.
+pub(super) fn node_selector_agrees() -> Rule {
+    Rule::new(
+        "!has(self.nodeSelector) || !('topology.kubernetes.io/region' in self.nodeSelector) || \
+             self.nodeSelector['topology.kubernetes.io/region'] == self.location",
+    )
+    .field_path(".nodeSelector")
+    .message("names nodes elsewhere: topology.kubernetes.io/region must be spec.residency.location")
+}
+
+/// The jurisdiction never changes under the data.
+pub(super) fn jurisdiction_is_kept() -> Rule {
+    Rule::new("self.jurisdiction == oldSelf.jurisdiction")
+        .field_path(".jurisdiction")
+        .message("cannot be changed; make a new Region there and move the data")
+}
+
+/// The location never changes under the data.
+pub(super) fn location_is_kept() -> Rule {
+    Rule::new("self.location == oldSelf.location")
+        .field_path(".location")
+        .message("cannot be changed; make a new Region there and move the data")
+}
+
+/// Nor do the allowed locations; their order does not matter.
+pub(super) fn allowed_locations_are_kept() -> Rule {
+    Rule::new(
+            "has(self.allowedLocations) == has(oldSelf.allowedLocations) && \
+             (!has(self.allowedLocations) || (self.allowedLocations.all(l, l in oldSelf.allowedLocations) && \
+             oldSelf.allowedLocations.all(l, l in self.allowedLocations)))",
+        )
+        .field_path(".allowedLocations")
+        .message("cannot be changed; make a new Region with the other locations and move the data")
+}
+
+/// Nor do the nodes, which volumes are bound to.
+pub(super) fn node_selector_is_kept() -> Rule {
+    Rule::new(
+        "has(self.nodeSelector) == has(oldSelf.nodeSelector) && \
+             (!has(self.nodeSelector) || self.nodeSelector == oldSelf.nodeSelector)",
+    )
+    .field_path(".nodeSelector")
+    .message("cannot be changed; volumes stay on the nodes that they were made for")
+}
+
+/// The least assurance may rise, never fall.
+pub(super) fn minimum_assurance() -> Rule {
+    // Two of three words in order: comparing them by position would cost more than the API server allows.
+    Rule::new("self == oldSelf || oldSelf == 'Simulated' || self == 'Physical'")
+        .message("may rise from Simulated to Logical to Physical, never fall; make a new Region")
+}
+
+/// Every place outside the cluster lies in the allowed locations.
+pub(super) fn external_locations() -> Rule {
+    Rule::new(
+        "!has(self.network.external) || self.network.external.all(e, has(self.residency.allowedLocations) ? \
+         e.location in self.residency.allowedLocations : e.location == self.residency.location)",
+    )
+    .field_path(".network.external")
+    .message(
+        "names a place outside spec.residency.allowedLocations; take it out, or make a new Region that allows the \
+         location",
+    )
+}
+
+/// A selector that selects something in particular. One with negative expressions alone selects nearly everything.
+pub(super) fn selects_something() -> Rule {
+    Rule::new(
+        "(has(self.matchLabels) && self.matchLabels.size() > 0) || \
+         (has(self.matchExpressions) && self.matchExpressions.exists(e, e.operator in ['In', 'Exists']))",
+    )
+    .message(
+        "selects every namespace, or all but a few; name the client's with matchLabels or an In or Exists expression",
+    )
+}
+
+/// A host name.
+pub(super) fn host() -> Rule {
+    Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])*[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message(
+            "expected a host name in lower case, as `s3.example.org`; addresses belong in `cidrs`",
+        )
+}
+
+/// Addresses, and not half of the internet.
+pub(super) fn cidrs() -> Rule {
+    Rule::new("self.all(c, isCIDR(c) && cidr(c).prefixLength() >= 8)").message(
+        "expected addresses in CIDR notation and a prefix of /8 or longer, as `203.0.113.10/32`; name the addresses \
+         of this place alone",
+    )
+}
+
+/// TCP ports.
+pub(super) fn ports() -> Rule {
+    Rule::new("self.all(p, p >= 1 && p <= 65535)").message("expected TCP ports from 1 to 65535")
+}
+
+/// The major versions that the operator knows how to run.
+pub(super) fn version_supported() -> Rule {
+    Rule::new("self >= 17 && self <= 18").message("expected 17 or 18")
+}
+
+/// Upgrades go one major version at a time.
+pub(super) fn version_rises() -> Rule {
+    Rule::new("self == oldSelf || self == oldSelf + 1")
+        .message("may rise by one major version at a time, never fall")
+}
+
+/// How many members there may be.
+pub(super) fn instances_in_range() -> Rule {
+    Rule::new("self.instances >= 1 && self.instances <= 9")
+        .field_path(".instances")
+        .message("expected 1 to 9 members")
+}
+
+/// A strict commit needs somebody to wait for.
+pub(super) fn zero_loss_has_a_replica() -> Rule {
+    Rule::new("self.durability != 'ZeroLoss' || self.instances >= 2")
+            .field_path(".instances")
+            .message(
+                "expected at least 2 with durability ZeroLoss: without a replica every write would wait for ever",
+            )
+}
+
+/// An even number of members buys nothing unless commits wait for a replica.
+pub(super) fn bounded_is_odd() -> Rule {
+    Rule::new("self.durability != 'Bounded' || self.instances % 2 == 1")
+            .field_path(".instances")
+            .message(
+                "expected an odd number with durability Bounded; with an even one choose PreferZeroLoss or ZeroLoss",
+            )
+}
+
+/// A failover does not begin before Patroni has had its tries.
+pub(super) fn ttl_outlasts_retries() -> Rule {
+    Rule::new("self.ttlSeconds >= self.loopWaitSeconds + 2 * self.retryTimeoutSeconds")
+            .field_path(".ttlSeconds")
+            .message(
+                "expected at least loopWaitSeconds + 2 * retryTimeoutSeconds, or a slow answer demotes a healthy \
+                 primary",
+            )
+}
+
+/// Times that Patroni takes.
+pub(super) fn failover_in_range() -> Rule {
+    Rule::new(
+            "self.ttlSeconds >= 20 && self.ttlSeconds <= 300 && self.loopWaitSeconds >= 1 && \
+             self.loopWaitSeconds <= 60 && self.retryTimeoutSeconds >= 3 && self.retryTimeoutSeconds <= 120",
+        )
+        .message(
+            "expected ttlSeconds from 20 to 300, loopWaitSeconds from 1 to 60 and retryTimeoutSeconds from 3 to 120",
+        )
+}
+
+/// Names of settings; Postgres does not tell their case apart, a list does.
+pub(super) fn parameter_names() -> Rule {
+    Rule::new("self.all(k, k.matches('^[a-z_][a-z0-9_]*([.][a-z_][a-z0-9_]*)?$'))")
+        .message("expected names of settings in lower case, as `max_connections`")
+}
+
+/// Settings that a Region may set: see [`DENIED_PARAMETERS`].
+pub(super) fn parameters_allowed() -> Rule {
+    let exact = list(
+        DENIED_PARAMETERS
+            .iter()
+            .copied()
+            .filter(|name| !name.ends_with('*')),
+    );
+    let prefixes = list(
+        DENIED_PARAMETERS
+            .iter()
+            .filter_map(|name| name.strip_suffix('*')),
+    );
+    Rule::new(format!(
+            "self.all(k, !(k in {exact}) && !{prefixes}.exists(p, k.startsWith(p)))"
+        ))
+        .message(
+            "sets what the operator owns or what would break the Region's promises (TLS, addresses, files, archive, \
+             recovery, replication, durability, libraries, logs of statements); take it out",
+        )
+}
+
+/// A value cannot begin another line of the configuration.
+pub(super) fn parameter_values() -> Rule {
+    Rule::new("self.all(k, !self[k].contains('\\n') && !self[k].contains('\\r'))")
+        .message("expected values of one line")
+}
+
+/// A name in Postgres that needs no quoting.
+pub(super) fn postgres_name_shape() -> Rule {
+    Rule::new("self.matches('^[a-z]([a-z0-9_]*[a-z0-9])?$')").message(
+            "expected a lower-case letter, then lower-case letters, digits and underscores, no underscore at the end",
+        )
+}
+
+/// A name in Postgres that is not one of `reserved` and does not begin as [`RESERVED_PREFIXES`] say.
+pub(super) fn postgres_name_free(reserved: &[&str]) -> Rule {
+    let taken = list(reserved.iter().copied());
+    let prefixes: Vec<String> = RESERVED_PREFIXES
+        .iter()
+        .map(|prefix| format!("!self.startsWith('{prefix}')"))
+        .collect();
+    Rule::new(format!("!(self in {taken}) && {}", prefixes.join(" && "))).message(Message::Message(format!(
+        "is reserved by Postgres or the operator: {}, and names that begin with {}; choose another",
+        reserved.join(", "),
+        RESERVED_PREFIXES.join(" or ")
+    )))
+}
+
+/// The name of an extension.
+pub(super) fn extensions() -> Rule {
+    Rule::new("self.all(e, e.matches('^[a-z][a-z0-9_-]*$'))")
+        .message("expected names of extensions, as `uuid-ossp`")
+}
+
+/// A login has a database to connect to.
+pub(super) fn login_has_database() -> Rule {
+    Rule::new(
+            "!has(self.roles) || self.roles.all(r, !has(r.login) || !r.login || has(r.database))",
+        )
+        .field_path(".roles")
+        .message("holds a role with `login` and without `database`; name the database that its Secret connects to")
+}
+
+/// The database of a role is there.
+pub(super) fn role_database_is_listed() -> Rule {
+    Rule::new(
+            "!has(self.roles) || self.roles.all(r, !has(r.database) || \
+             (has(self.databases) && self.databases.exists(d, d.name == r.database)))",
+        )
+        .field_path(".roles")
+        .message("holds a role whose `database` is not in spec.postgres.databases; add it there or name another")
+}
+
+/// A role is not one that comes with a database.
+pub(super) fn role_is_not_a_databases() -> Rule {
+    let suffixes: Vec<String> = DATABASE_ROLE_SUFFIXES
+        .iter()
+        .map(|suffix| format!("r.name == d.name + '{suffix}'"))
+        .collect();
+    Rule::new(format!(
+        "!has(self.roles) || !has(self.databases) || \
+             self.roles.all(r, !self.databases.exists(d, {}))",
+        suffixes.join(" || ")
+    ))
+    .field_path(".roles")
+    .message(
+        "holds a role that comes with a database already; use that one, or choose another name",
+    )
+}
+
+/// How many connections a role may hold.
+pub(super) fn connection_limit() -> Rule {
+    Rule::new("self >= -1 && self <= 10000").message("expected -1 for no limit, or 0 to 10000")
+}
+
+/// A Kubernetes quantity that is more than nothing.
+pub(super) fn quantity() -> Rule {
+    Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
+        .message("expected a Kubernetes quantity above zero, as `500m`, `512Mi` or `10Gi`")
+}
+
+/// A size that never shrinks.
+pub(super) fn grows_only() -> Rule {
+    Rule::new(
+        "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0",
+    )
+    .message("may grow, never shrink; restore into a new Region to make it smaller")
+}
+
+/// A value that volumes are made from once.
+pub(super) fn storage_class_is_kept() -> Rule {
+    Rule::new("self == oldSelf")
+        .message("cannot be changed: volumes keep the class that they were made with; restore into a new Region")
+}
+
+/// How many servers and volumes there may be.
+pub(super) fn servers_in_range() -> Rule {
+    Rule::new(
+            "self.servers >= 1 && self.servers <= 32 && self.volumesPerServer >= 1 && self.volumesPerServer <= 16",
+        )
+        .field_path(".servers")
+        .message("expected 1 to 32 servers with 1 to 16 volumes each")
+}
+
+/// Erasure coding needs four volumes.
+pub(super) fn servers_are_enough() -> Rule {
+    Rule::new("self.servers * self.volumesPerServer == 1 || self.servers * self.volumesPerServer >= 4")
+            .field_path(".servers")
+            .message("expected one server with one volume, or at least 4 volumes in all, which erasure coding needs")
+}
+
+/// The servers of a pool are for ever.
+pub(super) fn servers_are_kept() -> Rule {
+    Rule::new("self.servers == oldSelf.servers")
+        .field_path(".servers")
+        .message(
+            "cannot be changed: objects are spread over the servers that the store was made with",
+        )
+}
+
+/// So are their volumes.
+pub(super) fn volumes_per_server_are_kept() -> Rule {
+    Rule::new("self.volumesPerServer == oldSelf.volumesPerServer")
+        .field_path(".volumesPerServer")
+        .message(
+            "cannot be changed: objects are spread over the volumes that the store was made with",
+        )
+}
+
+/// The name of a bucket, as S3 allows it.
+pub(super) fn bucket_name_shape() -> Rule {
+    Rule::new("self.matches('^[a-z0-9][-a-z0-9]{1,61}[a-z0-9]$')").message(
+            "expected 3 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends",
+        )
+}
+
+/// The name of a bucket is not one of the operator's.
+pub(super) fn bucket_name_free() -> Rule {
+    Rule::new("!self.startsWith('bailiwick') && !self.startsWith('xn--')")
+        .message("begins with `bailiwick` or `xn--`, which are reserved; choose another name")
+}
+
+/// S3 locks versions.
+pub(super) fn object_lock_has_versions() -> Rule {
+    Rule::new(
+        "!has(self.objectLock) || !self.objectLock || !has(self.versioning) || self.versioning",
+    )
+    .field_path(".objectLock")
+    .message("needs versioning; leave `versioning` out or set it to true")
+}
+
+/// Without versions there are no old ones.
+pub(super) fn retention_has_versions() -> Rule {
+    Rule::new("!has(self.noncurrentRetentionDays) || !has(self.versioning) || self.versioning")
+        .field_path(".noncurrentRetentionDays")
+        .message("needs versioning; leave `versioning` out or set it to true")
+}
+
+/// S3 locks a bucket when it is made.
+pub(super) fn object_lock_is_kept() -> Rule {
+    Rule::new(
+            "(has(self.objectLock) && self.objectLock) == (has(oldSelf.objectLock) && oldSelf.objectLock)",
+        )
+        .field_path(".objectLock")
+        .message("cannot be changed: S3 sets it when the bucket is made; make another bucket")
+}
+
+/// Days that old versions are kept.
+pub(super) fn retention_days() -> Rule {
+    Rule::new("self >= 1 && self <= 36500").message("expected 1 to 36500 days")
+}
+
+/// The name of a user of the store.
+pub(super) fn store_user_name_shape() -> Rule {
+    Rule::new("self.matches('^[a-z][-a-z0-9]+[a-z0-9]$')").message(
+            "expected at least 3 lower-case letters, digits and hyphens, a letter first and no hyphen at the end",
+        )
+}
+
+/// The name of a user is not one of the operator's.
+pub(super) fn store_user_name_free() -> Rule {
+    Rule::new("self != 'pgbackrest' && !self.startsWith('bailiwick')")
+        .message("is reserved for the operator and its backups; choose another")
+}
+
+/// Grants name buckets that are there.
+pub(super) fn grants() -> Rule {
+    Rule::new(
+        "!has(self.users) || self.users.all(u, u.grants.all(g, has(self.buckets) && \
+         self.buckets.exists(b, b.name == g.bucket)))",
+    )
+    .field_path(".users")
+    .message("holds a grant of a bucket that is not in spec.objectStore.buckets; add the bucket or drop the grant")
+}
+
+/// A span of time that WAL may wait for the archive.
+pub(super) fn rpo() -> Rule {
+    Rule::new(
+        "self.matches('^[1-9][0-9]{0,4}(s|m|h)$') && duration(self) >= duration('30s') && \
+         duration(self) <= duration('24h')",
+    )
+    .message("expected a time from 30s to 24h, as `5m`")
+}
+
+/// The archive is in the Region.
+pub(super) fn in_region_repo() -> Rule {
+    Rule::new("self.filter(r, !has(r.store) || r.store == 'InRegion').size() == 1")
+        .message("expected exactly one repository with store InRegion")
+}
+
+/// How many backups are kept.
+pub(super) fn retention() -> Rule {
+    Rule::new("(!has(self.full) || (self.full >= 1 && self.full <= 1000)) && (!has(self.diff) || (self.diff >= 1 && self.diff <= 1000))")
+        .message("expected 1 to 1000 full and 1 to 1000 differential backups")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denied_parameters_are_found_by_name_and_by_beginning() {
+        for name in [
+            "ssl",
+            "ssl_ca_file",
+            "SSL",
+            "archive_mode",
+            "port",
+            "log_statement",
+        ] {
+            assert!(is_denied_parameter(name), "{name}");
+        }
+        for name in ["max_connections", "work_mem", "log_lock_waits", "portable"] {
+            assert!(!is_denied_parameter(name), "{name}");
+        }
+    }
+}
