@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod archive;
+pub mod delegation;
 pub mod desired;
 pub mod facts;
 pub mod names;

@@ -31,6 +31,10 @@ pub const NODE_REGION: &str = "topology.kubernetes.io/region";
 pub const NODE_HOSTNAME: &str = "kubernetes.io/hostname";
 /// Annotation: confirms `deletionPolicy: Purge`; its value must be the Region's name.
 pub const ANNOTATION_PURGE_CONFIRM: &str = "bailiwick.dev/purge-confirm";
+/// Label on a namespace: `true` while the API server refuses to delete it.
+pub const LABEL_DELETION_PROTECTION: &str = "bailiwick.dev/deletion-protection";
+/// Annotation: what Argo CD may do with an object.
+pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
 /// Finalizer of a Region whose volumes, Secrets and buckets are to be purged.
@@ -51,6 +55,9 @@ pub const OBJECT_STORE_UID: i64 = 10002;
 pub const BACKUP_BUCKET: &str = "bailiwick-backup";
 /// The store's user for pgBackRest.
 pub const BACKUP_USER: &str = "pgbackrest";
+
+/// The most members that a Postgres cluster may have.
+pub const MAX_INSTANCES: i32 = 9;
 
 /// TCP ports, as the programs document them.
 pub mod port {

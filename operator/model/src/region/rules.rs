@@ -7,6 +7,8 @@
 
 use kube::core::cel::{Message, Rule};
 
+use crate::names::MAX_INSTANCES;
+
 /// Settings of PostgreSQL that a Region may not set, because the operator owns them or because they would break what
 /// a Region promises: `*` at the end stands for every setting that begins so.
 pub const DENIED_PARAMETERS: &[&str] = &[
@@ -269,9 +271,11 @@ pub(super) fn version_rises() -> Rule {
 
 /// How many members there may be.
 pub(super) fn instances_in_range() -> Rule {
-    Rule::new("self.instances >= 1 && self.instances <= 9")
-        .field_path(".instances")
-        .message("expected 1 to 9 members")
+    Rule::new(format!(
+        "self.instances >= 1 && self.instances <= {MAX_INSTANCES}"
+    ))
+    .field_path(".instances")
+    .message("expected 1 to 9 members")
 }
 
 /// A strict commit needs somebody to wait for.
