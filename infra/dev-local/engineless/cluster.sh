@@ -26,6 +26,7 @@ require_root() {
 lock() {
   mkdir -p "$state" "$checkout/.state"
   exec 9>"$state/lock"
+  flock -n 9 || echo "waiting for another command of this checkout to end"
   flock -w 600 9 || { echo "another command holds $state/lock" >&2; exit 1; }
   echo "$checkout" >"$state/checkout"
 }
@@ -90,7 +91,7 @@ policies_up() {
       cp "$built" "$disk/bailiwick-dev-netpol.part"
       mv "$disk/bailiwick-dev-netpol.part" "$disk/bailiwick-dev-netpol"
       # shellcheck disable=SC2016 # expanded inside of the node
-      enter "$node" sh -c 'kill "$(cat /run/netpol.pid)"'
+      enter "$node" sh -c 'kill "$(cat /run/netpol.pid)" 2>/dev/null || true'
     fi
   done
 }

@@ -71,7 +71,7 @@ node_credentials() {
 machine_credentials() {
   local hub_side
   read -r _ hub_side <"$state/machine-link"
-  if [[ -s $kubeconfig ]] && grep -qF "https://$hub_side:6443" "$kubeconfig" && kube get --raw /readyz >/dev/null 2>&1; then return; fi
+  if [[ -s $kubeconfig ]] && grep -qF "https://$hub_side:6443" "$kubeconfig" && kube --request-timeout 2s get --raw /readyz >/dev/null 2>&1; then return; fi
   mkdir -p "$(dirname "$kubeconfig")"
   (
     umask 077
@@ -84,30 +84,46 @@ kube() { "$bin/kubectl" --kubeconfig "$kubeconfig" --request-timeout 30s "$@"; }
 
 api_ready() {
   for _ in $(seq 600); do
-    if kube get --raw /readyz >/dev/null 2>&1; then return; fi
+    # An API server that is starting may take a request and not answer it.
+    if kube --request-timeout 2s get --raw /readyz >/dev/null 2>&1; then return; fi
     sleep 0.2
   done
   echo "the API server does not become ready: see $(disk_of "$hub")/pods and $(disk_of "$hub")/log/kubelet.log" >&2
   return 1
 }
 
+# $1 node. True when its kubelet has renewed its lease since the node was started: until the control plane
+# misses a heartbeat, a dead node is Ready as well.
+node_reported() {
+  local renewed started
+  started=$(stat -c %Y "$(disk_of "$1")/config/started" 2>/dev/null || echo 0)
+  renewed=$(kube -n kube-node-lease get lease "$1" -o 'jsonpath={.spec.renewTime}' 2>/dev/null) || return 1
+  (($(date -d "$renewed" +%s) > started))
+}
+
 nodes_ready() {
   local node
   for node in "${nodes[@]}"; do
     for _ in $(seq 300); do
-      kube get node "$node" >/dev/null 2>&1 && break
+      if node_reported "$node"; then continue 2; fi
       sleep 0.2
     done
+    echo "the kubelet of $node does not report: see $(disk_of "$node")/log/kubelet.log" >&2
+    return 1
   done
   kube label node "$hub" node-role.kubernetes.io/control-plane= --overwrite >/dev/null
-  kube wait --for=condition=Ready node "${nodes[@]}" --timeout=120s
+  kube --request-timeout 0 wait --for=condition=Ready node "${nodes[@]}" --timeout=120s
 }
 
 # kube-proxy, cluster DNS and storage; sent only when something about them changed.
 addons_apply() {
   local disk want
   disk=$(disk_of "$hub")
-  want=$(cat "$disk/config/kubeadm.yaml" "$engineless"/manifests/{local-path,rights}.yaml "$images/index.tsv" | sha256sum)
+  want=$({
+    cat "$disk/config/kubeadm.yaml" "$engineless"/manifests/{local-path,rights}.yaml
+    image_ref local-path-provisioner
+    image_ref probe
+  } | sha256sum)
   if [[ $(cat "$disk/config/addons" 2>/dev/null) != "$want" ]]; then
     kubeadm init phase addon all --config /run/node/config/kubeadm.yaml
     kube apply -f "$engineless/manifests/rights.yaml"

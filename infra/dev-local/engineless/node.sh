@@ -96,6 +96,7 @@ node_start() {
   cgroups_remove "$node"
   cgroups_create "$node"
   node_configure "$node"
+  touch "$disk/config/started"
   mkdir -p "$audit"
   ln -sfn audit/audit.log "$checkout/.state/audit.log"
   # shellcheck disable=SC2016 # expanded by the inner shell
