@@ -3,6 +3,7 @@
 
 pub mod crd;
 pub mod new;
+pub mod run;
 
 use std::io;
 
@@ -18,6 +19,14 @@ pub enum CommandError {
     /// Standard output is gone.
     #[error("the output could not be written")]
     Output(#[from] io::Error),
+    /// The cluster could not be found.
+    #[error(
+        "no cluster to connect to; run in a pod with a ServiceAccount, or point KUBECONFIG at one"
+    )]
+    Cluster(#[source] Box<kube::Error>),
+    /// Another replica works now.
+    #[error("the Lease was lost to another replica; this one ends, and is started anew")]
+    LeaseLost,
     /// An argument is not what was expected.
     #[error("{0}")]
     Argument(String),

@@ -103,6 +103,7 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self.status() {
+            None if matches!(self, Self::NotLeader) => Retry::Soon,
             Some(status) if status.is_conflict() => Retry::Soon,
             Some(status) if status.is_forbidden() || status.is_invalid() => Retry::OnChange,
             _ => Retry::Later,

@@ -20,17 +20,46 @@ enum Command {
     /// Print the CustomResourceDefinition of Region.
     Crd,
     /// Print the file of a new Region.
-    New(commands::new::New),
+    New(Box<commands::new::New>),
+    /// Run the operator.
+    Run(Box<commands::run::Run>),
 }
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        eprintln!(
+            "bailiwick-operator: another TLS provider is installed; build with one provider only"
+        );
+        return ExitCode::FAILURE;
+    }
     let (mut out, mut hints) = (io::stdout().lock(), io::stderr().lock());
     let result = match command {
         Command::Crd => commands::crd::run(&mut out, &mut hints),
-        Command::New(new) => commands::new::run(new, &mut out, &mut hints),
+        Command::New(new) => commands::new::run(*new, &mut out, &mut hints),
+        Command::Run(run) => {
+            drop((out, hints));
+            return finish(operate(*run));
+        }
     };
     drop(hints);
+    finish(result)
+}
+
+/// Runs the operator on two threads: it waits far more than it computes.
+fn operate(run: commands::run::Run) -> Result<(), CommandError> {
+    let json = !io::IsTerminal::is_terminal(&io::stdout());
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(commands::run::run(run, json))
+}
+
+fn finish(result: Result<(), CommandError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

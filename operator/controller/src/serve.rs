@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(ctx: Arc<Context>, address: &str) -> std::io::Result<()> {
+pub async fn serve(ctx: Arc<Context>, address: String) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     loop {
         let Ok((stream, _)) = listener.accept().await else {

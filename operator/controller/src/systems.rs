@@ -50,3 +50,40 @@ pub trait Systems: Send + Sync {
         step: &'a SqlStep,
     ) -> BoxFuture<'a, Result<(), StepError>>;
 }
+
+/// The real systems, over the network.
+#[derive(Debug, Default)]
+pub struct RegionSystems {}
+
+impl Systems for RegionSystems {
+    fn store<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
+        Box::pin(async { Observed::NotAsked })
+    }
+    fn patroni<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
+        Box::pin(async { Observed::NotAsked })
+    }
+    fn postgres<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
+        Box::pin(async { Observed::NotAsked })
+    }
+    fn store_step<'a>(
+        &'a self,
+        _access: Access<'a>,
+        _step: &'a StoreStep,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn patroni_step<'a>(
+        &'a self,
+        _access: Access<'a>,
+        _step: &'a PatroniStep,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn sql_step<'a>(
+        &'a self,
+        _access: Access<'a>,
+        _step: &'a SqlStep,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,127 @@
+//! `run`: the operator itself. Arguments in; runs until it is asked to stop or loses its Lease.
+
+use std::sync::Arc;
+
+use bailiwick_model::plan::Platform;
+use clap::Args;
+use jiff::SignedDuration;
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::CommandError;
+use crate::controller::{self, Context};
+use crate::lease::Lease;
+use crate::systems::RegionSystems;
+use crate::{serve, telemetry};
+
+/// Run the operator.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// A location that this cluster serves. One in production; several make the assurance Simulated.
+    #[arg(long = "location", required = true, value_name = "LOCATION")]
+    locations: Vec<String>,
+    /// The image of a major version of Postgres, as 17=registry/postgres:17.11-1.
+    #[arg(long = "postgres-image", required = true, value_name = "MAJOR=IMAGE", value_parser = versioned_image)]
+    postgres_images: Vec<(i32, String)>,
+    /// The image of the object store.
+    #[arg(long, value_name = "IMAGE")]
+    object_store_image: String,
+    /// A registry that images may come from and the location it is in; * for every served location.
+    #[arg(long = "image-registry", required = true, value_name = "PREFIX=LOCATION", value_parser = registry)]
+    image_registries: Vec<(String, String)>,
+    /// The address of /livez, /readyz and /metrics.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    listen: String,
+    /// The namespace of the Lease.
+    #[arg(long, default_value = bailiwick_model::names::OPERATOR_NAMESPACE, value_name = "NAMESPACE")]
+    namespace: String,
+    /// What this replica calls itself in the Lease; unique among the replicas.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    identity: String,
+    /// How long the certificates of Regions are valid; they are renewed after two thirds of it.
+    #[arg(long, default_value = "2160h", value_name = "DURATION")]
+    certificate_lifetime: SignedDuration,
+    /// What is logged, in the syntax of RUST_LOG.
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+fn versioned_image(text: &str) -> Result<(i32, String), String> {
+    let (major, image) = text
+        .split_once('=')
+        .ok_or("expected MAJOR=IMAGE, for example 17=registry/postgres:17.11-1")?;
+    let major = major
+        .parse()
+        .map_err(|_| format!("{major:?} is not a major version; expected a number such as 17"))?;
+    Ok((major, image.to_owned()))
+}
+
+fn registry(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(prefix, location)| (prefix.to_owned(), location.to_owned()))
+        .ok_or_else(|| {
+            "expected PREFIX=LOCATION, for example registry.example.org=tr-ist-1".to_owned()
+        })
+}
+
+/// Runs the operator until it is told to stop.
+///
+/// # Errors
+/// When the API server's address or credentials cannot be found, or the address cannot be listened on; also when the
+/// Lease is lost, so that the process starts anew with nothing remembered.
+pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
+    let Run {
+        locations,
+        postgres_images,
+        object_store_image,
+        image_registries,
+        listen,
+        namespace,
+        identity,
+        certificate_lifetime,
+        log,
+    } = run;
+    telemetry::start(&log, json);
+    let platform = Platform {
+        locations,
+        postgres_images: postgres_images.into_iter().collect(),
+        object_store_image,
+        image_registries: image_registries.into_iter().collect(),
+    };
+    let client = Client::try_default()
+        .await
+        .map_err(|source| CommandError::Cluster(Box::new(source)))?;
+    let systems = Arc::new(RegionSystems::default());
+    let ctx = Arc::new(Context::new(
+        client.clone(),
+        platform,
+        systems,
+        Lease::new(),
+        certificate_lifetime,
+    ));
+
+    let server = tokio::spawn(serve::serve(ctx.clone(), listen));
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let work = controller::run(ctx.clone(), async {
+        let _ = stopped.await;
+    });
+    tokio::pin!(work);
+    let holding = ctx
+        .lease
+        .run(client, &namespace, "bailiwick-operator", &identity);
+    let result = tokio::select! {
+        () = &mut work => Ok(()),
+        () = holding => Err(CommandError::LeaseLost),
+        _ = terminated.recv() => { tracing::info!("asked to stop: finishing what runs"); Ok(()) }
+        _ = interrupted.recv() => { tracing::info!("interrupted: finishing what runs"); Ok(()) }
+    };
+    if result.is_ok() {
+        // What runs has until the Lease runs out; the kubelet's grace is longer.
+        let _ = stop.send(());
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), work).await;
+    }
+    server.abort();
+    result
+}
