@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod amount;
 pub mod desired;
 pub mod facts;
 pub mod names;
