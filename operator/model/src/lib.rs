@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod delegation;
+pub mod amount;
 pub mod desired;
 pub mod facts;
 pub mod names;

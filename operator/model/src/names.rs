@@ -47,6 +47,12 @@ pub const OPERATOR_SERVICE_ACCOUNT: &str = "bailiwick-operator";
 pub const DELEGATED_CLUSTER_ROLE: &str = "bailiwick-region";
 /// The role in Postgres that the operator connects as; neither a superuser nor an application's.
 pub const CONTROL_ROLE: &str = "bailiwick_operator";
+/// The role in Postgres that Patroni works as: the superuser, on the member's own socket only.
+pub const SUPERUSER_ROLE: &str = "postgres";
+/// The role in Postgres that standbys replicate as.
+pub const REPLICATION_ROLE: &str = "bailiwick_replication";
+/// The role in Postgres that a former primary rewinds its data directory as.
+pub const REWIND_ROLE: &str = "bailiwick_rewind";
 /// UID and GID of `postgres` in our image.
 pub const POSTGRES_UID: i64 = 10001;
 /// UID and GID of the object store in our images.

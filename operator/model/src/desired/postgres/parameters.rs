@@ -1,0 +1,322 @@
+//! The settings of PostgreSQL: which the operator keeps for itself, which it computes from the members' memory and
+//! volume, and what users add. A spec in, settings out; pure.
+
+use std::collections::BTreeMap;
+
+use crate::amount;
+use crate::region::{Durability, RegionSpec};
+use serde_json::{Value, json};
+
+/// Settings that users may not set: the operator or Patroni sets them, or they would weaken what a Region promises
+/// (encryption on the wire, the archive, durability, no data of users in logs). Exact names.
+pub const DENIED: &[&str] = &[
+    "allow_system_table_mods",
+    "backtrace_functions",
+    "cluster_name",
+    "config_file",
+    "cron.database_name",
+    "cron.host",
+    "cron.use_background_workers",
+    "data_directory",
+    "data_sync_retry",
+    "dynamic_library_path",
+    "dynamic_shared_memory_type",
+    "event_source",
+    "external_pid_file",
+    "fsync",
+    "full_page_writes",
+    "hba_file",
+    "hot_standby",
+    "huge_pages",
+    "ident_file",
+    "ignore_checksum_failure",
+    "ignore_invalid_pages",
+    "ignore_system_indexes",
+    "listen_addresses",
+    "local_preload_libraries",
+    "log_destination",
+    "log_directory",
+    "log_error_verbosity",
+    "log_file_mode",
+    "log_filename",
+    "log_line_prefix",
+    "log_min_duration_sample",
+    "log_min_duration_statement",
+    "log_min_error_statement",
+    "log_min_messages",
+    "log_parameter_max_length",
+    "log_parameter_max_length_on_error",
+    "log_statement",
+    "log_statement_sample_rate",
+    "log_transaction_sample_rate",
+    "logging_collector",
+    "password_encryption",
+    "pgaudit.log_parameter",
+    "port",
+    "promote_trigger_file",
+    "restart_after_crash",
+    "restore_command",
+    "session_preload_libraries",
+    "shared_memory_type",
+    "shared_preload_libraries",
+    "ssl",
+    "synchronous_commit",
+    "synchronous_standby_names",
+    "wal_log_hints",
+    "zero_damaged_pages",
+];
+
+/// Settings that users may not set, by how their names begin.
+pub const DENIED_PREFIXES: &[&str] = &[
+    "archive_",
+    "debug_",
+    "krb_",
+    "primary_",
+    "recovery_",
+    "ssl_",
+    "syslog_",
+    "trace_",
+    "unix_socket_",
+];
+
+/// Whether users may not set `name`.
+#[must_use]
+pub fn denied(name: &str) -> bool {
+    DENIED.contains(&name) || DENIED_PREFIXES.iter().any(|it| name.starts_with(it))
+}
+
+/// The settings that a hot standby may not have smaller than its primary. After a decrease the primary restarts
+/// first, else its standbys could not start (PostgreSQL's documentation, "Hot Standby", administrator's overview).
+pub const NEVER_BELOW_PRIMARY: &[&str] = &[
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+];
+
+/// The libraries that an extension needs loaded at the server's start.
+const PRELOADED: &[&str] = &["pg_cron", "pg_stat_statements", "pgaudit"];
+
+const KIB: i64 = 1 << 10;
+const MIB: i64 = 1 << 20;
+const GIB: i64 = 1 << 30;
+
+/// What Patroni and pgBackRest take of a member's memory.
+const OVERHEAD: i64 = 128 * MIB;
+
+/// The dynamic configuration that Patroni is to have, in its own words (`GET /config`). Every key in it, and the
+/// whole of `postgresql.parameters`, is the operator's. Changed with `PATCH /config`, without a restart of a pod.
+#[must_use]
+pub fn dynamic(spec: &RegionSpec) -> Value {
+    let postgres = &spec.postgres;
+    let failover = &postgres.failover;
+    let synchronous = match (postgres.durability, postgres.instances) {
+        (Durability::Bounded, _) => json!(false),
+        // With one standby there is no choice for a quorum to make.
+        (_, ..=2) => json!(true),
+        _ => json!("quorum"),
+    };
+    json!({
+        "ttl": failover.ttl_seconds,
+        "loop_wait": failover.loop_wait_seconds,
+        "retry_timeout": failover.retry_timeout_seconds,
+        "failsafe_mode": failover.failsafe,
+        "maximum_lag_on_failover": MIB,
+        // A postmaster that died is replaced by a standby instead of being restarted in place for minutes.
+        "primary_start_timeout": 0,
+        "synchronous_mode": synchronous,
+        "synchronous_mode_strict": postgres.durability == Durability::ZeroLoss,
+        "synchronous_node_count": 1,
+        "postgresql": {
+            "use_pg_rewind": true,
+            "use_slots": true,
+            "parameters": parameters(spec),
+        },
+    })
+}
+
+/// The settings in the dynamic configuration: computed ones, with those of users over them.
+#[must_use]
+pub fn parameters(spec: &RegionSpec) -> BTreeMap<String, String> {
+    let mut parameters = sized(spec);
+    for (name, value) in [
+        // Nodes' huge pages that the pod has not asked for would kill the server when it touches them.
+        ("huge_pages", "off"),
+        // The image has no LLVM.
+        ("jit", "off"),
+        ("log_autovacuum_min_duration", "1min"),
+        ("log_checkpoints", "on"),
+        ("log_lock_waits", "on"),
+        ("log_timezone", "UTC"),
+        ("max_connections", "100"),
+        ("max_replication_slots", "10"),
+        ("max_wal_senders", "10"),
+        ("random_page_cost", "1.1"),
+        // A client or a standby whose node is gone is noticed within two minutes.
+        ("tcp_keepalives_count", "6"),
+        ("tcp_keepalives_idle", "60"),
+        ("tcp_keepalives_interval", "10"),
+        ("timezone", "UTC"),
+        ("track_io_timing", "on"),
+        ("wal_compression", "lz4"),
+        ("wal_level", "replica"),
+    ] {
+        parameters.insert(name.to_owned(), value.to_owned());
+    }
+    let preloaded = preloaded(spec);
+    if !preloaded.is_empty() {
+        parameters.insert("shared_preload_libraries".to_owned(), preloaded.join(","));
+    }
+    if let Some(database) = cron_database(spec) {
+        parameters.insert("cron.database_name".to_owned(), database.to_owned());
+        // Without it each job would connect like a client, with a password that nobody has.
+        parameters.insert("cron.use_background_workers".to_owned(), "on".to_owned());
+    }
+    parameters.extend(
+        spec.postgres
+            .parameters
+            .iter()
+            .filter(|(name, _)| !denied(name))
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    parameters
+}
+
+/// The settings that follow from the memory limit and the size of the data volume.
+fn sized(spec: &RegionSpec) -> BTreeMap<String, String> {
+    let memory = amount::bytes(&spec.postgres.resources.memory).unwrap_or(512 * MIB);
+    let volume = amount::bytes(&spec.postgres.storage.data.size).unwrap_or(GIB);
+    let connections: i64 = spec
+        .postgres
+        .parameters
+        .get("max_connections")
+        .and_then(|it| it.parse().ok())
+        .filter(|it| *it > 0)
+        .unwrap_or(100);
+
+    let shared_buffers = (memory / 4).clamp(32 * MIB, 64 * GIB);
+    let rest = (memory - shared_buffers - OVERHEAD).max(0);
+    let max_wal_size = (volume / 8).clamp(128 * MIB, 16 * GIB);
+    [
+        ("effective_cache_size", memory / 10 * 6),
+        (
+            "maintenance_work_mem",
+            (memory / 16).clamp(16 * MIB, 2 * GIB),
+        ),
+        // WAL that a lost standby holds back must not fill the volume.
+        ("max_slot_wal_keep_size", (volume / 4).max(256 * MIB)),
+        ("max_wal_size", max_wal_size),
+        ("min_wal_size", max_wal_size / 4),
+        ("shared_buffers", shared_buffers),
+        ("wal_keep_size", (volume / 16).clamp(64 * MIB, GIB)),
+        // Half of the connections sorting at once, with two sorts each.
+        ("work_mem", (rest / connections).clamp(4 * MIB, 256 * MIB)),
+    ]
+    .map(|(name, bytes)| (name.to_owned(), in_units(bytes)))
+    .into()
+}
+
+/// Bytes as PostgreSQL writes them, in whole megabytes or kilobytes.
+fn in_units(bytes: i64) -> String {
+    if bytes >= 16 * MIB {
+        format!("{}MB", bytes / MIB)
+    } else {
+        format!("{}kB", bytes / KIB)
+    }
+}
+
+/// The bytes of a memory setting in PostgreSQL's own units; a bare number counts pages of 8 kB.
+#[must_use]
+pub(super) fn memory_setting(value: &str) -> Option<i64> {
+    let end = value
+        .find(|it: char| !it.is_ascii_digit())
+        .unwrap_or(value.len());
+    let (number, unit) = value.split_at(end);
+    let factor = match unit.trim_start() {
+        "" => 8 * KIB,
+        "B" => 1,
+        "kB" => KIB,
+        "MB" => MIB,
+        "GB" => GIB,
+        "TB" => KIB * GIB,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// The preloaded libraries that the databases' extensions need, in a fixed order.
+fn preloaded(spec: &RegionSpec) -> Vec<&'static str> {
+    PRELOADED
+        .iter()
+        .copied()
+        .filter(|library| {
+            spec.postgres
+                .databases
+                .iter()
+                .any(|database| database.extensions.iter().any(|it| it == library))
+        })
+        .collect()
+}
+
+/// The database that pg_cron keeps its jobs in: it can be only one.
+fn cron_database(spec: &RegionSpec) -> Option<&str> {
+    spec.postgres
+        .databases
+        .iter()
+        .find(|database| database.extensions.iter().any(|it| it == "pg_cron"))
+        .map(|database| database.name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denied_names_are_sorted_and_none_is_said_twice() {
+        assert!(DENIED.is_sorted());
+        assert!(DENIED_PREFIXES.is_sorted());
+        for name in DENIED {
+            assert!(
+                !DENIED_PREFIXES.iter().any(|it| name.starts_with(it)),
+                "{name} is denied by its prefix too"
+            );
+        }
+    }
+
+    #[test]
+    fn what_protects_is_denied_and_what_tunes_is_not() {
+        for name in [
+            "ssl",
+            "ssl_ciphers",
+            "archive_command",
+            "log_statement",
+            "fsync",
+        ] {
+            assert!(denied(name), "{name}");
+        }
+        for name in [
+            "shared_buffers",
+            "work_mem",
+            "max_connections",
+            "log_lock_waits",
+        ] {
+            assert!(!denied(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn memory_settings_are_bytes() {
+        for (text, expected) in [
+            ("128MB", Some(128 * MIB)),
+            ("16384", Some(128 * MIB)),
+            ("2 GB", Some(2 * GIB)),
+            ("64kB", Some(64 * KIB)),
+            ("1Gi", None),
+            ("", None),
+            ("-1", None),
+        ] {
+            assert_eq!(memory_setting(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! What is wrong with a Region's Postgres and backup that one look at the spec can tell. A spec in, violations out;
+//! pure. Rules that the CRD states too are here as well: a spec may come from `check`, without an API server.
+
+use std::collections::BTreeSet;
+
+use super::DATABASE_ROLES;
+use super::parameters::{denied, memory_setting};
+use crate::amount;
+use crate::names::{CONTROL_ROLE, REPLICATION_ROLE, REWIND_ROLE};
+use crate::region::{Durability, RegionSpec};
+use crate::violation::{Reason, Violation};
+
+/// The least memory with which a member starts: its shared buffers beside Patroni and pgBackRest.
+const LEAST_MEMORY: i64 = 256 << 20;
+/// The least volume: a new cluster, its WAL and room for a segment or two.
+const LEAST_VOLUME: i64 = 512 << 20;
+/// The least recovery point objective, in seconds: every segment is 16 MB, however little is in it.
+const LEAST_RPO: i64 = 30;
+/// The greatest, in seconds.
+const GREATEST_RPO: i64 = 24 * 3600;
+/// PostgreSQL's limit on names, in bytes (`NAMEDATALEN` less one).
+const LONGEST_NAME: usize = 63;
+/// The databases that come with Postgres.
+const RESERVED_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
+/// Words that Postgres or its access rules understand otherwise, and roles that are the operator's.
+const RESERVED_ROLES: [&str; 8] = [
+    "postgres",
+    "public",
+    "none",
+    "all",
+    "replication",
+    CONTROL_ROLE,
+    REPLICATION_ROLE,
+    REWIND_ROLE,
+];
+/// What begins the names of roles that Postgres or the operator keep for themselves.
+const RESERVED_PREFIXES: [&str; 2] = ["pg_", "bailiwick_"];
+
+/// What is wrong with `spec.postgres` and `spec.backup`, in the order of the spec.
+#[must_use]
+pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
+    let mut found = Vec::new();
+    found.extend(members(spec));
+    found.extend(sizes(spec));
+    found.extend(settings(spec));
+    found.extend(databases(spec));
+    found.extend(roles(spec));
+    found.extend(failover(spec));
+    found.extend(backup(spec));
+    found
+}
+
+fn invalid(field: impl Into<String>, message: impl Into<String>) -> Violation {
+    Violation::new(field, Reason::Invalid, message)
+}
+
+fn members(spec: &RegionSpec) -> Vec<Violation> {
+    let postgres = &spec.postgres;
+    let mut found = Vec::new();
+    if postgres.instances < 1 {
+        found.push(invalid(
+            "spec.postgres.instances",
+            format!(
+                "is {}, expected 1 or more; use lifecycle.hibernated to stop all members",
+                postgres.instances
+            ),
+        ));
+    }
+    if postgres.durability == Durability::ZeroLoss && postgres.instances == 1 {
+        found.push(invalid(
+            "spec.postgres.durability",
+            "is ZeroLoss with 1 instance, where every write would wait for ever; expected 2 or more instances, or \
+             PreferZeroLoss",
+        ));
+    }
+    found
+}
+
+fn sizes(spec: &RegionSpec) -> Vec<Violation> {
+    let postgres = &spec.postgres;
+    let mut found = Vec::new();
+    if amount::millicpu(&postgres.resources.cpu).is_none_or(|it| it == 0) {
+        found.push(invalid(
+            "spec.postgres.resources.cpu",
+            format!(
+                "is {:?}, expected a positive quantity such as 250m or 2",
+                postgres.resources.cpu
+            ),
+        ));
+    }
+    let memory = amount::bytes(&postgres.resources.memory);
+    if memory.is_none_or(|it| it < LEAST_MEMORY) {
+        found.push(invalid(
+            "spec.postgres.resources.memory",
+            format!(
+                "is {:?}, expected a quantity of at least 256Mi",
+                postgres.resources.memory
+            ),
+        ));
+    }
+    if amount::bytes(&postgres.storage.data.size).is_none_or(|it| it < LEAST_VOLUME) {
+        found.push(invalid(
+            "spec.postgres.storage.data.size",
+            format!(
+                "is {:?}, expected a quantity of at least 512Mi",
+                postgres.storage.data.size
+            ),
+        ));
+    }
+    found
+}
+
+fn settings(spec: &RegionSpec) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (name, value) in &spec.postgres.parameters {
+        let field = format!("spec.postgres.parameters.{name}");
+        if !setting_name(name) {
+            found.push(invalid(
+                field,
+                "is not the name of a setting; expected lower-case letters, digits, underscores and at most one dot",
+            ));
+        } else if denied(name) {
+            found.push(invalid(
+                field,
+                "is set by the operator; remove it (docs/reference/region.md lists the settings that it keeps)",
+            ));
+        } else if value.is_empty() || value.len() > 1024 || value.contains(char::is_control) {
+            found.push(invalid(
+                field,
+                "is empty, too long or has a control character; expected one line of at most 1024 bytes",
+            ));
+        } else {
+            found.extend(setting_value(spec, &field, name, value));
+        }
+    }
+    found
+}
+
+fn setting_name(name: &str) -> bool {
+    let part = |it: &str| {
+        it.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+            && it
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let mut parts = name.split('.');
+    parts.next().is_some_and(part) && parts.next().is_none_or(part) && parts.next().is_none()
+}
+
+/// Values that would keep a member from starting, or the archive from working.
+fn setting_value(spec: &RegionSpec, field: &str, name: &str, value: &str) -> Option<Violation> {
+    match name {
+        "wal_level" => (!["replica", "logical"].contains(&value)).then(|| {
+            invalid(
+                field,
+                format!("is {value:?}, expected replica or logical: less cannot be archived"),
+            )
+        }),
+        // Patroni replaces smaller values by its defaults and says so in its log alone.
+        "max_connections" => at_least(field, value, 25),
+        "max_wal_senders" | "max_replication_slots" => {
+            at_least(field, value, i64::from(spec.postgres.instances) + 3)
+        }
+        "max_worker_processes" => at_least(field, value, 2),
+        "max_locks_per_transaction" => at_least(field, value, 32),
+        "shared_buffers" => {
+            let memory = amount::bytes(&spec.postgres.resources.memory)?;
+            let wanted = memory_setting(value);
+            wanted.is_none_or(|it| it > memory / 4 * 3).then(|| {
+                invalid(
+                    field,
+                    format!(
+                        "is {value:?}, expected an amount such as 512MB, at most three quarters of \
+                         spec.postgres.resources.memory"
+                    ),
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
+fn at_least(field: &str, value: &str, least: i64) -> Option<Violation> {
+    let wanted: Option<i64> = value.parse().ok();
+    wanted.is_none_or(|it| it < least).then(|| {
+        invalid(
+            field,
+            format!("is {value:?}, expected a whole number of at least {least}"),
+        )
+    })
+}
+
+/// Whether `name` is one that needs no quotes, and a DNS label once underscores are hyphens.
+fn plain(name: &str) -> bool {
+    name.starts_with(|it: char| it.is_ascii_lowercase())
+        && !name.ends_with('_')
+        && name
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
+}
+
+const PLAIN: &str = "lower-case letters, digits and underscores, beginning with a letter and not ending with an \
+                     underscore";
+
+fn databases(spec: &RegionSpec) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let longest = LONGEST_NAME
+        - DATABASE_ROLES
+            .iter()
+            .map(|it| it.len() + 1)
+            .max()
+            .unwrap_or(0);
+    for (index, database) in spec.postgres.databases.iter().enumerate() {
+        let field = format!("spec.postgres.databases[{index}]");
+        let name = database.name.as_str();
+        if !plain(name) || name.len() > longest {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name:?}, expected at most {longest} {PLAIN}"),
+            ));
+        } else if RESERVED_DATABASES.contains(&name) || reserved(name) {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name}, which is reserved; choose another name"),
+            ));
+        }
+        if !seen.insert(name) {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name}, which the list has already; remove one"),
+            ));
+        }
+        found.extend(schemas(&field, database));
+        let mut extensions = BTreeSet::new();
+        for (position, extension) in database.extensions.iter().enumerate() {
+            if !extensions.insert(extension) {
+                found.push(invalid(
+                    format!("{field}.extensions[{position}]"),
+                    format!("is {extension}, which the list has already; remove one"),
+                ));
+            }
+        }
+    }
+    let scheduling: Vec<usize> = spec
+        .postgres
+        .databases
+        .iter()
+        .enumerate()
+        .filter(|(_, database)| database.extensions.iter().any(|it| it == "pg_cron"))
+        .map(|(index, _)| index)
+        .collect();
+    for index in scheduling.iter().skip(1) {
+        found.push(invalid(
+            format!("spec.postgres.databases[{index}].extensions"),
+            format!(
+                "has pg_cron, as spec.postgres.databases[{}] has; pg_cron keeps its jobs in one database: remove it \
+                 from the others",
+                scheduling[0]
+            ),
+        ));
+    }
+    found
+}
+
+fn schemas(field: &str, database: &crate::region::Database) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (position, schema) in database.schemas.iter().enumerate() {
+        let field = format!("{field}.schemas[{position}].name");
+        let name = schema.name.as_str();
+        if !plain(name) || name.len() > LONGEST_NAME {
+            found.push(invalid(
+                &field,
+                format!("is {name:?}, expected at most {LONGEST_NAME} {PLAIN}"),
+            ));
+        } else if name == "public" || name == "information_schema" || reserved(name) {
+            found.push(invalid(
+                &field,
+                format!("is {name}, which is reserved; choose another name"),
+            ));
+        }
+        if !seen.insert(name) {
+            found.push(invalid(
+                &field,
+                format!("is {name}, which the list has already; remove one"),
+            ));
+        }
+    }
+    found
+}
+
+fn reserved(name: &str) -> bool {
+    RESERVED_PREFIXES.iter().any(|it| name.starts_with(it))
+}
+
+fn roles(spec: &RegionSpec) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let databases: BTreeSet<&str> = spec
+        .postgres
+        .databases
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let brought: BTreeSet<String> = databases
+        .iter()
+        .flat_map(|database| DATABASE_ROLES.map(|suffix| format!("{database}_{suffix}")))
+        .collect();
+    let listed: BTreeSet<&str> = spec
+        .postgres
+        .roles
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let mut seen = BTreeSet::new();
+    for (index, role) in spec.postgres.roles.iter().enumerate() {
+        let field = format!("spec.postgres.roles[{index}]");
+        let name = role.name.as_str();
+        if !plain(name) || name.len() > LONGEST_NAME {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name:?}, expected at most {LONGEST_NAME} {PLAIN}"),
+            ));
+        } else if RESERVED_ROLES.contains(&name) || reserved(name) {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name}, which is reserved; choose another name"),
+            ));
+        } else if brought.contains(name) {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name}, which comes with its database; remove it from the list"),
+            ));
+        }
+        if !seen.insert(name) {
+            found.push(invalid(
+                format!("{field}.name"),
+                format!("is {name}, which the list has already; remove one"),
+            ));
+        }
+        match role.database.as_deref() {
+            None if role.login => found.push(invalid(
+                format!("{field}.database"),
+                "is missing, expected the database that the role's Secret connects to, since login is true",
+            )),
+            Some(database) if !databases.contains(database) => found.push(invalid(
+                format!("{field}.database"),
+                format!("is {database}, which spec.postgres.databases does not list; add it there or name another"),
+            )),
+            _ => {}
+        }
+        for (position, group) in role.member_of.iter().enumerate() {
+            let known = brought.contains(group) || listed.contains(group.as_str());
+            if group == name || !known {
+                found.push(invalid(
+                    format!("{field}.memberOf[{position}]"),
+                    format!("is {group}, expected another role of the list or one that a database brings"),
+                ));
+            }
+        }
+        if role.connection_limit < -1 {
+            found.push(invalid(
+                format!("{field}.connectionLimit"),
+                format!(
+                    "is {}, expected -1 (no limit) or more",
+                    role.connection_limit
+                ),
+            ));
+        }
+    }
+    found
+}
+
+fn failover(spec: &RegionSpec) -> Vec<Violation> {
+    let failover = &spec.postgres.failover;
+    let mut found = Vec::new();
+    // Patroni's own lower bounds: it would take its defaults instead.
+    for (field, value, least) in [
+        ("ttlSeconds", failover.ttl_seconds, 20),
+        ("loopWaitSeconds", failover.loop_wait_seconds, 1),
+        ("retryTimeoutSeconds", failover.retry_timeout_seconds, 3),
+    ] {
+        if value < least {
+            found.push(invalid(
+                format!("spec.postgres.failover.{field}"),
+                format!("is {value}, expected {least} or more"),
+            ));
+        }
+    }
+    let least =
+        i64::from(failover.loop_wait_seconds) + 2 * i64::from(failover.retry_timeout_seconds);
+    if i64::from(failover.ttl_seconds) < least {
+        found.push(invalid(
+            "spec.postgres.failover.ttlSeconds",
+            format!(
+                "is {}, expected at least loopWaitSeconds + 2 * retryTimeoutSeconds = {least}",
+                failover.ttl_seconds
+            ),
+        ));
+    }
+    found
+}
+
+fn backup(spec: &RegionSpec) -> Vec<Violation> {
+    let backup = &spec.backup;
+    let mut found = Vec::new();
+    if amount::seconds(&backup.rpo).is_none_or(|it| !(LEAST_RPO..=GREATEST_RPO).contains(&it)) {
+        found.push(invalid(
+            "spec.backup.rpo",
+            format!(
+                "is {:?}, expected a duration from 30s to 24h, such as 5m",
+                backup.rpo
+            ),
+        ));
+    }
+    if backup.repos.len() != 1 {
+        found.push(invalid(
+            "spec.backup.repos",
+            format!(
+                "has {} entries, expected exactly one, in the Region's own store",
+                backup.repos.len()
+            ),
+        ));
+    }
+    for (index, repo) in backup.repos.iter().enumerate() {
+        for (field, value) in [("full", repo.retention.full), ("diff", repo.retention.diff)] {
+            if value < 1 {
+                found.push(invalid(
+                    format!("spec.backup.repos[{index}].retention.{field}"),
+                    format!("is {value}, expected 1 or more"),
+                ));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_settings() {
+        for (name, expected) in [
+            ("work_mem", true),
+            ("pgaudit.log", true),
+            ("Work_mem", false),
+            ("work mem", false),
+            ("", false),
+            ("a.b.c", false),
+            ("a.", false),
+            ("1a", false),
+        ] {
+            assert_eq!(setting_name(name), expected, "{name}");
+        }
+    }
+}
