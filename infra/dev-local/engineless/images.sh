@@ -12,7 +12,7 @@ cache=${BAILIWICK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick}
 bin=$cache/bin
 images=$cache/images
 store=$cache/buildah
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+export BUILDAH_ISOLATION=chroot
 
 readonly kubernetes=v1.36.3 debian=trixie
 # name, reference, what it is made of:
@@ -35,7 +35,7 @@ operator                 bailiwick.dev/operator:0.1.0                           
 "
 
 say() { printf 'images: %s\n' "$*"; }
-b() { buildah --root "$store/root" --runroot "$store/run" "$@"; }
+b() { buildah --storage-driver vfs --root "$store/root" --runroot "$store/run" "$@"; }
 hash_of() { sha256sum | cut -c1-16; }
 
 # --- inputs -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 -- The operator's control role, and what PUBLIC loses. Run by post-bootstrap as the superuser, in the database postgres;
 -- running it again changes nothing but the verifier's salt.
 \getenv verifier BAILIWICK_CONTROL_VERIFIER
-\set rewind ''
-\getenv rewind PATRONI_REWIND_USERNAME
 
 BEGIN;
 
@@ -46,9 +44,9 @@ REVOKE ALL ON DATABASE template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE postgres TO bailiwick_operator;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
--- The role of pg_rewind: Patroni gives it its password and its four functions right after this.
-SELECT format('CREATE ROLE %I LOGIN', :'rewind') WHERE :'rewind' <> '' AND to_regrole(quote_ident(:'rewind')) IS NULL \gexec
-SELECT format('GRANT CONNECT ON DATABASE postgres TO %I', :'rewind') WHERE :'rewind' <> '' \gexec
+-- The role of pg_rewind: Patroni gives it its password and its four functions right after this, but not the database.
+SELECT 'CREATE ROLE bailiwick_rewind LOGIN' WHERE to_regrole('bailiwick_rewind') IS NULL \gexec
+GRANT CONNECT ON DATABASE postgres TO bailiwick_rewind;
 
 COMMIT;
 
