@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod amount;
 pub mod archive;
 pub mod delegation;
-pub mod amount;
 pub mod desired;
 pub mod facts;
 pub mod names;
