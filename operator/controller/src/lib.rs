@@ -12,6 +12,7 @@ pub mod lease;
 pub mod mint;
 pub mod observe;
 pub mod serve;
+pub mod store;
 pub mod systems;
 pub mod telemetry;
 pub mod watch;
