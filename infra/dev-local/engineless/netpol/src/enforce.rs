@@ -216,7 +216,7 @@ struct Keeper {
     known: BTreeMap<Ipv4Addr, String>,
     /// The policies that were told last, so that the file changes when only a generation does.
     told: Option<BTreeMap<String, i64>>,
-    /// The kernel's listing just after that; nothing while it is not to be compared.
+    /// The kernel's listing just after that.
     listing: Option<String>,
     retry: Duration,
 }
@@ -346,18 +346,18 @@ impl Keeper {
 
     /// Whether somebody changed or removed the table since it was applied. Forgets what was applied when so.
     async fn differs(&mut self) -> bool {
-        let Some(expected) = &self.listing else {
+        if self.applied.is_none() {
             return false;
-        };
+        }
         match self.settings.table.listing().await {
-            Ok(found) if found.as_ref() == Some(expected) => false,
+            Ok(found) if found.is_some() && found == self.listing => false,
             Ok(_) => {
+                let table = self.settings.table.name();
                 tracing::warn!(
-                    table = self.settings.table.name(),
+                    table,
                     "the table was changed by somebody else; writing it again"
                 );
                 self.applied = None;
-                self.listing = None;
                 true
             }
             Err(error) => {
