@@ -2,12 +2,15 @@
 //! file go out. Reads the API server, writes nftables and one file.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -113,25 +116,20 @@ pub async fn run(client: Client, settings: Settings) -> Result<(), EnforceError>
     let observations = observations(&client);
     pin_mut!(observations);
     let mut view = View::from_node(&settings.node);
-    let mut keeper = Keeper::new(settings, pod_ranges);
+    let mut keeper = Keeper::new(client, settings, pod_ranges);
     let mut audit = interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
     loop {
         let wake = due;
         tokio::select! {
+            // What has arrived is taken in first, so that a burst of new pods is one ruleset.
             biased;
-            () = async { if let Some(at) = wake { sleep_until(at).await } }, if wake.is_some() => {
-                due = match view.world() {
-                    Some(world) => keeper.apply(world).await.map(|delay| Instant::now() + delay),
-                    None => None,
-                };
-            }
             observation = observations.next() => match observation {
                 Some(Ok(observation)) => {
-                    let known = view.world().is_some();
+                    let complete = view.world().is_some();
                     let mut urgency = view.take(observation);
-                    if view.world().is_some() && !known {
+                    if view.world().is_some() && !complete {
                         urgency = Urgency::Now;
                     }
                     due = sooner(due, urgency);
@@ -139,6 +137,12 @@ pub async fn run(client: Client, settings: Settings) -> Result<(), EnforceError>
                 Some(Err(error)) => tracing::warn!(%error, "a watch failed and is tried again; the rules stay"),
                 None => return Err(EnforceError::WatchesEnded { node: keeper.settings.node }),
             },
+            () = async { if let Some(at) = wake { sleep_until(at).await } }, if wake.is_some() => {
+                due = match keeper.follow(&mut view).await {
+                    Ok(()) => None,
+                    Err(delay) => Some(Instant::now() + delay),
+                };
+            }
             _ = audit.tick() => if keeper.differs().await {
                 due = sooner(due, Urgency::Now);
             },
@@ -202,35 +206,80 @@ async fn pod_ranges(client: &Client, settings: &Settings) -> Result<AddressSet, 
 
 /// Applies rulesets and remembers what is in force.
 struct Keeper {
+    policies: Api<NetworkPolicy>,
     settings: Settings,
     pod_ranges: AddressSet,
     generation: u64,
     /// The ruleset that was applied last.
     applied: Option<String>,
+    /// The node's pods in it.
+    known: BTreeMap<Ipv4Addr, String>,
     /// The policies that were told last, so that the file changes when only a generation does.
     told: Option<BTreeMap<String, i64>>,
-    /// The kernel's listing just after that; nothing while it is not to be compared.
+    /// The kernel's listing just after that.
     listing: Option<String>,
     retry: Duration,
 }
 
 impl Keeper {
-    fn new(settings: Settings, pod_ranges: AddressSet) -> Self {
+    fn new(client: Client, settings: Settings, pod_ranges: AddressSet) -> Self {
         Self {
+            policies: Api::all(client),
             settings,
             pod_ranges,
             generation: 0,
             applied: None,
+            known: BTreeMap::new(),
             told: None,
             listing: None,
             retry: RETRY_FIRST,
         }
     }
 
-    /// Brings the table in line with the world. Gives the delay after which to try again when that failed.
-    async fn apply(&mut self, world: &World) -> Option<Duration> {
+    /// Brings the table in line with the view. Fails with the delay after which to try again.
+    ///
+    /// Policies are read anew before a pod becomes known: the watches run apart, and one that lags or is broken must
+    /// not open a pod that a policy selects. When they cannot be read the pod stays shut off.
+    async fn follow(&mut self, view: &mut View) -> Result<(), Duration> {
+        let Some(world) = view.world() else {
+            return Ok(());
+        };
+        let enforcement = self.enforcement(world);
+        if enforcement
+            .pods
+            .iter()
+            .any(|(address, pod)| self.known.get(address) != Some(&pod.name))
+        {
+            match self.policies.list(&ListParams::default()).await {
+                Ok(list) => view.take_policies(&list),
+                Err(error) => {
+                    let delay = self.delay();
+                    tracing::warn!(node = self.settings.node, %error, retry_ms = delay.as_millis(),
+                        "a new pod stays shut off, because the policies cannot be read");
+                    return Err(delay);
+                }
+            }
+        }
+        let Some(world) = view.world() else {
+            return Ok(());
+        };
+        self.apply(world).await
+    }
+
+    fn enforcement(&self, world: &World) -> Enforcement {
+        Enforcement::new(world, &self.settings.node, self.pod_ranges.clone())
+    }
+
+    /// The delay before the next attempt, longer each time until one succeeds.
+    fn delay(&mut self) -> Duration {
+        let delay = self.retry;
+        self.retry = (self.retry * 2).min(RETRY_LIMIT);
+        delay
+    }
+
+    async fn apply(&mut self, world: &World) -> Result<(), Duration> {
         let started = Instant::now();
-        let enforcement = Enforcement::new(world, &self.settings.node, self.pod_ranges.clone());
+        let enforcement = self.enforcement(world);
         let ruleset = nft::ruleset(self.settings.table.name(), &enforcement);
         let policies: BTreeMap<String, i64> = world
             .policies
@@ -240,19 +289,36 @@ impl Keeper {
         let write = self.applied.as_deref() != Some(ruleset.as_str());
         if write {
             if let Err(error) = self.settings.table.replace(&ruleset).await {
-                let delay = self.retry;
-                self.retry = (self.retry * 2).min(RETRY_LIMIT);
+                let delay = self.delay();
                 tracing::error!(node = self.settings.node, %error, retry_ms = delay.as_millis(), "not applied");
-                return Some(delay);
+                return Err(delay);
             }
-            self.retry = RETRY_FIRST;
             self.generation += 1;
             self.applied = Some(ruleset);
+            self.known = enforcement
+                .pods
+                .iter()
+                .map(|(address, pod)| (*address, pod.name.clone()))
+                .collect();
+        }
+        self.retry = RETRY_FIRST;
+        if write || self.told.as_ref() != Some(&policies) {
+            self.tell(&enforcement, policies, write, started.elapsed());
+        }
+        if write {
             self.listing = self.settings.table.listing().await.ok().flatten();
         }
-        if !write && self.told.as_ref() == Some(&policies) {
-            return None;
-        }
+        Ok(())
+    }
+
+    /// Tells what is in force, in the log and the readiness file.
+    fn tell(
+        &mut self,
+        enforcement: &Enforcement,
+        policies: BTreeMap<String, i64>,
+        written: bool,
+        took: Duration,
+    ) {
         let readiness = Readiness {
             node: &self.settings.node,
             generation: self.generation,
@@ -266,33 +332,32 @@ impl Keeper {
             policies = readiness.policies.len(),
             pods = readiness.pods,
             isolated_pods = readiness.isolated_pods,
-            written = write,
-            took_ms = started.elapsed().as_millis(),
+            written,
+            took_ms = took.as_millis(),
             "in force"
         );
         if let Some(path) = &self.settings.ready_file
-            && let Err(error) = tell(path, &readiness)
+            && let Err(error) = write_whole(path, &readiness)
         {
             tracing::error!(path = %path.display(), %error, "the readiness file could not be written; the rules are in force");
         }
         self.told = Some(readiness.policies);
-        None
     }
 
     /// Whether somebody changed or removed the table since it was applied. Forgets what was applied when so.
     async fn differs(&mut self) -> bool {
-        let Some(expected) = &self.listing else {
+        if self.applied.is_none() {
             return false;
-        };
+        }
         match self.settings.table.listing().await {
-            Ok(found) if found.as_ref() == Some(expected) => false,
+            Ok(found) if found.is_some() && found == self.listing => false,
             Ok(_) => {
+                let table = self.settings.table.name();
                 tracing::warn!(
-                    table = self.settings.table.name(),
+                    table,
                     "the table was changed by somebody else; writing it again"
                 );
                 self.applied = None;
-                self.listing = None;
                 true
             }
             Err(error) => {
@@ -304,7 +369,7 @@ impl Keeper {
 }
 
 /// Writes the file whole or not at all.
-fn tell(path: &Path, readiness: &Readiness<'_>) -> io::Result<()> {
+fn write_whole(path: &Path, readiness: &Readiness<'_>) -> io::Result<()> {
     let part = path.with_extension("part");
     fs::write(&part, serde_json::to_vec(readiness)?)?;
     fs::rename(&part, path)

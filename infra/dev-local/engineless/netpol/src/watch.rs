@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
+use kube::api::ObjectList;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 
@@ -78,6 +79,8 @@ pub struct View {
     pods: Relist<ObjectName, Pod>,
     namespaces: Relist<String, Labels>,
     policies: Relist<ObjectName, Policy>,
+    /// The state up to which policies were read out of turn; older watch events tell nothing new.
+    policies_read: u64,
 }
 
 /// A list in progress. What was known stays in force until the list is complete.
@@ -176,6 +179,7 @@ impl View {
             pods: Relist::default(),
             namespaces: Relist::default(),
             policies: Relist::default(),
+            policies_read: 0,
         }
     }
 
@@ -184,6 +188,27 @@ impl View {
     pub fn world(&self) -> Option<&World> {
         (self.pods.complete && self.namespaces.complete && self.policies.complete)
             .then_some(&self.world)
+    }
+
+    /// Takes in policies that were read out of turn, so that what follows cannot lag behind them.
+    ///
+    /// Takes a complete list at one version. Watch events from before that version are ignored from now on.
+    pub fn take_policies(&mut self, list: &ObjectList<networking::NetworkPolicy>) {
+        let policies = list
+            .items
+            .iter()
+            .map(|policy| (name_of(policy), Policy::from(policy)));
+        self.world.policies = policies.collect();
+        let read = list.metadata.resource_version.as_deref().and_then(version);
+        self.policies_read = read.unwrap_or(0);
+    }
+
+    fn is_old(&self, event: &watcher::Event<networking::NetworkPolicy>) -> bool {
+        let (watcher::Event::Apply(policy) | watcher::Event::Delete(policy)) = event else {
+            return false;
+        };
+        let at = policy.resource_version().as_deref().and_then(version);
+        at.is_some_and(|at| at <= self.policies_read)
     }
 
     /// Takes an observation in and tells how soon it must be in force.
@@ -207,13 +232,18 @@ impl View {
                     });
             }
             Observation::Policy(event) => {
+                if self.is_old(&event) {
+                    return Urgency::None;
+                }
+                if matches!(event, watcher::Event::InitDone) {
+                    // The list may be older than what was read out of turn; its watch then brings the rest.
+                    self.policies_read = 0;
+                }
                 let step = Step::of(event, |policy: &networking::NetworkPolicy| {
                     (name_of(policy), Policy::from(policy))
                 });
                 if let Step::Put(name, policy) | Step::List(name, policy) = &step {
-                    for fault in &policy.faults {
-                        tracing::warn!(policy = %name, "NetworkPolicy {name} is enforced without what cannot be read: {fault}");
-                    }
+                    warn_of_faults(name, policy);
                 }
                 self.policies.take(&mut self.world.policies, step, |_, _| {
                     urgency = Urgency::Soon;
@@ -224,11 +254,22 @@ impl View {
     }
 }
 
+fn warn_of_faults(name: &ObjectName, policy: &Policy) {
+    for fault in &policy.faults {
+        tracing::warn!(policy = %name, "NetworkPolicy {name} is enforced without what cannot be read: {fault}");
+    }
+}
+
 fn name_of(object: &impl ResourceExt) -> ObjectName {
     ObjectName {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
     }
+}
+
+/// A resourceVersion as a number that grows with time, which it is by contract since Kubernetes 1.35.
+fn version(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 fn pod_urgency(node: &str, before: Option<&Pod>, after: Option<&Pod>) -> Urgency {
@@ -296,6 +337,56 @@ mod tests {
         }
         let gone = pod("a", "tr-1", Some("10.0.0.1"));
         assert_eq!(view.take(seen(watcher::Event::Delete(gone))), Urgency::Now);
+    }
+
+    #[test]
+    fn policies_read_out_of_turn_are_not_undone_by_older_events() {
+        let mut view = complete_view();
+        let policy = |name: &str, version: &str| -> networking::NetworkPolicy {
+            let metadata = json!({"name": name, "namespace": "x", "resourceVersion": version});
+            serde_json::from_value(json!({"metadata": metadata, "spec": {"podSelector": {}}}))
+                .unwrap()
+        };
+        let list = json!({"metadata": {"resourceVersion": "20"}, "items": [policy("new", "15")]});
+        view.take_policies(&serde_json::from_value(list).unwrap());
+        let names = |view: &View| -> Vec<String> {
+            view.world()
+                .unwrap()
+                .policies
+                .keys()
+                .map(|name| name.name.clone())
+                .collect()
+        };
+        for old in [
+            watcher::Event::Apply(policy("old", "12")),
+            watcher::Event::Delete(policy("new", "14")),
+        ] {
+            assert_eq!(view.take(Observation::Policy(old)), Urgency::None);
+            assert_eq!(names(&view), ["new"]);
+        }
+        assert_eq!(
+            view.take(Observation::Policy(watcher::Event::Apply(policy(
+                "next", "21"
+            )))),
+            Urgency::Soon
+        );
+        assert_eq!(names(&view), ["new", "next"]);
+        for step in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(policy("old", "12")),
+            watcher::Event::InitDone,
+        ] {
+            view.take(Observation::Policy(step));
+        }
+        assert_eq!(names(&view), ["old"], "a list stands for itself");
+        view.take(Observation::Policy(watcher::Event::Apply(policy(
+            "new", "15",
+        ))));
+        assert_eq!(
+            names(&view),
+            ["new", "old"],
+            "after a list its own watch tells the rest"
+        );
     }
 
     #[test]

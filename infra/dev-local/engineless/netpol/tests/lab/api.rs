@@ -34,6 +34,8 @@ struct Objects {
     events: Vec<(u64, Value)>,
     /// Watches from before this version are told to list again.
     expired: u64,
+    /// Whether watches of policies fall silent, as ones on a dead connection do.
+    mute: bool,
 }
 
 type Shared = Arc<Mutex<Objects>>;
@@ -43,7 +45,8 @@ fn locked(objects: &Shared) -> MutexGuard<'_, Objects> {
 }
 
 /// Serves until the input ends. Takes the port. Orders are `put` and `delete` with an object, `forget` with an object
-/// that goes without an event, and `expire`, which ends all watches with 410; each is answered with `done`.
+/// that goes without an event, `expire`, which ends all watches with 410, and `mute` and `speak` for the watches of
+/// policies; each is answered with `done`.
 pub fn run(port: &str) -> Result<(), Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?))?;
     let objects = Shared::default();
@@ -75,6 +78,10 @@ impl Objects {
         self.version += 1;
         if order == "expire" {
             self.expired = self.version;
+            return Ok(());
+        }
+        if matches!(order, "mute" | "speak") {
+            self.mute = order == "mute";
             return Ok(());
         }
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -157,10 +164,11 @@ fn answer(mut connection: &TcpStream, objects: &Shared) -> io::Result<()> {
                     "code": 410, "reason": "Expired", "message": "too old"});
                 return writeln!(connection, "{}", json!({"type": "ERROR", "object": status}));
             }
+            let silent = objects.mute && *kind == "NetworkPolicy";
             let new = objects
                 .events
                 .iter()
-                .filter(|(at, event)| *at > told && event["object"]["kind"] == **kind);
+                .filter(|(at, event)| !silent && *at > told && event["object"]["kind"] == **kind);
             new.cloned().collect()
         };
         for (at, event) in events {

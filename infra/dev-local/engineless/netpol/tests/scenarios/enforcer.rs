@@ -189,20 +189,42 @@ pub fn whole_life(lab: &mut Lab) -> Result<Vec<String>, Failure> {
 
     let mut scene = Scene::new();
     scene.apply(DENY_ALL)?;
-    let late = scene.pods.remove("y/b");
+    let (late, later) = (scene.pods.remove("y/b"), scene.pods.remove("z/a"));
     running.serve(&scene)?;
-    running.until("all pods but one are known", |ready| ready["pods"] == 4)?;
+    running.until("all pods but two are known", |ready| ready["pods"] == 3)?;
     failures.extend(compare(
         lab,
         &scene,
-        "with a default deny and a pod without an address",
+        "with a default deny and two pods not seen",
     )?);
 
     scene.pods.extend(late.map(|pod| ("y/b".to_owned(), pod)));
     let new_pod = pod(&scene, "y/b")?;
     running.order("put", &new_pod)?;
-    let pod_took = running.until("the pod is known", |ready| ready["pods"] == 5)?;
+    let pod_took = running.until("the pod is known", |ready| ready["pods"] == 4)?;
     failures.extend(compare(lab, &scene, "with the pod's address")?);
+
+    // The policy's watch has died unnoticed; the pod that it selects comes up.
+    running.order("mute", &Value::Null)?;
+    scene.apply((
+        "z/deny",
+        "{podSelector: {}, policyTypes: [Ingress, Egress]}",
+    ))?;
+    running.order("put", &policy(&scene, "z/deny", 1)?)?;
+    scene.pods.extend(later.map(|pod| ("z/a".to_owned(), pod)));
+    running.order("put", &pod(&scene, "z/a")?)?;
+    running.until("the pod is known", |ready| ready["pods"] == 5)?;
+    let told = running.ready()["policies"]["z/deny"] == 1;
+    failures.extend(unless(
+        told,
+        "a pod should not be known before the policies that were there",
+    ));
+    failures.extend(compare(
+        lab,
+        &scene,
+        "with a pod whose policy the watch missed",
+    )?);
+    running.order("speak", &Value::Null)?;
 
     let generation = running.ready()["generation"].clone();
     let mut heartbeat = new_pod.clone();
