@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod amount;
+pub mod admission;
 pub mod archive;
 pub mod delegation;
 pub mod desired;

@@ -1,0 +1,295 @@
+//! What the API server would say of a Region, said without one: the bounds of the schema first and then, when those
+//! are kept, the rules. A Region as JSON in, refusals out; no I/O.
+
+use std::collections::HashSet;
+
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use serde_json::{Map, Value};
+
+use crate::region::{self, CrdError};
+
+/// Why the API server would refuse a Region.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// The path in the Region, for example `spec.postgres.instances`; empty for the whole.
+    pub field: String,
+    /// What was expected.
+    pub message: String,
+}
+
+/// The definition of Region, ready to judge Regions.
+pub struct Admission {
+    schema: Value,
+    rules: CompiledSchema,
+    validator: Validator,
+}
+
+impl Admission {
+    /// Reads and compiles the definition.
+    ///
+    /// # Errors
+    /// A defect of the types: the definition cannot be written.
+    pub fn new() -> Result<Self, CrdError> {
+        let definition = serde_json::to_value(region::crd()?)?;
+        let schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+        Ok(Self {
+            rules: compile_schema(&schema),
+            schema,
+            validator: Validator::new(),
+        })
+    }
+
+    /// The schema that Regions are held to.
+    #[must_use]
+    pub const fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Judges a Region that is created, or updated from `old`. None means that the API server would take it.
+    #[must_use]
+    pub fn refusals(&self, new: &Value, old: Option<&Value>) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        // Type, kind and metadata are the API server's own business, whatever the schema says of them.
+        if let Some(fields) = self.schema["properties"].as_object() {
+            for (name, schema) in fields {
+                if let Some(value) = new.get(name) {
+                    check(schema, value, name, &mut refusals);
+                } else if self.schema["required"]
+                    .as_array()
+                    .is_some_and(|all| all.contains(&name.as_str().into()))
+                {
+                    refusals.push(refusal(name, "is missing"));
+                }
+            }
+        }
+        if !refusals.is_empty() {
+            return refusals;
+        }
+        let old = old.map(|old| aligned(&self.schema, new, old));
+        if let Err(errors) = self
+            .validator
+            .validate_compiled(&self.rules, new, old.as_ref())
+        {
+            refusals.extend(errors.into_vec().into_iter().map(|error| Refusal {
+                field: error.field_path,
+                message: error.message,
+            }));
+        }
+        refusals
+    }
+}
+
+fn refusal(field: &str, message: impl Into<String>) -> Refusal {
+    Refusal {
+        field: field.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// Holds a value to the parts of a structural schema that Region's uses.
+fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
+    if value.is_null() && schema["nullable"] == true {
+        return;
+    }
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    if let Some(expected) = schema["type"].as_str()
+        && expected != found
+    {
+        refusals.push(refusal(
+            path,
+            format!("is of type {found}, expected {expected}"),
+        ));
+        return;
+    }
+    if let Some(words) = schema["enum"].as_array()
+        && !words.contains(value)
+    {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        refusals.push(refusal(
+            path,
+            format!("is {value}, expected one of {}", words.join(", ")),
+        ));
+    }
+    match value {
+        Value::String(text) => {
+            bounds(
+                schema,
+                "minLength",
+                "maxLength",
+                text.chars().count(),
+                "characters",
+                path,
+                refusals,
+            );
+        }
+        Value::Array(items) => {
+            bounds(
+                schema,
+                "minItems",
+                "maxItems",
+                items.len(),
+                "items",
+                path,
+                refusals,
+            );
+            duplicates(schema, items, path, refusals);
+            for (index, item) in items.iter().enumerate() {
+                check(
+                    &schema["items"],
+                    item,
+                    &format!("{path}[{index}]"),
+                    refusals,
+                );
+            }
+        }
+        Value::Object(fields) => {
+            bounds(
+                schema,
+                "minProperties",
+                "maxProperties",
+                fields.len(),
+                "entries",
+                path,
+                refusals,
+            );
+            check_fields(schema, fields, path, refusals);
+        }
+        _ => {}
+    }
+}
+
+fn check_fields(
+    schema: &Value,
+    fields: &Map<String, Value>,
+    path: &str,
+    refusals: &mut Vec<Refusal>,
+) {
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        if !fields.contains_key(name) {
+            refusals.push(refusal(
+                &format!("{path}.{name}"),
+                "is missing, and there is no default",
+            ));
+        }
+    }
+    for (name, value) in fields {
+        let path = format!("{path}.{name}");
+        if let Some(schema) = schema["properties"].get(name) {
+            check(schema, value, &path, refusals);
+        } else if schema["additionalProperties"].is_object() {
+            check(&schema["additionalProperties"], value, &path, refusals);
+        } else if schema["properties"].is_object() {
+            refusals.push(refusal(
+                &path,
+                "is no field of a Region; see `kubectl explain region.spec`",
+            ));
+        }
+    }
+}
+
+fn bounds(
+    schema: &Value,
+    least: &str,
+    most: &str,
+    found: usize,
+    what: &str,
+    path: &str,
+    refusals: &mut Vec<Refusal>,
+) {
+    let found = u64::try_from(found).unwrap_or(u64::MAX);
+    if let Some(least) = schema[least].as_u64()
+        && found < least
+    {
+        refusals.push(refusal(
+            path,
+            format!("has {found} {what}, expected at least {least}"),
+        ));
+    }
+    if let Some(most) = schema[most].as_u64()
+        && found > most
+    {
+        refusals.push(refusal(
+            path,
+            format!("has {found} {what}, expected at most {most}"),
+        ));
+    }
+}
+
+/// What an item of a list is told from others by: its keys in a map, itself in a set.
+fn identity(schema: &Value, item: &Value) -> Option<String> {
+    match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => Some(item.to_string()),
+        Some("map") => {
+            let keys = schema["x-kubernetes-list-map-keys"].as_array()?;
+            Some(
+                keys.iter()
+                    .filter_map(Value::as_str)
+                    .map(|key| format!("{:?}", item.get(key)))
+                    .collect(),
+            )
+        }
+        _ => None,
+    }
+}
+
+fn duplicates(schema: &Value, items: &[Value], path: &str, refusals: &mut Vec<Refusal>) {
+    let mut seen = HashSet::new();
+    for (index, item) in items.iter().enumerate() {
+        if let Some(identity) = identity(schema, item)
+            && !seen.insert(identity)
+        {
+            refusals.push(refusal(
+                &format!("{path}[{index}]"),
+                "is in the list twice; take one away or give it another name",
+            ));
+        }
+    }
+}
+
+/// `old` with its lists in the order of `new`: the API server compares an item with the old one of the same key, the
+/// evaluator here with the one at the same place. A new item is compared with itself, which every such rule allows.
+fn aligned(schema: &Value, new: &Value, old: &Value) -> Value {
+    match (new, old) {
+        (Value::Object(new), Value::Object(fields)) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, old)| {
+                    let value = new.get(name).map_or_else(
+                        || old.clone(),
+                        |new| aligned(&schema["properties"][name], new, old),
+                    );
+                    (name.clone(), value)
+                })
+                .collect(),
+        ),
+        (Value::Array(new), Value::Array(items)) if schema["x-kubernetes-list-type"] == "map" => {
+            Value::Array(
+                new.iter()
+                    .map(|item| {
+                        items
+                            .iter()
+                            .find(|old| identity(schema, old) == identity(schema, item))
+                            .map_or_else(
+                                || item.clone(),
+                                |old| aligned(&schema["items"], item, old),
+                            )
+                    })
+                    .collect(),
+            )
+        }
+        _ => old.clone(),
+    }
+}

@@ -1,0 +1,251 @@
+//! Every rule of the Region, one by one: a bad Region that it alone refuses, on create and on update, and a good one
+//! that it looks at and lets pass. No rule is without either. Reads files of the repository.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+mod cases;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bailiwick_model::admission::Admission;
+use bailiwick_model::region::Region;
+use cases::{Bad, RefusedBy};
+use serde_json::Value;
+
+/// A rule: the path of the field that it names, without indexes, and its message.
+type Id = (String, String);
+
+#[derive(Debug)]
+struct Rule {
+    /// Where its `self` is, without indexes.
+    at: String,
+    /// Whether it compares with the old Region.
+    transition: bool,
+}
+
+fn rules(admission: &Admission) -> BTreeMap<Id, Rule> {
+    fn walk(schema: &Value, path: &str, rules: &mut BTreeMap<Id, Rule>) {
+        for rule in schema["x-kubernetes-validations"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let text = |key: &str| rule[key].as_str().unwrap_or_default().to_owned();
+            let message = text("message");
+            assert!(
+                !message.is_empty(),
+                "{path}: {} has no message",
+                text("rule")
+            );
+            let before = rules.insert(
+                (format!("{path}{}", text("fieldPath")), message),
+                Rule {
+                    at: path.to_owned(),
+                    transition: text("rule").contains("oldSelf"),
+                },
+            );
+            assert!(
+                before.is_none(),
+                "{path}: two rules with the message {:?}",
+                text("message")
+            );
+        }
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            walk(schema, &path, rules);
+        }
+        if schema["items"].is_object() {
+            walk(&schema["items"], path, rules);
+        }
+    }
+    let mut all = BTreeMap::new();
+    walk(admission.schema(), "", &mut all);
+    all
+}
+
+fn without_indexes(path: &str) -> String {
+    let mut plain = String::new();
+    let mut inside = false;
+    for letter in path.chars() {
+        match letter {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ if !inside => plain.push(letter),
+            _ => {}
+        }
+    }
+    plain
+}
+
+fn ids(admission: &Admission, new: &Value, old: Option<&Value>) -> Vec<Id> {
+    admission
+        .refusals(new, old)
+        .into_iter()
+        .map(|refusal| (without_indexes(&refusal.field), refusal.message))
+        .collect()
+}
+
+fn refused_by_admission() -> Vec<Bad> {
+    cases::invalid()
+        .into_iter()
+        .filter(|bad| bad.by == RefusedBy::Admission)
+        .collect()
+}
+
+#[test]
+fn each_bad_region_has_one_refusal_at_its_field() {
+    let admission = Admission::new().unwrap();
+    let mut checked = 0;
+    for bad in refused_by_admission() {
+        let refusals = admission.refusals(&bad.region, bad.update_of.as_ref());
+        let fields: Vec<&str> = refusals
+            .iter()
+            .map(|refusal| refusal.field.as_str())
+            .collect();
+        assert_eq!(fields, [bad.field.as_str()], "{}: {refusals:#?}", bad.name);
+        checked += 1;
+    }
+    assert!(checked >= 60, "only {checked} bad Regions were looked at");
+}
+
+#[test]
+fn each_rule_refuses_a_bad_region_on_create_and_on_update() {
+    let admission = Admission::new().unwrap();
+    let rules = rules(&admission);
+    let (mut on_create, mut on_update) = (BTreeSet::new(), BTreeSet::new());
+    for bad in refused_by_admission() {
+        match &bad.update_of {
+            Some(old) => on_update.extend(ids(&admission, &bad.region, Some(old))),
+            None => {
+                on_create.extend(ids(&admission, &bad.region, None));
+                // As an update, a bad value is as bad. What else changed is not its affair.
+                let mut old = cases::valid()["small"].clone();
+                old["metadata"]["name"] = bad.region["metadata"]["name"].clone();
+                on_update.extend(ids(&admission, &bad.region, Some(&old)));
+            }
+        }
+    }
+    assert!(rules.len() >= 55, "only {} rules were found", rules.len());
+    let uncovered: Vec<&Id> = rules
+        .iter()
+        .filter(|(id, rule)| {
+            !on_update.contains(*id) || !(rule.transition || on_create.contains(*id))
+        })
+        .map(|(id, _)| id)
+        .collect();
+    assert!(uncovered.is_empty(), "no bad Region for {uncovered:#?}");
+}
+
+#[test]
+fn each_rule_looks_at_a_good_region_and_lets_it_pass() {
+    fn present(value: &Value, path: &[&str]) -> bool {
+        match (value, path) {
+            (Value::Array(items), _) => items.iter().any(|item| present(item, path)),
+            (_, []) => true,
+            (Value::Object(fields), [first, rest @ ..]) => {
+                fields.get(*first).is_some_and(|value| present(value, rest))
+            }
+            _ => false,
+        }
+    }
+    let admission = Admission::new().unwrap();
+    let valid = cases::valid();
+    for (name, region) in &valid {
+        assert_eq!(admission.refusals(region, None), [], "create {name}");
+        assert_eq!(
+            admission.refusals(region, Some(region)),
+            [],
+            "update {name}"
+        );
+    }
+    let rules = rules(&admission);
+    for (id, rule) in &rules {
+        let path: Vec<&str> = rule.at.split('.').filter(|part| !part.is_empty()).collect();
+        assert!(
+            valid.values().any(|region| present(region, &path)),
+            "no good Region has the field of {id:?}"
+        );
+    }
+}
+
+/// Good changes: a path, its new value, and the good Region that is changed.
+const GOOD_UPDATES: [(&str, &str, &str); 12] = [
+    ("full", "/spec/residency/minimumAssurance", "Physical"),
+    ("full", "/spec/postgres/version", "18"),
+    ("full", "/spec/postgres/instances", "5"),
+    ("full", "/spec/postgres/storage/data/size", "20Gi"),
+    ("full", "/spec/postgres/storage/data/size", "10240Mi"),
+    ("full", "/spec/objectStore/volume/size", "1Ti"),
+    (
+        "full",
+        "/spec/residency/allowedLocations",
+        "[tr-ank-1, tr-ist-1]",
+    ),
+    ("full", "/spec/postgres/roles", "[]"),
+    ("full", "/spec/network/clients", "[]"),
+    ("full", "/spec/objectStore/buckets/0/quota", "6Gi"),
+    ("higher", "/spec/residency/minimumAssurance", "Physical"),
+    ("small", "/spec/postgres/instances", "3"),
+];
+
+#[test]
+fn good_changes_pass() {
+    let admission = Admission::new().unwrap();
+    for (name, path, value) in GOOD_UPDATES {
+        let old = cases::valid()[name].clone();
+        let mut new = old.clone();
+        let field = new
+            .pointer_mut(path)
+            .unwrap_or_else(|| panic!("{name} has no {path}"));
+        let value: Value = serde_yaml::from_str(value).unwrap();
+        assert_ne!(*field, value, "{name}: {path} does not change");
+        *field = value;
+        assert_eq!(admission.refusals(&new, Some(&old)), [], "{name}: {path}");
+    }
+}
+
+#[test]
+fn items_are_compared_by_name_and_not_by_place() {
+    let admission = Admission::new().unwrap();
+    let old = cases::valid()["full"].clone();
+    let mut new = old.clone();
+    let buckets = new
+        .pointer_mut("/spec/objectStore/buckets")
+        .unwrap()
+        .as_array_mut()
+        .unwrap();
+    buckets.reverse();
+    buckets.insert(0, serde_json::json!({"name": "locked", "objectLock": true}));
+    assert_eq!(admission.refusals(&new, Some(&old)), []);
+}
+
+/// The generated methods of the type judge as the definition does, whatever defaults it leaves to the operator. They
+/// compile the rules anew each time, so a sample is asked.
+#[test]
+fn the_types_own_methods_agree() {
+    for (name, region) in cases::valid() {
+        let region: Region = serde_json::from_value(region).unwrap();
+        assert!(
+            region.validate_cel().is_ok(),
+            "{name}: {:?}",
+            region.validate_cel()
+        );
+        assert!(region.validate_cel_update(&region).is_ok(), "{name}");
+    }
+    let mut refused = 0;
+    for bad in refused_by_admission().into_iter().step_by(6) {
+        // What the schema's own bounds refuse is not for rules to judge.
+        let Ok(region) = serde_json::from_value::<Region>(bad.region) else {
+            continue;
+        };
+        let result = match bad.update_of {
+            Some(old) => region.validate_cel_update(&serde_json::from_value(old).unwrap()),
+            None => region.validate_cel(),
+        };
+        refused += usize::from(result.is_err());
+    }
+    assert!(refused >= 8, "only {refused} bad Regions were refused");
+}
