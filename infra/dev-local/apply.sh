@@ -3,6 +3,7 @@
 #   in:  crds/, overlays/dev-local, KUBECONFIG; out: objects in the cluster, a table on standard output
 
 overlay=$checkout/overlays/dev-local
+regions=$checkout/overlays/dev-local/regions
 regions_wait_seconds=${REGIONS_WAIT_SECONDS:-600}
 
 apply() { kubectl apply --server-side --force-conflicts --field-manager=dev-local "$@"; }
@@ -27,6 +28,9 @@ rest_apply() {
   return 1
 }
 
+# A Region's namespaces exist before what is in them: kubectl applies a file in its order.
+regions_apply() { apply -k "$regions"; }
+
 # The tag of a development image stays the same, so a Deployment does not see that the image changed.
 operator_restart_when_new() {
   local want mark=$checkout/.state/operator-image
@@ -50,6 +54,7 @@ apply_overlay() {
   step "definitions (crds)" definitions_apply
   step "overlays/dev-local" rest_apply
   step "operator" operator_restart_when_new
+  step "overlays/dev-local/regions" regions_apply
   for region in $(kubectl get regions -o name | sed 's#.*/##'); do
     step "region $region" region_ready "$region"
   done

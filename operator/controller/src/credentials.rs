@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The values of one Region's Secrets, by Secret and key.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -30,6 +31,15 @@ impl Credentials {
     /// All Secrets with their values.
     pub fn secrets(&self) -> impl Iterator<Item = (&String, &BTreeMap<String, Vec<u8>>)> {
         self.secrets.iter()
+    }
+
+    /// A number that is another when any value is: what was made from these credentials is then made anew. It stays
+    /// in this process.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.secrets.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// One value, when it is there and is text.

@@ -1,7 +1,10 @@
 //! What stands behind a Region and is not Kubernetes: S3, SQL, Patroni. One small border, so that faults can be
 //! injected at every call.
 
-use bailiwick_model::facts::Observed;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
 use bailiwick_model::region::Region;
@@ -11,6 +14,7 @@ use futures::future::BoxFuture;
 
 use crate::credentials::Credentials;
 use crate::error::StepError;
+use crate::store::Store;
 
 /// A Region and what is needed to speak to its services.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +55,50 @@ pub trait Systems: Send + Sync {
     ) -> BoxFuture<'a, Result<(), StepError>>;
 }
 
-/// The real systems, over the network.
+/// The real systems, over the network. Clients are kept for as long as the Secrets that they were made from stay
+/// the same, so that a look costs no new connection.
 #[derive(Debug, Default)]
-pub struct RegionSystems {}
+pub struct RegionSystems {
+    stores: Mutex<HashMap<String, (u64, Store)>>,
+}
+
+impl RegionSystems {
+    fn store_of(&self, access: Access<'_>) -> Result<Store, ReadFailure> {
+        let region = access.names.region();
+        let version = access.credentials.fingerprint();
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, store)) = stores
+            .get(region)
+            .filter(|(made_from, _)| *made_from == version)
+        {
+            return Ok(store.clone());
+        }
+        let store = Store::of(access.names, access.region, access.credentials)?;
+        stores.insert(region.to_owned(), (version, store.clone()));
+        Ok(store)
+    }
+}
+
+/// A read as a fact.
+fn observed<T>(read: Result<T, ReadFailure>) -> Observed<T> {
+    match read {
+        Ok(seen) => Observed::Seen(seen),
+        Err(failure) => Observed::Failed(failure),
+    }
+}
 
 impl Systems for RegionSystems {
-    fn store<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
-        Box::pin(async { Observed::NotAsked })
+    fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
+        Box::pin(async move {
+            match self.store_of(access) {
+                Ok(store) => observed(
+                    store
+                        .observe(access.names, access.region, access.credentials)
+                        .await,
+                ),
+                Err(failure) => Observed::Failed(failure),
+            }
+        })
     }
     fn patroni<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
         Box::pin(async { Observed::NotAsked })
@@ -67,10 +108,18 @@ impl Systems for RegionSystems {
     }
     fn store_step<'a>(
         &'a self,
-        _access: Access<'a>,
-        _step: &'a StoreStep,
+        access: Access<'a>,
+        step: &'a StoreStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            let store = self.store_of(access).map_err(|failure| StepError {
+                system: "object store",
+                what: "connect".to_owned(),
+                failure,
+                source: None,
+            })?;
+            store.perform(step, access.credentials).await
+        })
     }
     fn patroni_step<'a>(
         &'a self,

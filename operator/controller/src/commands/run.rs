@@ -20,7 +20,7 @@ pub struct Run {
     /// A location that this cluster serves. One in production; several make the assurance Simulated.
     #[arg(long = "location", required = true, value_name = "LOCATION")]
     locations: Vec<String>,
-    /// The image of a major version of Postgres, as 17=registry/postgres:17.11-1.
+    /// The image of a major version of Postgres, as 17=registry/postgres:17.12-1.
     #[arg(long = "postgres-image", required = true, value_name = "MAJOR=IMAGE", value_parser = versioned_image)]
     postgres_images: Vec<(i32, String)>,
     /// The image of the object store.
@@ -49,7 +49,7 @@ pub struct Run {
 fn versioned_image(text: &str) -> Result<(i32, String), String> {
     let (major, image) = text
         .split_once('=')
-        .ok_or("expected MAJOR=IMAGE, for example 17=registry/postgres:17.11-1")?;
+        .ok_or("expected MAJOR=IMAGE, for example 17=registry/postgres:17.12-1")?;
     let major = major
         .parse()
         .map_err(|_| format!("{major:?} is not a major version; expected a number such as 17"))?;
