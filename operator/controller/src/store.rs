@@ -35,7 +35,8 @@ use bailiwick_model::store::{
     BucketFact, BucketOutlet, Encryption, Lifecycle, Outlet, StoreFacts, StoreStep, TAG_RECLAIM,
     UserFact, Versioning, canonical, policy_user,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
@@ -58,6 +59,9 @@ const DEPTH: usize = 8;
 
 /// One sealed body at a time, in the whole process: each takes 64 MiB while its key is made.
 static SEALING: Mutex<()> = Mutex::const_new(());
+
+/// One of several reads that run at once.
+type Read<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 /// A Region's object store.
 #[derive(Clone, Debug)]
@@ -186,22 +190,24 @@ impl Store {
         let info: Info = self.get("info", &[]).await?;
         let (outlets, mut targets) = futures::try_join!(self.outlets(&info), self.targets())?;
         let buckets = self.s3.list_buckets().send().await.map_err(s3_failure)?;
-        let buckets: BTreeMap<String, BucketFact> = stream::iter(
-            buckets
-                .buckets()
-                .iter()
-                .filter_map(|bucket| bucket.name().map(str::to_owned))
-                .map(|bucket| {
-                    let left = !wanted.contains(bucket.as_str());
-                    async move {
-                        let fact = Box::pin(self.bucket(&bucket, left)).await?;
-                        Ok::<_, Failure>((bucket, fact))
-                    }
-                }),
-        )
-        .buffer_unordered(READS_AT_ONCE)
-        .try_collect()
-        .await?;
+        // Boxed and collected first: a stream of closures would not be `Send` for every lifetime.
+        let reads: Vec<Read<'_, (String, BucketFact)>> = buckets
+            .buckets()
+            .iter()
+            .filter_map(|bucket| bucket.name().map(str::to_owned))
+            .map(|bucket| {
+                let left = !wanted.contains(bucket.as_str());
+                async move {
+                    let fact = Box::pin(self.bucket(&bucket, left)).await?;
+                    Ok((bucket, fact))
+                }
+                .boxed()
+            })
+            .collect();
+        let buckets: BTreeMap<String, BucketFact> = stream::iter(reads)
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
         let buckets = buckets
             .into_iter()
             .map(|(name, mut fact)| {
@@ -231,18 +237,24 @@ impl Store {
                 .iter()
                 .map(|user| user.name.clone()),
         );
-        let users = stream::iter(users)
-            .map(|user| async move {
-                let secret = names.object_store_user(&user);
-                let fact = self
-                    .user(&user, credentials.text(&secret, SECRET_KEY))
-                    .await?;
-                Ok::<_, Failure>(fact.map(|fact| (user, fact)))
+        let reads: Vec<Read<'_, Option<(String, UserFact)>>> = users
+            .into_iter()
+            .map(|user| {
+                async move {
+                    let secret = names.object_store_user(&user);
+                    let fact = self
+                        .user(&user, credentials.text(&secret, SECRET_KEY))
+                        .await?;
+                    Ok(fact.map(|fact| (user, fact)))
+                }
+                .boxed()
             })
+            .collect();
+        let users: Vec<Option<(String, UserFact)>> = stream::iter(reads)
             .buffer_unordered(READS_AT_ONCE)
-            .try_filter_map(|fact| async move { Ok(fact) })
             .try_collect()
             .await?;
+        let users = users.into_iter().flatten().collect();
         Ok(StoreFacts {
             encrypts: info
                 .services
