@@ -234,12 +234,12 @@ fn identity(schema: &Value, item: &Value) -> Option<String> {
         Some("set") => Some(item.to_string()),
         Some("map") => {
             let keys = schema["x-kubernetes-list-map-keys"].as_array()?;
-            Some(
-                keys.iter()
-                    .filter_map(Value::as_str)
-                    .map(|key| format!("{:?}", item.get(key)))
-                    .collect(),
-            )
+            let values: Vec<&Value> = keys
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|key| &item[key])
+                .collect();
+            Some(format!("{values:?}"))
         }
         _ => None,
     }
