@@ -234,10 +234,10 @@ fn identity(schema: &Value, item: &Value) -> Option<String> {
         Some("set") => Some(item.to_string()),
         Some("map") => {
             let keys = schema["x-kubernetes-list-map-keys"].as_array()?;
-            let values: Vec<Option<&Value>> = keys
+            let values: Vec<&Value> = keys
                 .iter()
                 .filter_map(Value::as_str)
-                .map(|key| item.get(key))
+                .map(|key| &item[key])
                 .collect();
             Some(format!("{values:?}"))
         }
