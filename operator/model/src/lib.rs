@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod amount;
 pub mod admission;
+pub mod amount;
 pub mod archive;
 pub mod delegation;
 pub mod desired;
