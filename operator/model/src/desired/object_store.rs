@@ -341,6 +341,8 @@ fn range(prefix: &str, count: i32) -> String {
 /// target would lead out of it.
 fn environment(plan: &Plan) -> Vec<EnvVar> {
     let mut settings = BTreeMap::from([
+        // Without it the server asks a program that small images do not have.
+        ("HOME", "/tmp".to_owned()),
         ("MINIO_SITE_NAME", plan.names.region().to_owned()),
         ("MINIO_SITE_REGION", plan.store_region().to_owned()),
         ("MINIO_ROOT_USER_FILE", format!("{ROOT}/{ACCESS_KEY}")),

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::amount;
 use crate::names::{
-    ANNOTATION_CONFIG_HASH, BACKUP_USER, Flow, LABEL_FLOW, LABEL_ROLE, Names, POSTGRES_UID, port,
+    ANNOTATION_CONFIG_HASH, Flow, LABEL_FLOW, LABEL_ROLE, Names, POSTGRES_UID, port,
 };
 use crate::plan::Plan;
 use crate::region::{RegionSpec, Resources};
@@ -99,14 +99,6 @@ pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
             names.backup_key(),
             Contents::Passwords {
                 keys: vec!["cipher-pass".to_owned()],
-            },
-        ),
-        SecretWanted::replaceable(
-            names.object_store_user(BACKUP_USER),
-            Contents::StoreLogin {
-                access_key: BACKUP_USER.to_owned(),
-                endpoint: names.object_store_endpoint(),
-                region: spec.residency.location.clone(),
             },
         ),
     ];

@@ -1,0 +1,270 @@
+//! A real object store on this machine: the server of the engine-less cluster with the very arguments, settings and
+//! Secrets that the model describes, moved from the pod's paths to a directory of the test. In goes a plan, out
+//! comes its endpoint; the process ends with the value.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bailiwick_model::desired::object_store::{KMS_KEY, manifests};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::secret::Contents;
+use bailiwick_operator::credentials::Credentials;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
+
+/// A running server.
+pub struct Server {
+    child: Option<Child>,
+    directory: PathBuf,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    /// Its endpoint.
+    pub endpoint: String,
+    /// The region's authority, in PEM.
+    pub authority: Vec<u8>,
+    /// The Region's Secrets.
+    pub credentials: Credentials,
+}
+
+impl Server {
+    /// Starts the store of `plan`, with more `settings` in its environment, and waits until it answers.
+    pub async fn start(plan: &Plan, settings: &[(&str, &str)]) -> Self {
+        let binary = binary();
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "object-store-{}-{}",
+            std::process::id(),
+            DIRECTORIES.fetch_add(1, Ordering::Relaxed)
+        ));
+        let port = free_port();
+        let endpoint = format!("https://127.0.0.1:{port}");
+        let (authority, credentials) = secrets(plan, &endpoint);
+        mount(plan, &credentials, &directory);
+
+        let stateful_set = manifests(plan)
+            .into_iter()
+            .find(|manifest| manifest.resource.kind == "StatefulSet")
+            .expect("the model describes a StatefulSet");
+        let container = &stateful_set.object.data["spec"]["template"]["spec"]["containers"][0];
+        let here = directory.display().to_string();
+        let moved = |text: &str| match text {
+            "/tmp" => here.clone(),
+            _ => text
+                .replace("/etc/object-store", &format!("{here}/etc/object-store"))
+                .replace("/data", &format!("{here}/data")),
+        };
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let arguments = container["args"]
+            .as_array()
+            .expect("arguments")
+            .iter()
+            .map(|argument| match text(argument).as_str() {
+                ":9000" => format!("127.0.0.1:{port}"),
+                argument => moved(argument),
+            })
+            .collect();
+        let mut environment: BTreeMap<String, String> = container["env"]
+            .as_array()
+            .expect("settings")
+            .iter()
+            .map(|setting| (text(&setting["name"]), moved(&text(&setting["value"]))))
+            .collect();
+        environment.extend(
+            settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let mut server = Self {
+            child: None,
+            directory,
+            binary,
+            arguments,
+            environment,
+            endpoint,
+            authority,
+            credentials,
+        };
+        server.resume().await;
+        server
+    }
+
+    /// Starts the process and waits until it answers.
+    pub async fn resume(&mut self) {
+        let log = fs::File::create(self.directory.join("log")).expect("a log file");
+        let child = Command::new(&self.binary)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log)
+            .spawn()
+            .expect("the object store's program starts");
+        self.child = Some(child);
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .tls_certs_only([
+                reqwest::Certificate::from_pem(&self.authority).expect("a certificate")
+            ])
+            .timeout(Duration::from_secs(2))
+            .build()
+            .expect("a client");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let url = format!("{}/minio/health/ready", self.endpoint);
+            if let Ok(answer) = client.get(url).send().await
+                && answer.status().is_success()
+                && !answer.headers().contains_key("x-minio-server-status")
+            {
+                return;
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok()?);
+            assert!(
+                Instant::now() < deadline && ended.is_none(),
+                "the store does not answer:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Ends the process.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// What the server wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The server's program, which `make binaries` puts into the cache.
+fn binary() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set"));
+    let cache = std::env::var_os("BAILIWICK_CACHE").map_or_else(
+        || {
+            std::env::var_os("XDG_CACHE_HOME")
+                .map_or_else(|| home().join(".cache"), PathBuf::from)
+                .join("bailiwick")
+        },
+        PathBuf::from,
+    );
+    let binary = cache.join("bin/minio");
+    assert!(
+        binary.exists(),
+        "{} is not there; run `make binaries`",
+        binary.display()
+    );
+    binary
+}
+
+/// A TCP port of this machine that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// The Region's Secrets as the operator would mint them, with a certificate for this machine.
+fn secrets(plan: &Plan, endpoint: &str) -> (Vec<u8>, Credentials) {
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+        .expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])
+        .and_then(|params| params.signed_by(&key, &authority))
+        .expect("a certificate");
+    let ca = authority.pem().into_bytes();
+
+    let mut credentials = Credentials::default();
+    for wanted in &plan.secrets {
+        let values: Vec<(&str, Vec<u8>)> = match &wanted.contents {
+            Contents::Certificate { .. }
+                if wanted.name == plan.names.object_store_certificate() =>
+            {
+                vec![
+                    ("ca.crt", ca.clone()),
+                    ("tls.crt", certificate.pem().into_bytes()),
+                    ("tls.key", key.serialize_pem().into_bytes()),
+                ]
+            }
+            Contents::Passwords { keys } => keys
+                .iter()
+                .map(|key| (key.as_str(), format!("{}-{key}", wanted.name).into_bytes()))
+                .collect(),
+            Contents::StoreKey { id } => {
+                // 32 times the byte 1, in base64.
+                let key = format!("{id}:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+                vec![(KMS_KEY, key.into_bytes())]
+            }
+            Contents::StoreLogin {
+                access_key, region, ..
+            } => vec![
+                ("access-key", access_key.clone().into_bytes()),
+                ("secret-key", format!("secret of {access_key}").into_bytes()),
+                ("endpoint", endpoint.as_bytes().to_vec()),
+                ("region", region.clone().into_bytes()),
+            ],
+            _ => continue,
+        };
+        let values = values
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        credentials.insert(&wanted.name, values);
+    }
+    (ca, credentials)
+}
+
+/// Puts the files of the pod's Secret volumes where the settings expect them.
+fn mount(plan: &Plan, credentials: &Credentials, directory: &Path) {
+    let names = &plan.names;
+    for (secret, key, path) in [
+        (
+            names.object_store_certificate(),
+            "tls.crt",
+            "certs/public.crt",
+        ),
+        (
+            names.object_store_certificate(),
+            "tls.key",
+            "certs/private.key",
+        ),
+        (
+            names.object_store_certificate(),
+            "ca.crt",
+            "certs/CAs/ca.crt",
+        ),
+        (names.object_store_root(), "access-key", "root/access-key"),
+        (names.object_store_root(), "secret-key", "root/secret-key"),
+        (names.object_store_key(), KMS_KEY, "kms/kms-key"),
+    ] {
+        let path = directory.join("etc/object-store").join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        let value = credentials
+            .bytes(&secret, key)
+            .expect("the Secret is there");
+        fs::write(path, value).expect("a file");
+    }
+    fs::create_dir_all(directory.join("data0")).expect("a directory");
+}
