@@ -1,19 +1,39 @@
-//! Patroni as facts and steps: what its members say, and what to change so that the wanted configuration comes
-//! into force with the replicas first. Values in, values out; no I/O.
+//! Patroni as facts and steps: what its members say, and what to do so that the wanted settings and pods come into
+//! force with the replicas first, and so that the archive has its stanza and first backup. Values in, values out;
+//! no I/O.
+//!
+//! The order of a change: the dynamic configuration; then members one by one, a dead one at once, replicas before
+//! the primary, each only while all the others serve; then a switchover, and the former primary as a replica. One
+//! pass disturbs one member at most: what remains is found by the next look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::Facts;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::desired::Manifest;
+use crate::desired::postgres::jobs::{JobResult, Task, job};
+use crate::desired::postgres::parameters::{NEVER_BELOW_PRIMARY, dynamic};
+use crate::facts::{Facts, PodFact};
 use crate::plan::Plan;
+use crate::region::Durability;
 use crate::step::Step;
+use crate::store;
+
+/// How far a replica may be behind and still count as one that could take over, in bytes: a WAL segment.
+const SMALL_LAG: i64 = 16 << 20;
+/// How long after a failed stanza or backup Job the next try begins.
+const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// The label that Kubernetes puts on the pods of a Job.
+const LABEL_JOB: &str = "batch.kubernetes.io/job-name";
 
 /// What Patroni says of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatroniFacts {
-    /// The members, by name (`GET /cluster`).
+    /// The members, by name (`GET /cluster`, and `GET /patroni` of each).
     pub members: BTreeMap<String, MemberFact>,
     /// The dynamic configuration (`GET /config`).
-    pub config: serde_json::Value,
+    pub config: Value,
     /// The system identifier of the database (`GET /patroni`).
     pub system_identifier: Option<String>,
 }
@@ -27,6 +47,22 @@ impl PatroniFacts {
             .find(|(_, member)| member.role == MemberRole::Primary && member.state == "running")
             .map(|(name, _)| name.as_str())
     }
+
+    /// Whether somebody has put Patroni into its maintenance mode, in which nothing is restarted or moved.
+    #[must_use]
+    pub fn in_maintenance(&self) -> bool {
+        self.config.get("pause").and_then(Value::as_bool) == Some(true)
+    }
+
+    /// The settings that wait for a restart of some member.
+    #[must_use]
+    pub fn pending_settings(&self) -> BTreeSet<&str> {
+        self.members
+            .values()
+            .flat_map(|member| member.pending_settings.keys())
+            .map(String::as_str)
+            .collect()
+    }
 }
 
 /// One member.
@@ -34,7 +70,8 @@ impl PatroniFacts {
 pub struct MemberFact {
     /// Its role.
     pub role: MemberRole,
-    /// Patroni's word for its state.
+    /// Patroni's word for its state: `running` for a primary, `streaming` for a replica that follows;
+    /// [`UNREACHABLE`] when its Patroni does not answer.
     pub state: String,
     /// Its timeline.
     pub timeline: Option<i64>,
@@ -42,6 +79,43 @@ pub struct MemberFact {
     pub lag_bytes: Option<i64>,
     /// Whether a changed setting waits for a restart.
     pub pending_restart: bool,
+    /// The changed settings that wait for a restart, by name; empty when Patroni does not say which.
+    pub pending_settings: BTreeMap<String, SettingChange>,
+}
+
+/// The state of a member whose Patroni does not answer.
+pub const UNREACHABLE: &str = "unreachable";
+
+/// A setting that a restart changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingChange {
+    /// Its value now.
+    pub from: String,
+    /// Its value after the restart.
+    pub to: String,
+}
+
+impl SettingChange {
+    /// Whether a number gets smaller.
+    fn decreases(&self) -> bool {
+        match (self.from.parse::<i64>(), self.to.parse::<i64>()) {
+            (Ok(from), Ok(to)) => to < from,
+            _ => false,
+        }
+    }
+}
+
+impl MemberFact {
+    /// Whether it serves: as the primary, or as a replica that could take over with next to nothing to replay.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match self.role {
+            MemberRole::Primary => self.state == "running",
+            MemberRole::SyncStandby | MemberRole::Replica => {
+                self.state == "streaming" && self.lag_bytes.is_some_and(|lag| lag <= SMALL_LAG)
+            }
+        }
+    }
 }
 
 /// The role of a member.
@@ -59,12 +133,7 @@ pub enum MemberRole {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatroniStep {
     /// `PATCH /config` on any member.
-    PatchConfig(serde_json::Value),
-    /// `POST /reload` on a member.
-    Reload {
-        /// The member.
-        member: String,
-    },
+    PatchConfig(Value),
     /// `POST /restart` on a member whose changed settings wait for it.
     Restart {
         /// The member.
@@ -79,8 +148,295 @@ pub enum PatroniStep {
     },
 }
 
-/// What to do with Patroni and its pods now.
+/// What to do with Patroni, its pods and the archive now.
 #[must_use]
-pub fn steps(_plan: &Plan, _facts: &Facts) -> Vec<Step> {
-    Vec::new()
+pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
+    if plan.spec.lifecycle.hibernated || plan.spec.lifecycle.paused {
+        return Vec::new();
+    }
+    let patch = facts
+        .patroni
+        .seen()
+        .and_then(|seen| config_patch(&dynamic(&plan.spec), &seen.config));
+    let mut steps = match patch {
+        // What it changes must be known before anything is restarted for it.
+        Some(patch) => vec![Step::Patroni(PatroniStep::PatchConfig(patch))],
+        None => disturbance(plan, facts).into_iter().collect(),
+    };
+    steps.extend(archive(plan, facts));
+    steps
+}
+
+/// The smallest change that makes Patroni's dynamic configuration the wanted one; none when there is nothing to
+/// change or the configuration could not be read. Keys that `wanted` does not have are left alone, except in
+/// `postgresql.parameters`, which is the operator's as a whole.
+#[must_use]
+pub fn config_patch(wanted: &Value, seen: &Value) -> Option<Value> {
+    let patch = difference(wanted.as_object()?, seen.as_object()?, false);
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+fn difference(
+    wanted: &Map<String, Value>,
+    seen: &Map<String, Value>,
+    whole: bool,
+) -> Map<String, Value> {
+    let mut patch = Map::new();
+    for (key, value) in wanted {
+        match (value, seen.get(key)) {
+            (Value::Object(value), Some(Value::Object(found))) => {
+                let inner = difference(value, found, key == "parameters");
+                if !inner.is_empty() {
+                    patch.insert(key.clone(), Value::Object(inner));
+                }
+            }
+            (_, Some(found)) if as_patroni_compares(value) == as_patroni_compares(found) => {}
+            _ => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    if whole {
+        for key in seen.keys().filter(|key| !wanted.contains_key(*key)) {
+            patch.insert(key.clone(), Value::Null);
+        }
+    }
+    patch
+}
+
+/// A value as the text by which Patroni decides whether a patch changes anything: what it takes for equal it does
+/// not write, and a patch of it would be sent for ever.
+fn as_patroni_compares(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// One member of the wanted ones, with all that is known of it.
+struct Member<'a> {
+    name: String,
+    pod: Option<&'a PodFact>,
+    fact: Option<&'a MemberFact>,
+    /// Whether its pod was made from an older template.
+    outdated: bool,
+}
+
+impl Member<'_> {
+    fn is_primary(&self) -> bool {
+        self.fact.is_some_and(|it| it.role == MemberRole::Primary)
+    }
+
+    fn serves(&self) -> bool {
+        self.pod.is_some_and(|pod| pod.ready && !pod.terminating)
+            && self.fact.is_some_and(MemberFact::serves)
+    }
+
+    fn delete(&self) -> Option<Step> {
+        self.pod
+            .filter(|pod| !pod.terminating)
+            .map(|pod| Step::DeletePod {
+                name: self.name.clone(),
+                uid: pod.uid.clone(),
+            })
+    }
+
+    fn restart(&self) -> Step {
+        Step::Patroni(PatroniStep::Restart {
+            member: self.name.clone(),
+        })
+    }
+}
+
+/// The members that the plan wants, in the order of their ordinals.
+fn members<'a>(plan: &Plan, facts: &'a Facts) -> Vec<Member<'a>> {
+    let revision = facts
+        .stateful_sets
+        .get(&plan.names.postgres())
+        .filter(|set| set.observed)
+        .and_then(|set| set.update_revision.as_ref());
+    (0..plan.spec.postgres.instances)
+        .map(|ordinal| {
+            let name = plan.names.postgres_member(ordinal);
+            let pod = facts.pods.get(&name);
+            Member {
+                pod,
+                fact: facts
+                    .patroni
+                    .seen()
+                    .and_then(|seen| seen.members.get(&name)),
+                outdated: revision.is_some()
+                    && pod.is_some_and(|pod| pod.revision.as_ref() != revision),
+                name,
+            }
+        })
+        .collect()
+}
+
+/// The one member to disturb now, if any.
+fn disturbance(plan: &Plan, facts: &Facts) -> Option<Step> {
+    let members = members(plan, facts);
+
+    // What is down anyway is replaced whatever the others do: a new template may be what heals it.
+    let dead = |member: &&Member| {
+        let pod_down = member.pod.is_some_and(|pod| !pod.ready && !pod.terminating);
+        let member_down = member.fact.is_none_or(|fact| fact.state == UNREACHABLE);
+        member.outdated && pod_down && member_down
+    };
+    if let Some(step) = members.iter().find(dead).and_then(Member::delete) {
+        return Some(step);
+    }
+
+    let seen = facts.patroni.seen()?;
+    if seen.in_maintenance() {
+        return None;
+    }
+    let primary = members.iter().find(|member| member.is_primary())?;
+    let others_serve = |member: &Member| {
+        members
+            .iter()
+            .filter(|other| other.name != member.name)
+            .all(Member::serves)
+    };
+
+    for replica in members.iter().filter(|member| !member.is_primary()) {
+        let restart = needs_restart(replica, primary);
+        if replica.outdated || restart {
+            // In order: a second one waits until the first serves again.
+            if !others_serve(replica) {
+                return None;
+            }
+            return if replica.outdated {
+                replica.delete()
+            } else {
+                Some(replica.restart())
+            };
+        }
+    }
+
+    let pending = primary.fact.is_some_and(|fact| fact.pending_restart);
+    if !(primary.outdated || pending) || !others_serve(primary) {
+        return None;
+    }
+    if members.len() == 1 {
+        return if primary.outdated {
+            primary.delete()
+        } else {
+            Some(primary.restart())
+        };
+    }
+    if !primary.outdated && held_settings(primary).next().is_some() {
+        // No replica may have less than the primary: handing over would change nothing.
+        return Some(primary.restart());
+    }
+    successor(plan, &members).map(|to| {
+        Step::Patroni(PatroniStep::Switchover {
+            from: primary.name.clone(),
+            to,
+        })
+    })
+}
+
+/// The pending settings of a member that no replica may have smaller than the primary, and that get smaller.
+fn held_settings<'a>(member: &'a Member<'_>) -> impl Iterator<Item = &'a str> {
+    member
+        .fact
+        .into_iter()
+        .flat_map(|fact| &fact.pending_settings)
+        .filter(|(name, change)| NEVER_BELOW_PRIMARY.contains(&name.as_str()) && change.decreases())
+        .map(|(name, _)| name.as_str())
+}
+
+/// Whether a restart of the replica would change something: not while all that it waits for is held by the primary.
+fn needs_restart(replica: &Member<'_>, primary: &Member<'_>) -> bool {
+    let Some(fact) = replica.fact.filter(|fact| fact.pending_restart) else {
+        return false;
+    };
+    if fact.pending_settings.is_empty() {
+        return true;
+    }
+    let held_by_primary: BTreeSet<&str> = held_settings(primary).collect();
+    let held: BTreeSet<&str> = held_settings(replica)
+        .filter(|name| held_by_primary.contains(name))
+        .collect();
+    fact.pending_settings
+        .keys()
+        .any(|name| !held.contains(name.as_str()))
+}
+
+/// The replica that loses nothing and has least to replay.
+fn successor(plan: &Plan, members: &[Member<'_>]) -> Option<String> {
+    let synchronous = plan.spec.postgres.durability != Durability::Bounded;
+    members
+        .iter()
+        .filter_map(|member| Some((member, member.fact?)))
+        .filter(|(member, fact)| {
+            member.serves()
+                && match fact.role {
+                    MemberRole::Primary => false,
+                    MemberRole::SyncStandby => true,
+                    // Patroni refuses one that commits have not waited for.
+                    MemberRole::Replica => !synchronous,
+                }
+        })
+        .min_by_key(|(member, fact)| {
+            (
+                fact.role != MemberRole::SyncStandby,
+                fact.lag_bytes,
+                member.name.clone(),
+            )
+        })
+        .map(|(member, _)| member.name.clone())
+}
+
+/// The next Job of the archive: the stanza, then the first full backup. A finished Job stays, as the record.
+fn archive(plan: &Plan, facts: &Facts) -> Option<Step> {
+    facts.patroni.seen()?.primary()?;
+    // The bucket and its user are there, as wanted.
+    if !store::steps(plan, facts.store.seen()?).is_empty() {
+        return None;
+    }
+    for (name, task) in [
+        (plan.names.stanza_job(plan.incarnation), Task::Stanza),
+        (
+            plan.names.first_backup_job(plan.incarnation),
+            Task::FullBackup,
+        ),
+    ] {
+        match facts.jobs.get(&name) {
+            None => {
+                return Some(Step::Create(Box::new(Manifest::of(&job(
+                    plan, &name, task,
+                )))));
+            }
+            Some(fact) if fact.succeeded => {}
+            Some(fact) if fact.failed => {
+                let due = fact.ended.is_none_or(|ended| retry_at(ended) <= facts.now);
+                return due.then(|| Step::DeleteJob {
+                    name,
+                    uid: fact.uid.clone(),
+                });
+            }
+            Some(_) => return None,
+        }
+    }
+    None
+}
+
+/// When a Job that failed at `ended` is tried again.
+#[must_use]
+pub fn retry_at(ended: Timestamp) -> Timestamp {
+    ended.checked_add(RETRY_AFTER).unwrap_or(Timestamp::MAX)
+}
+
+/// What the newest pod of a Job left behind, once it has ended.
+#[must_use]
+pub fn job_result(facts: &Facts, job: &str) -> Option<JobResult> {
+    facts
+        .pods
+        .values()
+        .filter(|pod| pod.labels.get(LABEL_JOB).map(String::as_str) == Some(job))
+        .find_map(|pod| JobResult::parse(pod.termination_message.as_deref()?))
 }

@@ -453,8 +453,6 @@ fn member_env(plan: &Plan) -> Vec<EnvVar> {
             "PATRONI_RESTAPI_CONNECT_ADDRESS",
             &format!("{host}:{}", port::PATRONI),
         ),
-        // Patroni takes its own variables out of the environment before it calls our script.
-        value("BAILIWICK_REWIND_ROLE", crate::names::REWIND_ROLE),
         secret_value(
             "PATRONI_SUPERUSER_PASSWORD",
             &internal,

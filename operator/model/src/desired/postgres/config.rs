@@ -35,11 +35,11 @@ const AUTHORITY: &str = "/etc/bailiwick/tls/ca.crt";
 /// Where Postgres' socket is.
 const SOCKETS: &str = "/run/postgresql";
 
-/// How long pgBackRest waits on the store's connection before it tries again, in seconds: well below the minute
-/// within which a failing archive is to be noticed.
+/// How long pgBackRest waits on the store's connection before it tries again, in seconds. It tries four times, and a
+/// failing archive is to be noticed within a minute.
 const IO_TIMEOUT: i32 = 10;
 /// How long one attempt to archive a segment may take, in seconds. A server that shuts down waits for it.
-const ARCHIVE_TIMEOUT: i32 = 20;
+const ARCHIVE_TIMEOUT: i32 = 30;
 
 /// The ConfigMap's data.
 #[must_use]
@@ -151,7 +151,8 @@ fn patroni(plan: &Plan) -> String {
     if let (Some(settings), Value::Object(rest)) = (settings.as_object_mut(), rest) {
         settings.extend(rest);
     }
-    serde_yaml::to_string(&settings).unwrap_or_default()
+    // As JSON, which is YAML of every version: Patroni's reader takes a bare `on` for a truth value.
+    serde_json::to_string_pretty(&settings).unwrap_or_default()
 }
 
 /// The settings of PostgreSQL that nobody but the operator sets.
@@ -182,8 +183,9 @@ fn protected(plan: &Plan) -> BTreeMap<&'static str, String> {
         ("ssl_ca_file", own("ca.crt")),
         ("ssl_cert_file", own("tls.crt")),
         ("ssl_key_file", own("tls.key")),
-        ("ssl_min_protocol_version", "TLSv1.2".to_owned()),
+        ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
         ("unix_socket_directories", SOCKETS.to_owned()),
+        ("unix_socket_permissions", "0700".to_owned()),
     ]
     .into()
 }
@@ -281,10 +283,10 @@ fn archive(plan: &Plan) -> String {
     let mut global = everywhere();
     global.extend(repository(plan));
     global.extend(owned(&[
-        ("archive-async", "y"),
+        // What `archive_command` returns is then what the store answered, for this very segment.
+        ("archive-async", "n"),
         ("archive-timeout", &ARCHIVE_TIMEOUT.to_string()),
         ("spool-path", "/var/spool/pgbackrest"),
-        ("process-max", "2"),
     ]));
     format!(
         "{}\n{}",

@@ -125,6 +125,8 @@ pub fn dynamic(spec: &RegionSpec) -> Value {
         "maximum_lag_on_failover": MIB,
         // A postmaster that died is replaced by a standby instead of being restarted in place for minutes.
         "primary_start_timeout": 0,
+        // One that cannot stop in time is ended hard, so that a standby may lead (with synchronous_mode only).
+        "primary_stop_timeout": 60,
         "synchronous_mode": synchronous,
         "synchronous_mode_strict": postgres.durability == Durability::ZeroLoss,
         "synchronous_node_count": 1,
