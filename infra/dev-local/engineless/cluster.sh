@@ -15,6 +15,7 @@ source "$here/progress.sh"
 source "$here/processes.sh"
 source "$here/network.sh"
 source "$here/node.sh"
+source "$here/packet-filter.sh"
 source "$here/control-plane.sh"
 source "$here/outside/outside.sh"
 
@@ -56,6 +57,7 @@ network_up() {
 
 # $1 node: runs, has its images and its credentials.
 node_up() {
+  enforcer_install "$1"
   node_start "$1"
   node_load_images "$1"
 }
@@ -71,28 +73,44 @@ workers_up() {
 }
 
 hub_up() {
+  enforcer_install "$hub"
   node_start "$hub"
   control_plane_configure
   node_credentials "$hub"
   node_load_images "$hub"
   machine_credentials
   api_ready
+  rights_apply
 }
 
-# The enforcer is a host process of each node; a new build replaces it in place.
-policies_up() {
-  local node disk built=${CARGO_TARGET_DIR:-$checkout/target}
+# $1 node. The enforcer is a process of the node itself, not a pod; a new build replaces it in place.
+enforcer_install() {
+  local built=${CARGO_TARGET_DIR:-$checkout/target} config
+  config=$(disk_of "$1")/config
   # The one built last is the one meant.
   built=$({ find "$built"/{release,debug}/bailiwick-dev-netpol -type f -printf '%T@ %p\n' 2>/dev/null || true; } | sort -rn | sed -n '1s/^[^ ]* //p')
-  if [[ -z $built ]]; then echo "no policy enforcer is built: cargo build -p bailiwick-dev-netpol"; return; fi
+  if [[ -z $built ]]; then echo "no policy enforcer is built: cargo build -p bailiwick-dev-netpol" >&2; return 1; fi
+  if cmp -s "$built" "$config/bailiwick-dev-netpol"; then return; fi
+  mkdir -p "$config"
+  cp "$built" "$config/bailiwick-dev-netpol.part"
+  mv "$config/bailiwick-dev-netpol.part" "$config/bailiwick-dev-netpol"
+  if [[ -n $(recorded_pid "$1") ]]; then
+    # shellcheck disable=SC2016 # expanded inside of the node
+    enter "$1" sh -c 'kill "$(cat /run/netpol.pid)" 2>/dev/null || true'
+  fi
+}
+
+# Waits until every node's enforcer has read the policies and put them in force.
+policies_in_force() {
+  local node disk
   for node in "${nodes[@]}"; do
-    disk=$(disk_of "$node")/config
-    if ! cmp -s "$built" "$disk/bailiwick-dev-netpol"; then
-      cp "$built" "$disk/bailiwick-dev-netpol.part"
-      mv "$disk/bailiwick-dev-netpol.part" "$disk/bailiwick-dev-netpol"
-      # shellcheck disable=SC2016 # expanded inside of the node
-      enter "$node" sh -c 'kill "$(cat /run/netpol.pid)" 2>/dev/null || true'
-    fi
+    disk=$(disk_of "$node")
+    for _ in $(seq 300); do
+      if [[ -s $disk/policies.json ]] && enter "$node" nft list table inet bailiwick-dev-netpol >/dev/null 2>&1; then continue 2; fi
+      sleep 0.1
+    done
+    echo "the policy enforcer of $node does not work: see $disk/log/netpol.log" >&2
+    return 1
   done
 }
 
@@ -103,6 +121,7 @@ build_images() { "$here/images.sh"; }
 build_cluster_images() {
   "$here/images.sh" pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns \
     local-path-provisioner probe
+  packet_filter_install
 }
 
 load_images() {
@@ -127,7 +146,7 @@ up() {
   step "no way beyond" network_closed
   step "control plane ($hub)" hub_up
   step "nodes (${workers[*]})" workers_up
-  step "network policies" policies_up
+  step "network policies" policies_in_force
   step "nodes ready" nodes_ready
   step "add-ons" addons_apply
   echo "cluster $cluster_id is up: export KUBECONFIG=$kubeconfig"

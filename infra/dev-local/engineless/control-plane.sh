@@ -92,6 +92,16 @@ api_ready() {
   return 1
 }
 
+# What the enforcers and the API server itself may do; nodes need both before anything else.
+rights_apply() {
+  local mark want
+  mark=$(disk_of "$hub")/config/rights
+  want=$(sha256sum <"$engineless/manifests/rights.yaml")
+  if [[ $(cat "$mark" 2>/dev/null) == "$want" ]]; then return; fi
+  kube apply -f "$engineless/manifests/rights.yaml"
+  echo "$want" >"$mark"
+}
+
 # $1 node. True when its kubelet has renewed its lease since the node was started: until the control plane
 # misses a heartbeat, a dead node is Ready as well.
 node_reported() {
@@ -120,13 +130,12 @@ addons_apply() {
   local disk want
   disk=$(disk_of "$hub")
   want=$({
-    cat "$disk/config/kubeadm.yaml" "$engineless"/manifests/{local-path,rights}.yaml
+    cat "$disk/config/kubeadm.yaml" "$engineless/manifests/local-path.yaml"
     image_ref local-path-provisioner
     image_ref probe
   } | sha256sum)
   if [[ $(cat "$disk/config/addons" 2>/dev/null) != "$want" ]]; then
     kubeadm init phase addon all --config /run/node/config/kubeadm.yaml
-    kube apply -f "$engineless/manifests/rights.yaml"
     render local-path.yaml image="$(image_ref local-path-provisioner)" probe="$(image_ref probe)" | kube apply -f -
     echo "$want" >"$disk/config/addons"
   fi

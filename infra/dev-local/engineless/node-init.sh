@@ -2,8 +2,8 @@
 # The first process of a node: own mounts over the machine's file system, then containerd, the kubelet
 # and the policy enforcer, each started again when it ends. Runs in the node's network, pid, mount and
 # host name namespaces; when it ends, the kernel ends everything in the node.
-#   in:  NODE, ADDRESS, LABELS, DISK (the node's folder on the real disk), BIN (commands), AUDIT (folder, hub only)
-#   out: logs in $DISK/log
+#   in:  NODE, ADDRESS, PODS (range), LABELS, DISK (the node's folder on the real disk), BIN (commands), AUDIT (hub only)
+#   out: logs in $DISK/log, the policies in force in $DISK/policies.json
 set -euo pipefail
 
 hostname "$NODE"
@@ -83,7 +83,8 @@ kubelet_when_ready() {
 
 policies_when_ready() {
   until [[ -x /run/node/config/bailiwick-dev-netpol && -s /etc/kubernetes/netpol.conf ]]; do sleep 1; done
-  exec /run/node/config/bailiwick-dev-netpol --node "$NODE" --kubeconfig /etc/kubernetes/netpol.conf
+  exec /run/node/config/bailiwick-dev-netpol --node "$NODE" --kubeconfig /etc/kubernetes/netpol.conf \
+    --pod-range "$PODS" --ready-file /run/node/policies.json
 }
 
 supervise containerd containerd --config /run/node/config/containerd.toml &
