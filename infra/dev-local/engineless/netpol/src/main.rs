@@ -1,15 +1,20 @@
 //! `bailiwick-dev-netpol`: arguments and a kubeconfig come in, a node's policies are kept in force until a signal.
-//! Development only; see the library's first page.
+//! Called as a CNI plugin it announces a pod to the process that does so. Development only; see the library's first page.
 
+use std::env;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bailiwick_dev_netpol::addresses::AddressRange;
+use bailiwick_dev_netpol::arrivals::SOCKET;
+use bailiwick_dev_netpol::cni;
 use bailiwick_dev_netpol::enforce::{self, EnforceError, Settings};
 use bailiwick_dev_netpol::kernel::Table;
 use clap::Parser;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +37,9 @@ struct Arguments {
     /// A file that tells, as JSON, which policies are in force
     #[arg(long)]
     ready_file: Option<PathBuf>,
+    /// Where the network plugin announces new pods
+    #[arg(long, default_value = SOCKET)]
+    socket: PathBuf,
 }
 
 fn table_name(text: &str) -> Result<String, String> {
@@ -61,27 +69,55 @@ enum StartError {
         path: PathBuf,
         source: Box<kube::Error>,
     },
+    #[error("no runtime could be started: {0}; raise the limit of open files")]
+    Runtime(io::Error),
     #[error("signals cannot be received: {0}; start it as an ordinary process")]
-    Signals(std::io::Error),
+    Signals(io::Error),
     #[error(transparent)]
     Enforce(#[from] EnforceError),
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match start(Arguments::parse()).await {
+    // A container runtime calls the same program as a plugin, without arguments.
+    if let Ok(command) = env::var(cni::COMMAND) {
+        return plugin(&command);
+    }
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "stopped; the table stays as it is");
             ExitCode::FAILURE
         }
     }
+}
+
+fn plugin(command: &str) -> ExitCode {
+    let arguments = env::var("CNI_ARGS").unwrap_or_default();
+    let (result, code) = match cni::answer(command, &arguments, io::stdin()) {
+        Ok(result) => (result, ExitCode::SUCCESS),
+        Err(error) => (Some(error.json()), ExitCode::FAILURE),
+    };
+    // A runtime that does not listen learns nothing from a panic either.
+    let written = result.map_or(Ok(()), |result| writeln!(io::stdout(), "{result}"));
+    if written.is_ok() {
+        code
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), StartError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    runtime.block_on(start(arguments))
 }
 
 async fn start(arguments: Arguments) -> Result<(), StartError> {
@@ -107,6 +143,7 @@ async fn start(arguments: Arguments) -> Result<(), StartError> {
         pod_ranges: arguments.pod_ranges,
         table: Table::new(arguments.table),
         ready_file: arguments.ready_file,
+        socket: arguments.socket,
     };
     tokio::select! {
         ended = enforce::run(client, settings) => ended?,
