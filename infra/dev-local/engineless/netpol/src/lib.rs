@@ -39,6 +39,7 @@
 pub mod addresses;
 pub mod arrivals;
 pub mod cni;
+pub mod command;
 pub mod enforce;
 pub mod kernel;
 pub mod nft;

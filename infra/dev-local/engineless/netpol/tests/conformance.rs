@@ -11,6 +11,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bailiwick_dev_netpol::command;
 use bailiwick_dev_netpol::nft::ruleset;
 use bailiwick_dev_netpol::rules::Enforcement;
 use cases::{
@@ -20,6 +21,8 @@ use cases::{
 use lab::{Lab, Probe};
 use scenarios::Scenario;
 
+/// The argument that makes the test binary the program under test: built from these very sources, in one file.
+const PROGRAM: &str = "bailiwick-dev-netpol";
 const TABLE: &str = "bailiwick-dev-netpol";
 /// The destination ports that are tried between every two places in every step.
 const PORTS: [ProbePort; 6] = [TCP_80, TCP_81, UDP_80, UDP_81, SCTP_80, SCTP_81];
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
             return finished(lab::prober::run(address, *role == "forwards"));
         }
         [lab::api::ARGUMENT, port] => return finished(lab::api::run(port)),
+        [PROGRAM, ..] => return command::run(env::args_os().skip(1)),
         _ => {}
     }
     let filter = arguments

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use bailiwick_dev_netpol::rules::Enforcement;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{DENY_ALL, remove_tables, unless};
 use crate::cases::{Failure, NODES, POD_RANGES, Scene, TCP_80, verdict};
 use crate::lab::{self, Lab, Probe, Prober, api};
-use crate::{TABLE, differences, every_probe, expected_open, observe};
+use crate::{PROGRAM, TABLE, differences, every_probe, expected_open, observe};
 
 const PORT: &str = "16443";
 /// How long anything that is awaited may take. The comparison with the kernel's table comes every ten seconds.
@@ -44,7 +44,8 @@ impl Running {
         )?;
         let log = fs::File::create(folder.join("log"))?;
         let enforcer = lab::inside(NODES[0])
-            .arg(env!("CARGO_BIN_EXE_bailiwick-dev-netpol"))
+            .arg(env::current_exe()?)
+            .arg(PROGRAM)
             .args(["--node", NODES[0], "--table", TABLE])
             .arg("--kubeconfig")
             .arg(&kubeconfig)
@@ -83,7 +84,8 @@ impl Running {
     /// Calls the program as a network plugin for a new pod; gives what it prints.
     fn announce(&self, pod: &str, address: &str) -> Result<Value, Failure> {
         let (namespace, name) = pod.split_once('/').ok_or("a name is namespace/name")?;
-        let mut plugin = Command::new(env!("CARGO_BIN_EXE_bailiwick-dev-netpol"))
+        let mut plugin = Command::new(env::current_exe()?)
+            .arg(PROGRAM)
             .env("CNI_COMMAND", "ADD")
             .env(
                 "CNI_ARGS",
