@@ -2,7 +2,6 @@
 //! file go out. Reads the API server, writes nftables and one file.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -13,9 +12,11 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Serialize;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::addresses::{AddressRange, AddressSet, CidrError};
+use crate::arrivals::{self, Known};
 use crate::kernel::{KernelError, Table};
 use crate::nft;
 use crate::objects::World;
@@ -24,6 +25,8 @@ use crate::watch::{Urgency, View, observations};
 
 /// How long changes that are not urgent are gathered, from the first of them on.
 const GATHER: Duration = Duration::from_millis(50);
+/// How many announced pods may wait to be taken in.
+const ARRIVALS: usize = 64;
 /// How often the kernel's table is compared with what was applied.
 const AUDIT: Duration = Duration::from_secs(10);
 /// Delays between attempts after a failure: the first, and the limit of its doublings.
@@ -41,6 +44,8 @@ pub struct Settings {
     pub table: Table,
     /// Where to tell what is in force, when anywhere.
     pub ready_file: Option<PathBuf>,
+    /// Where the node's network plugin announces new pods.
+    pub socket: PathBuf,
 }
 
 /// The enforcer cannot go on.
@@ -61,6 +66,14 @@ pub enum EnforceError {
     #[error("readiness file {path}: {source}; name a path in a folder that can be written")]
     ReadyFile {
         /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket for new pods could not be served.
+    #[error("socket {path}: {source}; name a path in a folder that can be written")]
+    Socket {
+        /// The socket.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -116,7 +129,12 @@ pub async fn run(client: Client, settings: Settings) -> Result<(), EnforceError>
     let observations = observations(&client);
     pin_mut!(observations);
     let mut view = View::from_node(&settings.node);
-    let mut keeper = Keeper::new(client, settings, pod_ranges);
+    let (announced, mut arrivals) = mpsc::channel(ARRIVALS);
+    let (known, known_pods) = watch::channel(Known::new());
+    let socket = settings.socket.clone();
+    let serving = arrivals::serve(&socket, announced, known_pods);
+    pin_mut!(serving);
+    let mut keeper = Keeper::new(client, settings, pod_ranges, known);
     let mut audit = interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
@@ -137,11 +155,16 @@ pub async fn run(client: Client, settings: Settings) -> Result<(), EnforceError>
                 Some(Err(error)) => tracing::warn!(%error, "a watch failed and is tried again; the rules stay"),
                 None => return Err(EnforceError::WatchesEnded { node: keeper.settings.node }),
             },
+            Some(arrival) = arrivals.recv() => due = sooner(due, view.take_arrival(arrival)),
             () = async { if let Some(at) = wake { sleep_until(at).await } }, if wake.is_some() => {
                 due = match keeper.follow(&mut view).await {
                     Ok(()) => None,
                     Err(delay) => Some(Instant::now() + delay),
                 };
+            }
+            ended = &mut serving => {
+                let source = ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                return Err(EnforceError::Socket { path: socket.clone(), source });
             }
             _ = audit.tick() => if keeper.differs().await {
                 due = sooner(due, Urgency::Now);
@@ -212,8 +235,8 @@ struct Keeper {
     generation: u64,
     /// The ruleset that was applied last.
     applied: Option<String>,
-    /// The node's pods in it.
-    known: BTreeMap<Ipv4Addr, String>,
+    /// The node's pods in it, for whoever waits for one of them.
+    known: watch::Sender<Known>,
     /// The policies that were told last, so that the file changes when only a generation does.
     told: Option<BTreeMap<String, i64>>,
     /// The kernel's listing just after that.
@@ -222,14 +245,19 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(client: Client, settings: Settings, pod_ranges: AddressSet) -> Self {
+    fn new(
+        client: Client,
+        settings: Settings,
+        pod_ranges: AddressSet,
+        known: watch::Sender<Known>,
+    ) -> Self {
         Self {
             policies: Api::all(client),
             settings,
             pod_ranges,
             generation: 0,
             applied: None,
-            known: BTreeMap::new(),
+            known,
             told: None,
             listing: None,
             retry: RETRY_FIRST,
@@ -244,12 +272,7 @@ impl Keeper {
         let Some(world) = view.world() else {
             return Ok(());
         };
-        let enforcement = self.enforcement(world);
-        if enforcement
-            .pods
-            .iter()
-            .any(|(address, pod)| self.known.get(address) != Some(&pod.name))
-        {
+        if self.gains_a_pod(world) {
             match self.policies.list(&ListParams::default()).await {
                 Ok(list) => view.take_policies(&list),
                 Err(error) => {
@@ -264,6 +287,15 @@ impl Keeper {
             return Ok(());
         };
         self.apply(world).await
+    }
+
+    fn gains_a_pod(&self, world: &World) -> bool {
+        let known = self.known.borrow();
+        let enforcement = self.enforcement(world);
+        enforcement
+            .pods
+            .iter()
+            .any(|(address, pod)| known.get(address) != Some(&pod.name))
     }
 
     fn enforcement(&self, world: &World) -> Enforcement {
@@ -295,11 +327,12 @@ impl Keeper {
             }
             self.generation += 1;
             self.applied = Some(ruleset);
-            self.known = enforcement
+            let known = enforcement
                 .pods
                 .iter()
                 .map(|(address, pod)| (*address, pod.name.clone()))
                 .collect();
+            self.known.send_replace(known);
         }
         self.retry = RETRY_FIRST;
         if write || self.told.as_ref() != Some(&policies) {

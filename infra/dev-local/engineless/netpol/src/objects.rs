@@ -69,11 +69,13 @@ pub struct NamedPort {
 /// What decides about a pod's packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
+    /// What tells the pod from an earlier one of the same name.
+    pub uid: String,
     /// The pod's labels.
     pub labels: Labels,
     /// The node it is bound to.
     pub node: Option<String>,
-    /// Its IPv4 address, once the kubelet has reported one.
+    /// Its IPv4 address, once the kubelet or the node's network plugin has reported one.
     pub address: Option<Ipv4Addr>,
     /// Whether it uses the node's own network; such a pod is node, not pod, to a policy.
     pub host_network: bool,
@@ -102,6 +104,7 @@ impl From<&core::Pod> for Pod {
             .unwrap_or_default();
         let phase = status.and_then(|status| status.phase.as_deref());
         Self {
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             node: spec.and_then(|spec| spec.node_name.clone()),
             address: first

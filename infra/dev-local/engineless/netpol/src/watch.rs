@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::net::Ipv4Addr;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
@@ -12,6 +13,7 @@ use kube::api::ObjectList;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 
+use crate::arrivals::Arrival;
 use crate::objects::{Labels, ObjectName, Pod, Policy, World};
 
 /// Something the API server told about one of the three kinds.
@@ -79,8 +81,17 @@ pub struct View {
     pods: Relist<ObjectName, Pod>,
     namespaces: Relist<String, Labels>,
     policies: Relist<ObjectName, Policy>,
+    /// Addresses that the node's network plugin gave to pods, ahead of the API.
+    arrivals: BTreeMap<ObjectName, Held>,
     /// The state up to which policies were read out of turn; older watch events tell nothing new.
     policies_read: u64,
+}
+
+/// An arrival, and the address that the API had for the pod when it came.
+#[derive(Debug)]
+struct Held {
+    arrival: Arrival,
+    before: Option<Ipv4Addr>,
 }
 
 /// A list in progress. What was known stays in force until the list is complete.
@@ -179,6 +190,7 @@ impl View {
             pods: Relist::default(),
             namespaces: Relist::default(),
             policies: Relist::default(),
+            arrivals: BTreeMap::new(),
             policies_read: 0,
         }
     }
@@ -190,15 +202,46 @@ impl View {
             .then_some(&self.world)
     }
 
+    /// Takes in the address that the node's network plugin has given to a pod, which the API will learn later.
+    ///
+    /// It counts as soon as the pod itself was seen, until the API has another address for the pod.
+    pub fn take_arrival(&mut self, arrival: Arrival) -> Urgency {
+        let name = arrival.pod.clone();
+        let seen = self
+            .world
+            .pods
+            .get_mut(&name)
+            .filter(|pod| pod.uid == arrival.uid);
+        let held = Held {
+            before: seen.as_ref().and_then(|pod| pod.address),
+            arrival,
+        };
+        let urgency = match seen {
+            Some(pod) => {
+                pod.address = Some(held.arrival.address);
+                Urgency::Now
+            }
+            None => Urgency::None,
+        };
+        self.arrivals.insert(name, held);
+        urgency
+    }
+
     /// Takes in policies that were read out of turn, so that what follows cannot lag behind them.
     ///
     /// Takes a complete list at one version. Watch events from before that version are ignored from now on.
     pub fn take_policies(&mut self, list: &ObjectList<networking::NetworkPolicy>) {
-        let policies = list
+        let policies: BTreeMap<_, _> = list
             .items
             .iter()
-            .map(|policy| (name_of(policy), Policy::from(policy)));
-        self.world.policies = policies.collect();
+            .map(|policy| (name_of(policy), Policy::from(policy)))
+            .collect();
+        for (name, policy) in &policies {
+            if self.world.policies.get(name) != Some(policy) {
+                warn_of_faults(name, policy);
+            }
+        }
+        self.world.policies = policies;
         let read = list.metadata.resource_version.as_deref().and_then(version);
         self.policies_read = read.unwrap_or(0);
     }
@@ -216,7 +259,20 @@ impl View {
         let mut urgency = Urgency::None;
         match observation {
             Observation::Pod(event) => {
-                let step = Step::of(*event, |pod: &core::Pod| (name_of(pod), Pod::from(pod)));
+                if let watcher::Event::Delete(pod) = &*event {
+                    let name = name_of(pod);
+                    let same = |held: &Held| pod.uid().is_some_and(|uid| uid == held.arrival.uid);
+                    if self.arrivals.get(&name).is_some_and(same) {
+                        self.arrivals.remove(&name);
+                    }
+                }
+                let arrivals = &self.arrivals;
+                let step = Step::of(*event, |pod: &core::Pod| {
+                    let name = name_of(pod);
+                    let mut kept = Pod::from(pod);
+                    kept.address = address(arrivals.get(&name), &kept);
+                    (name, kept)
+                });
                 let node = self.node.as_str();
                 self.pods.take(&mut self.world.pods, step, |before, after| {
                     urgency = urgency.max(pod_urgency(node, before, after));
@@ -251,6 +307,18 @@ impl View {
             }
         }
         urgency
+    }
+}
+
+/// The address of a pod: the API's, unless the node's network plugin has told a newer one.
+fn address(held: Option<&Held>, pod: &Pod) -> Option<Ipv4Addr> {
+    match held {
+        Some(Held { arrival, before })
+            if arrival.uid == pod.uid && (pod.address.is_none() || pod.address == *before) =>
+        {
+            Some(arrival.address)
+        }
+        _ => pod.address,
     }
 }
 
@@ -337,6 +405,75 @@ mod tests {
         }
         let gone = pod("a", "tr-1", Some("10.0.0.1"));
         assert_eq!(view.take(seen(watcher::Event::Delete(gone))), Urgency::Now);
+    }
+
+    #[test]
+    fn an_arrival_counts_until_the_api_has_another_address() {
+        let mut view = complete_view();
+        let with_uid = |uid: &str, address: Option<&str>| {
+            let mut object = pod("a", "tr-1", address);
+            object.metadata.uid = Some(uid.to_owned());
+            seen(watcher::Event::Apply(object))
+        };
+        let arrival = |uid: &str, last: u8| Arrival {
+            pod: ObjectName {
+                namespace: "x".to_owned(),
+                name: "a".to_owned(),
+            },
+            uid: uid.to_owned(),
+            address: Ipv4Addr::new(10, 0, 0, last),
+        };
+        let last = |view: &View| {
+            let pods: Vec<Option<Ipv4Addr>> = view
+                .world()
+                .unwrap()
+                .pods
+                .values()
+                .map(|pod| pod.address)
+                .collect();
+            pods.first()
+                .copied()
+                .flatten()
+                .map(|address| address.octets()[3])
+        };
+        assert_eq!(
+            view.take_arrival(arrival("1", 5)),
+            Urgency::None,
+            "the pod is not seen yet"
+        );
+        assert_eq!(view.take(with_uid("1", None)), Urgency::Now);
+        assert_eq!(last(&view), Some(5));
+        assert_eq!(
+            view.take(with_uid("1", Some("10.0.0.5"))),
+            Urgency::None,
+            "the API tells nothing new"
+        );
+        assert_eq!(
+            view.take_arrival(arrival("1", 6)),
+            Urgency::Now,
+            "a new sandbox"
+        );
+        assert_eq!(
+            view.take(with_uid("1", Some("10.0.0.5"))),
+            Urgency::None,
+            "the API lags"
+        );
+        assert_eq!(last(&view), Some(6));
+        assert_eq!(
+            view.take(with_uid("1", Some("10.0.0.7"))),
+            Urgency::Now,
+            "the API knows better"
+        );
+        assert_eq!(last(&view), Some(7));
+        assert_eq!(
+            view.take(with_uid("2", None)),
+            Urgency::Now,
+            "another pod of the name"
+        );
+        assert_eq!(last(&view), None);
+        assert_eq!(view.take_arrival(arrival("2", 8)), Urgency::Now);
+        view.take(seen(watcher::Event::Delete(pod("a", "tr-1", None))));
+        assert_eq!(last(&view), None);
     }
 
     #[test]

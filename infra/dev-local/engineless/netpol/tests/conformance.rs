@@ -11,6 +11,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bailiwick_dev_netpol::command;
 use bailiwick_dev_netpol::nft::ruleset;
 use bailiwick_dev_netpol::rules::Enforcement;
 use cases::{
@@ -18,7 +19,10 @@ use cases::{
     verdict,
 };
 use lab::{Lab, Probe};
+use scenarios::Scenario;
 
+/// The argument that makes the test binary the program under test: built from these very sources, in one file.
+const PROGRAM: &str = "bailiwick-dev-netpol";
 const TABLE: &str = "bailiwick-dev-netpol";
 /// The destination ports that are tried between every two places in every step.
 const PORTS: [ProbePort; 6] = [TCP_80, TCP_81, UDP_80, UDP_81, SCTP_80, SCTP_81];
@@ -26,6 +30,9 @@ const PORTS: [ProbePort; 6] = [TCP_80, TCP_81, UDP_80, UDP_81, SCTP_80, SCTP_81]
 const SHUT_AFTER: u64 = 300;
 /// How long a connection that should be open is tried again before it counts as shut, in milliseconds each.
 const PATIENCE: [u64; 3] = [500, 1500, 4000];
+
+/// How many failed cases are enough to stop: connections that do not come about are waited for.
+const FAILURES_LIMIT: usize = 5;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -39,6 +46,7 @@ fn main() -> ExitCode {
             return finished(lab::prober::run(address, *role == "forwards"));
         }
         [lab::api::ARGUMENT, port] => return finished(lab::api::run(port)),
+        [PROGRAM, ..] => return command::run(env::args_os().skip(1)),
         _ => {}
     }
     let filter = arguments
@@ -66,25 +74,53 @@ struct Counts {
     failed: usize,
 }
 
-fn conformance(filter: Option<&str>) -> Result<(), Failure> {
-    let started = Instant::now();
-    let mut lab = Lab::new()?;
-    let mut counts = Counts::default();
-    for (origin, cases) in [("upstream", cases::upstream()), ("ours", cases::ours())] {
-        for case in cases
-            .iter()
-            .filter(|case| filter.is_none_or(|text| case.name.contains(text)))
-        {
-            let failures = check(&mut lab, case, &mut counts)?;
-            report(origin, case.name, &failures, &mut counts);
+/// Something to run, and where it comes from.
+enum Test {
+    Case(&'static str, Case),
+    Scenario(Scenario),
+}
+
+impl Test {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Case(_, case) => case.name,
+            Self::Scenario((name, _)) => name,
         }
     }
-    let chosen = scenarios::ALL
-        .iter()
-        .filter(|(name, _)| filter.is_none_or(|text| name.contains(text)));
-    for (name, scenario) in chosen {
-        let failures = scenario(&mut lab)?;
-        report("ours", name, &failures, &mut counts);
+}
+
+fn conformance(filter: Option<&str>) -> Result<(), Failure> {
+    let started = Instant::now();
+    let upstream = cases::upstream()
+        .into_iter()
+        .map(|case| Test::Case("upstream", case));
+    let ours = cases::ours()
+        .into_iter()
+        .map(|case| Test::Case("ours", case));
+    let mut tests: Vec<Test> = upstream
+        .chain(ours)
+        .chain(scenarios::ALL.map(Test::Scenario))
+        .collect();
+    tests.retain(|test| filter.is_none_or(|text| test.name().contains(text)));
+    if tests.is_empty() {
+        println!("conformance: no case has that in its name");
+        return Ok(());
+    }
+    let mut lab = Lab::new()?;
+    let mut counts = Counts::default();
+    for test in &tests {
+        let (origin, failures) = match test {
+            Test::Case(origin, case) => (*origin, check(&mut lab, case, &mut counts)?),
+            Test::Scenario((_, run)) => ("ours", run(&mut lab)?),
+        };
+        report(origin, test.name(), &failures, &mut counts);
+        if counts.failed == FAILURES_LIMIT {
+            println!(
+                "       stopped after {FAILURES_LIMIT} failures of {} cases",
+                tests.len()
+            );
+            break;
+        }
     }
     let Counts {
         cases,
@@ -94,8 +130,9 @@ fn conformance(filter: Option<&str>) -> Result<(), Failure> {
         failed,
     } = counts;
     println!(
-        "conformance: {cases} cases, {steps} steps, {probes} connections tried ({open} open, {} shut) in {} s; \
-         {failed} cases failed",
+        "conformance of bailiwick-dev-netpol {}: {cases} cases, {steps} steps, {probes} connections tried \
+         ({open} open, {} shut) in {} s; {failed} cases failed",
+        env!("CARGO_PKG_VERSION"),
         probes - open,
         started.elapsed().as_secs()
     );

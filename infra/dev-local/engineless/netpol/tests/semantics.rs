@@ -7,32 +7,33 @@ use std::process::ExitCode;
 
 use cases::{Case, Failure, Place, ProbePort, places, verdict};
 
+/// How many cases upstream's suite has: those of `test/e2e/network/netpol/network_policy.go` in Kubernetes v1.36.3.
+const UPSTREAM_CASES: usize = 48;
+
 fn main() -> ExitCode {
     let filter = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
+    let chosen = |case: &&Case| {
+        filter
+            .as_ref()
+            .is_none_or(|text| case.name.contains(text.as_str()))
+    };
+    let upstream = cases::upstream();
     let mut counts = Counts::default();
-    for (origin, cases) in [("upstream", cases::upstream()), ("ours", cases::ours())] {
-        let chosen = cases.iter().filter(|case| {
-            filter
-                .as_ref()
-                .is_none_or(|text| case.name.contains(text.as_str()))
-        });
-        for case in chosen {
+    for (origin, cases) in [("upstream", &upstream), ("ours", &cases::ours())] {
+        for case in cases.iter().filter(chosen) {
             let failures = check(case, &mut counts).unwrap_or_else(|error| vec![error.to_string()]);
-            counts.cases += 1;
-            println!(
-                "{} {origin}: {}",
-                if failures.is_empty() {
-                    "ok    "
-                } else {
-                    "FAILED"
-                },
-                case.name
-            );
+            let result = if failures.is_empty() {
+                "ok    "
+            } else {
+                "FAILED"
+            };
+            println!("{result} {origin}: {}", case.name);
             for failure in &failures {
                 println!("         {failure}");
             }
+            counts.cases += 1;
             counts.failed += usize::from(!failures.is_empty());
         }
     }
@@ -45,6 +46,13 @@ fn main() -> ExitCode {
     println!(
         "semantics: {cases} cases, {steps} steps, {verdicts} verdicts compared; {failed} cases failed"
     );
+    if upstream.len() != UPSTREAM_CASES {
+        println!(
+            "semantics: {} cases of upstream, but its suite has {UPSTREAM_CASES}",
+            upstream.len()
+        );
+        return ExitCode::FAILURE;
+    }
     if failed == 0 && (verdicts > 0 || filter.is_some()) {
         ExitCode::SUCCESS
     } else {

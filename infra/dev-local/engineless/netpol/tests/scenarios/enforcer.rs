@@ -1,10 +1,11 @@
 //! The enforcer as it runs on a node: the real program in a node's namespace, fed by an API server's lists and watches,
 //! judged by packets. Prints how long a change takes from the API to the kernel.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use bailiwick_dev_netpol::rules::Enforcement;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::{DENY_ALL, remove_tables, unless};
 use crate::cases::{Failure, NODES, POD_RANGES, Scene, TCP_80, verdict};
 use crate::lab::{self, Lab, Probe, Prober, api};
-use crate::{TABLE, differences, every_probe, expected_open, observe};
+use crate::{PROGRAM, TABLE, differences, every_probe, expected_open, observe};
 
 const PORT: &str = "16443";
 /// How long anything that is awaited may take. The comparison with the kernel's table comes every ten seconds.
@@ -26,7 +27,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(extra: &[&str]) -> Result<Self, Failure> {
+    fn start() -> Result<Self, Failure> {
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("netpol-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
@@ -43,13 +44,16 @@ impl Running {
         )?;
         let log = fs::File::create(folder.join("log"))?;
         let enforcer = lab::inside(NODES[0])
-            .arg(env!("CARGO_BIN_EXE_bailiwick-dev-netpol"))
+            .arg(env::current_exe()?)
+            .arg(PROGRAM)
             .args(["--node", NODES[0], "--table", TABLE])
             .arg("--kubeconfig")
             .arg(&kubeconfig)
             .arg("--ready-file")
             .arg(folder.join("ready"))
-            .args(extra)
+            .arg("--socket")
+            .arg(folder.join("socket"))
+            .args(["--pod-range", POD_RANGES[0]])
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()?;
@@ -75,6 +79,31 @@ impl Running {
             "done" => Ok(()),
             other => Err(format!("the API server said {other} to {order}").into()),
         }
+    }
+
+    /// Calls the program as a network plugin for a new pod; gives what it prints.
+    fn announce(&self, pod: &str, address: &str) -> Result<Value, Failure> {
+        let (namespace, name) = pod.split_once('/').ok_or("a name is namespace/name")?;
+        let mut plugin = Command::new(env::current_exe()?)
+            .arg(PROGRAM)
+            .env("CNI_COMMAND", "ADD")
+            .env(
+                "CNI_ARGS",
+                format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={pod}"),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let configuration = json!({
+            "cniVersion": "1.0.0", "name": "pods", "type": "bailiwick-dev-netpol",
+            "socket": self.folder.join("socket"),
+            "prevResult": {"cniVersion": "1.0.0", "ips": [{"address": format!("{address}/24")}]},
+        });
+        let mut input = plugin.stdin.take().ok_or("the plugin has no input")?;
+        input.write_all(configuration.to_string().as_bytes())?;
+        drop(input);
+        let output = plugin.wait_with_output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Waits until what the readiness file tells is so; gives the time it took.
@@ -129,6 +158,7 @@ fn named(mut object: Value, version: &str, kind: &str, name: &str) -> Result<Val
     object["apiVersion"] = json!(version);
     object["kind"] = json!(kind);
     object["metadata"]["namespace"] = json!(namespace);
+    object["metadata"]["uid"] = json!(format!("{namespace}/{name}"));
     object["metadata"]["name"] = json!(name);
     Ok(object)
 }
@@ -171,105 +201,192 @@ fn compare(lab: &mut Lab, scene: &Scene, when: &str) -> Result<Vec<String>, Fail
 
 /// From the first start to the end of the process.
 pub fn whole_life(lab: &mut Lab) -> Result<Vec<String>, Failure> {
-    let mut failures = Vec::new();
     remove_tables()?;
-    let mut nothing_known = Scene::new();
-    nothing_known.pods.clear();
-    let mut running = Running::start(&["--pod-range", POD_RANGES[0]])?;
-    wait_for_table(true)?;
-    failures.extend(compare(
+    let running = Running::start()?;
+    let mut life = Life {
         lab,
-        &nothing_known,
-        "before the API server answers",
-    )?);
-    failures.extend(unless(
-        running.ready().is_null(),
-        "it should not be ready before the API server answers",
-    ));
+        running,
+        scene: Scene::new(),
+        failures: Vec::new(),
+    };
+    life.before_the_api()?;
+    let late = ["y/b", "z/a", "z/c"].map(|name| (name, life.scene.pods.remove(name)));
+    let [first, second, third] = late.map(|(name, pod)| (name, pod.unwrap_or_default()));
+    life.first_list()?;
+    life.new_pod(first)?;
+    life.policy_that_the_watch_missed(second)?;
+    life.announced_pod(third)?;
+    life.new_policy()?;
+    life.table_removed_by_others()?;
+    life.new_list()?;
+    life.end()?;
+    Ok(life.failures)
+}
 
-    let mut scene = Scene::new();
-    scene.apply(DENY_ALL)?;
-    let (late, later) = (scene.pods.remove("y/b"), scene.pods.remove("z/a"));
-    running.serve(&scene)?;
-    running.until("all pods but two are known", |ready| ready["pods"] == 3)?;
-    failures.extend(compare(
-        lab,
-        &scene,
-        "with a default deny and two pods not seen",
-    )?);
+/// The enforcer under test, and what should hold by now.
+struct Life<'l> {
+    lab: &'l mut Lab,
+    running: Running,
+    scene: Scene,
+    failures: Vec<String>,
+}
 
-    scene.pods.extend(late.map(|pod| ("y/b".to_owned(), pod)));
-    let new_pod = pod(&scene, "y/b")?;
-    running.order("put", &new_pod)?;
-    let pod_took = running.until("the pod is known", |ready| ready["pods"] == 4)?;
-    failures.extend(compare(lab, &scene, "with the pod's address")?);
+impl Life<'_> {
+    fn before_the_api(&mut self) -> Result<(), Failure> {
+        wait_for_table(true)?;
+        let mut nothing_known = Scene::new();
+        nothing_known.pods.clear();
+        let differing = compare(self.lab, &nothing_known, "before the API server answers")?;
+        self.failures.extend(differing);
+        self.expect(
+            self.running.ready().is_null(),
+            "it should not be ready before the API server answers",
+        );
+        Ok(())
+    }
 
-    // The policy's watch has died unnoticed; the pod that it selects comes up.
-    running.order("mute", &Value::Null)?;
-    scene.apply((
-        "z/deny",
-        "{podSelector: {}, policyTypes: [Ingress, Egress]}",
-    ))?;
-    running.order("put", &policy(&scene, "z/deny", 1)?)?;
-    scene.pods.extend(later.map(|pod| ("z/a".to_owned(), pod)));
-    running.order("put", &pod(&scene, "z/a")?)?;
-    running.until("the pod is known", |ready| ready["pods"] == 5)?;
-    let told = running.ready()["policies"]["z/deny"] == 1;
-    failures.extend(unless(
-        told,
-        "a pod should not be known before the policies that were there",
-    ));
-    failures.extend(compare(
-        lab,
-        &scene,
-        "with a pod whose policy the watch missed",
-    )?);
-    running.order("speak", &Value::Null)?;
+    fn first_list(&mut self) -> Result<(), Failure> {
+        self.scene.apply(DENY_ALL)?;
+        self.running.serve(&self.scene)?;
+        self.running
+            .until("the first pods are known", |ready| ready["pods"] == 2)?;
+        self.compare("with a default deny and three pods not seen")
+    }
 
-    let generation = running.ready()["generation"].clone();
-    let mut heartbeat = new_pod.clone();
-    heartbeat["status"]["message"] = json!("still running");
-    running.order("put", &heartbeat)?;
-    scene.apply(("y/deny", "{podSelector: {}, policyTypes: [Ingress]}"))?;
-    running.order("put", &policy(&scene, "y/deny", 7)?)?;
-    let policy_took = running.until("the policy is in force", |ready| {
-        ready["policies"]["y/deny"] == 7
-    })?;
-    failures.extend(compare(lab, &scene, "with another policy")?);
-    let next = generation.as_u64().map(|before| before + 1);
-    failures.extend(unless(
-        running.ready()["generation"].as_u64() == next,
-        "a heartbeat should write nothing",
-    ));
+    fn new_pod(&mut self, (name, object): (&str, Value)) -> Result<(), Failure> {
+        self.scene.pods.insert(name.to_owned(), object);
+        self.running.order("put", &pod(&self.scene, name)?)?;
+        let took = self
+            .running
+            .until("the pod is known", |ready| ready["pods"] == 3)?;
+        println!(
+            "       a pod's address was in force {} ms after the API had it",
+            took.as_millis()
+        );
+        self.compare("with a new pod")
+    }
 
-    lab::nft(NODES[0], &format!("delete table inet {TABLE}\n"))?;
-    wait_for_table(true)?;
-    failures.extend(compare(lab, &scene, "after somebody removed the table")?);
+    /// The policies' watch has died unnoticed; the pod that a policy selects comes up.
+    fn policy_that_the_watch_missed(
+        &mut self,
+        (name, object): (&str, Value),
+    ) -> Result<(), Failure> {
+        self.running.order("mute", &Value::Null)?;
+        self.scene.apply((
+            "z/deny",
+            "{podSelector: {}, policyTypes: [Ingress, Egress]}",
+        ))?;
+        self.running
+            .order("put", &policy(&self.scene, "z/deny", 1)?)?;
+        self.scene.pods.insert(name.to_owned(), object);
+        self.running.order("put", &pod(&self.scene, name)?)?;
+        self.running
+            .until("the pod is known", |ready| ready["pods"] == 4)?;
+        let told = self.running.ready()["policies"]["z/deny"] == 1;
+        self.expect(
+            told,
+            "a pod should not be known before the policies that were there",
+        );
+        self.compare("with a pod whose policy the watch missed")?;
+        self.running.order("speak", &Value::Null)
+    }
 
-    let gone = policy(&scene, "x/deny-all", 1)?;
-    scene.policies.remove("x/deny-all");
-    running.order("forget", &gone)?;
-    running.order("expire", &Value::Null)?;
-    running.until("the policy that went unseen is gone", |ready| {
-        ready["policies"].get("x/deny-all").is_none()
-    })?;
-    failures.extend(compare(lab, &scene, "after a new list")?);
+    /// The pod is there, its address is not: the network plugin tells it before the API does.
+    fn announced_pod(&mut self, (name, object): (&str, Value)) -> Result<(), Failure> {
+        self.scene.pods.insert(name.to_owned(), object);
+        let with_address = pod(&self.scene, name)?;
+        let mut without = with_address.clone();
+        without["status"] = json!({"phase": "Pending"});
+        self.running.order("put", &without)?;
+        let address = with_address["status"]["podIP"].as_str().unwrap_or_default();
+        let started = Instant::now();
+        let said = self.running.announce(name, address)?;
+        let took = started.elapsed();
+        self.expect(
+            said["ips"][0]["address"] == format!("{address}/24"),
+            "the plugin should pass the result on",
+        );
+        self.expect(
+            took < Duration::from_secs(4),
+            "the plugin should not wait in vain",
+        );
+        self.compare("with a pod that the API has no address of")?;
+        println!(
+            "       a pod's start waited {} ms for its rules",
+            took.as_millis()
+        );
+        let generation = self.running.ready()["generation"].clone();
+        self.running.order("put", &with_address)?;
+        thread::sleep(Duration::from_millis(300));
+        self.expect(
+            self.running.ready()["generation"] == generation,
+            "what the API learns later should change nothing",
+        );
+        Ok(())
+    }
 
-    let stopped = Command::new("kill")
-        .args(["-TERM", &running.enforcer.id().to_string()])
-        .status()?;
-    let ended = running.enforcer.wait()?;
-    failures.extend(unless(
-        stopped.success() && ended.success(),
-        "it should end well on SIGTERM",
-    ));
-    failures.extend(compare(lab, &scene, "after it ended")?);
-    println!(
-        "       a pod's address was in force {} ms after the API had it, a policy after {} ms",
-        pod_took.as_millis(),
-        policy_took.as_millis()
-    );
-    Ok(failures)
+    fn new_policy(&mut self) -> Result<(), Failure> {
+        let generation = self.running.ready()["generation"].as_u64();
+        let mut heartbeat = pod(&self.scene, "x/a")?;
+        heartbeat["status"]["message"] = json!("still running");
+        self.running.order("put", &heartbeat)?;
+        self.scene
+            .apply(("y/deny", "{podSelector: {}, policyTypes: [Ingress]}"))?;
+        self.running
+            .order("put", &policy(&self.scene, "y/deny", 7)?)?;
+        let took = self.running.until("the policy is in force", |ready| {
+            ready["policies"]["y/deny"] == 7
+        })?;
+        println!(
+            "       a policy was in force {} ms after the API had it",
+            took.as_millis()
+        );
+        let one_more = generation.map(|before| before + 1);
+        self.expect(
+            self.running.ready()["generation"].as_u64() == one_more,
+            "a heartbeat should write nothing",
+        );
+        self.compare("with another policy")
+    }
+
+    fn table_removed_by_others(&mut self) -> Result<(), Failure> {
+        lab::nft(NODES[0], &format!("delete table inet {TABLE}\n"))?;
+        wait_for_table(true)?;
+        self.compare("after somebody removed the table")
+    }
+
+    /// A change that no watch told, found by the list that follows an expired watch.
+    fn new_list(&mut self) -> Result<(), Failure> {
+        let gone = policy(&self.scene, "x/deny-all", 1)?;
+        self.scene.policies.remove("x/deny-all");
+        self.running.order("forget", &gone)?;
+        self.running.order("expire", &Value::Null)?;
+        self.running.until("the policy is gone", |ready| {
+            ready["policies"].get("x/deny-all").is_none()
+        })?;
+        self.compare("after a new list")
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        let id = self.running.enforcer.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status()?;
+        let ended = self.running.enforcer.wait()?;
+        self.expect(
+            asked.success() && ended.success(),
+            "it should end well on SIGTERM",
+        );
+        self.compare("after it ended")
+    }
+
+    fn compare(&mut self, when: &str) -> Result<(), Failure> {
+        let differing = compare(self.lab, &self.scene, when)?;
+        self.failures.extend(differing);
+        Ok(())
+    }
+
+    fn expect(&mut self, holds: bool, failure: &str) {
+        self.failures.extend(unless(holds, failure));
+    }
 }
 
 fn wait_for_table(present: bool) -> Result<(), Failure> {
