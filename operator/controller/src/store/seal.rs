@@ -165,3 +165,99 @@ impl Stream {
         data
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        vectors: Vec<Vector>,
+    }
+
+    /// What madmin-go sealed; long bodies by their hash.
+    #[derive(Deserialize)]
+    struct Vector {
+        password: String,
+        plain: String,
+        repeat: usize,
+        salt: String,
+        cipher: u8,
+        nonce: String,
+        sealed_length: usize,
+        sealed_sha256: String,
+        sealed: Option<String>,
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
+                u8::from_str_radix(pair, 16).expect("hexadecimal digits")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn we_seal_and_open_what_madmin_go_does() {
+        let fixture: Fixture =
+            serde_json::from_str(include_str!("vectors/sealed.json")).expect("the fixture");
+        assert!(fixture.vectors.len() >= 6);
+        for vector in fixture.vectors {
+            let password = vector.password.as_bytes();
+            let plain = vector.plain.repeat(vector.repeat).into_bytes();
+            assert_eq!(vector.cipher, AES);
+            let sealed = seal_with(
+                password,
+                &plain,
+                bytes(&vector.salt).try_into().expect("a salt"),
+                bytes(&vector.nonce).try_into().expect("a nonce"),
+            )
+            .expect("sealed");
+            assert_eq!(sealed.len(), vector.sealed_length);
+            let hash = Sha256::digest(&sealed);
+            assert_eq!(hash.as_slice(), bytes(&vector.sealed_sha256));
+            if let Some(theirs) = vector.sealed {
+                assert_eq!(open(password, &bytes(&theirs)), Ok(plain.clone()));
+            }
+            assert_eq!(open(password, &sealed), Ok(plain));
+        }
+    }
+
+    #[test]
+    fn what_was_changed_does_not_open() {
+        let password = b"password";
+        let plain = vec![7; CHUNK + 5];
+        let sealed = seal(password, &plain).expect("sealed");
+        assert_eq!(open(password, &sealed), Ok(plain));
+        assert_eq!(open(b"another", &sealed), Err(SealError::NotAuthentic));
+        // Each part counts: salt, nonce, first chunk, last chunk, and where the last one is.
+        for at in [0, SALT + 1, HEADER, sealed.len() - 1] {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(
+                open(password, &changed),
+                Err(SealError::NotAuthentic),
+                "{at}"
+            );
+        }
+        let cut = &sealed[..HEADER + CHUNK + TAG];
+        assert_eq!(open(password, cut), Err(SealError::NotAuthentic));
+        let mut unknown = sealed.clone();
+        unknown[SALT] = 0x02;
+        assert_eq!(open(password, &unknown), Err(SealError::Format));
+        assert_eq!(
+            open(password, &sealed[..HEADER - 1]),
+            Err(SealError::Format)
+        );
+    }
+
+    #[test]
+    fn the_same_body_is_never_sealed_the_same() {
+        assert_ne!(seal(b"password", b"body"), seal(b"password", b"body"));
+    }
+}

@@ -245,7 +245,7 @@ fn container(plan: &Plan) -> Container {
     let mount = |name: &str, path: String, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path,
-        read_only: Some(read_only),
+        read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
     let mut mounts = vec![

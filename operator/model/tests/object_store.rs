@@ -1,0 +1,670 @@
+//! The object store in the model: what a plan of one or several servers becomes, which specs are refused, and that
+//! steps lead from nothing to nothing left to do and back from each drift. Plans in, values out; no I/O.
+
+mod fixture;
+
+use std::collections::BTreeSet;
+
+use bailiwick_model::desired::object_store::manifests;
+use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::region::{Access, Grant, Reclaim, Region};
+use bailiwick_model::secret::Contents;
+use bailiwick_model::store::{
+    BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, Drift, Encryption, Lifecycle, Outlet,
+    StoreFacts, StoreStep, UserFact, Versioning, canonical, drift, policy, policy_name, retained,
+    steps,
+};
+use serde_json::{Value, json};
+
+/// Buckets of each kind and users of each access.
+fn region() -> Region {
+    fixture::tr_with(
+        "
+spec:
+  objectStore:
+    buckets:
+      - name: documents
+        quota: 1Gi
+        noncurrentRetentionDays: 30
+      - name: images
+        objectLock: true
+        reclaim: Delete
+      - name: scratch
+        versioning: false
+    users:
+      - name: patient-api
+        grants: [{bucket: documents, access: ReadWrite}]
+      - name: auditor
+        grants: [{bucket: documents, access: ReadOnly}]
+",
+    )
+}
+
+/// What the store says before anything is made.
+fn nothing() -> StoreFacts {
+    StoreFacts {
+        region: "tr-ist-1".to_owned(),
+        encrypts: true,
+        ..StoreFacts::default()
+    }
+}
+
+/// Does a step on facts, as the store would.
+fn apply(facts: &mut StoreFacts, step: &StoreStep) {
+    match step {
+        StoreStep::CreateBucket { place, object_lock } => {
+            facts
+                .buckets
+                .entry(place.place().name.clone())
+                .or_insert_with(|| BucketFact {
+                    object_lock: *object_lock,
+                    versioning: if *object_lock {
+                        Versioning::Enabled
+                    } else {
+                        Versioning::Off
+                    },
+                    empty: true,
+                    ..BucketFact::default()
+                });
+        }
+        StoreStep::SetReclaim {
+            bucket: name,
+            reclaim,
+        } => bucket(facts, name).reclaim = Some(*reclaim),
+        StoreStep::SetVersioning {
+            bucket: name,
+            enabled,
+        } => {
+            let fact = bucket(facts, name);
+            assert!(*enabled || !fact.object_lock, "S3 refuses it");
+            fact.versioning = if *enabled {
+                Versioning::Enabled
+            } else {
+                Versioning::Suspended
+            };
+        }
+        StoreStep::SetEncryption { bucket: name } => {
+            bucket(facts, name).encryption = Encryption::StoreKey;
+        }
+        StoreStep::SetLifecycle {
+            bucket: name,
+            noncurrent_days,
+        } => {
+            bucket(facts, name).lifecycle =
+                noncurrent_days.map_or(Lifecycle::Keeps, Lifecycle::Noncurrent);
+        }
+        StoreStep::SetQuota {
+            bucket: name,
+            bytes,
+        } => bucket(facts, name).quota = *bytes,
+        StoreStep::ClearDefaultRetention { bucket: name } => {
+            bucket(facts, name).default_retention = false;
+        }
+        StoreStep::RemoveOutlet {
+            bucket: name,
+            outlet,
+        } => {
+            bucket(facts, name).outlets.remove(outlet);
+        }
+        StoreStep::PutPolicy { name, document } => {
+            facts.policies.insert(name.clone(), document.clone());
+        }
+        StoreStep::CreateUser { user, .. } => {
+            let fact = facts.users.entry(user.clone()).or_default();
+            fact.enabled = true;
+            fact.key_current = true;
+        }
+        StoreStep::SetUserPolicy { user, policy } => {
+            assert!(
+                facts.policies.contains_key(policy),
+                "the policy comes first"
+            );
+            let fact = facts.users.get_mut(user).expect("the user comes first");
+            fact.policies = BTreeSet::from([policy.clone()]);
+        }
+        StoreStep::LeaveGroup { user, group } => {
+            let fact = facts.users.get_mut(user).expect("the user is there");
+            fact.groups.remove(group);
+        }
+        StoreStep::SetUserEnabled { user, enabled } => {
+            let fact = facts.users.get_mut(user).expect("the user is there");
+            fact.enabled = *enabled;
+        }
+        StoreStep::DeleteBucket { bucket: name } => {
+            assert!(
+                bucket(facts, name).empty,
+                "a bucket with objects is never deleted"
+            );
+            facts.buckets.remove(name);
+        }
+    }
+}
+
+/// The store once all steps from nothing are done.
+fn made(plan: &Plan) -> StoreFacts {
+    let mut facts = nothing();
+    for step in steps(plan, &facts.clone()) {
+        apply(&mut facts, &step);
+    }
+    facts
+}
+
+#[test]
+fn from_nothing_all_steps_lead_to_none() {
+    let plan = fixture::planned(&region());
+    let facts = made(&plan);
+    assert_eq!(steps(&plan, &facts), []);
+    assert_eq!(drift(&plan, &facts), []);
+    assert_eq!(retained(&plan, &facts), Vec::<String>::new());
+
+    let backup = &facts.buckets[BACKUP_BUCKET];
+    assert_eq!(backup.versioning, Versioning::Enabled);
+    assert!(backup.object_lock);
+    assert_eq!(
+        backup.lifecycle,
+        Lifecycle::Noncurrent(BACKUP_NONCURRENT_DAYS)
+    );
+    assert_eq!(facts.buckets["documents"].quota, Some(1 << 30));
+    assert_eq!(facts.buckets["scratch"].versioning, Versioning::Off);
+    assert_eq!(facts.users.len(), 3);
+}
+
+#[test]
+fn a_crash_between_any_two_steps_ends_the_same() {
+    let plan = fixture::planned(&region());
+    let whole = made(&plan);
+    let all = steps(&plan, &nothing());
+    assert!(all.len() > 20, "{} steps", all.len());
+    for done in 0..all.len() {
+        // The answer of the last one may be lost: it is done, and done again.
+        let mut facts = nothing();
+        for step in &all[..=done] {
+            apply(&mut facts, step);
+        }
+        apply(&mut facts, &all[done]);
+        for step in steps(&plan, &facts.clone()) {
+            apply(&mut facts, &step);
+        }
+        assert_eq!(facts, whole, "after step {done}: {}", all[done]);
+    }
+}
+
+#[test]
+fn each_drift_is_repaired_by_its_own_steps_alone() {
+    type Edit = fn(&mut StoreFacts);
+    let plan = fixture::planned(&region());
+    let whole = made(&plan);
+    let cases: &[(&str, usize, Edit)] = &[
+        ("bucket gone", 6, |facts| {
+            facts.buckets.remove("documents");
+        }),
+        ("versioning suspended", 1, |facts| {
+            bucket(facts, "documents").versioning = Versioning::Suspended;
+        }),
+        ("versioning switched on", 1, |facts| {
+            bucket(facts, "scratch").versioning = Versioning::Enabled;
+        }),
+        ("lifecycle gone", 1, |facts| {
+            bucket(facts, "documents").lifecycle = Lifecycle::Keeps;
+        }),
+        ("lifecycle of another", 1, |facts| {
+            bucket(facts, "scratch").lifecycle = Lifecycle::Other;
+        }),
+        ("days changed", 1, |facts| {
+            bucket(facts, BACKUP_BUCKET).lifecycle = Lifecycle::Noncurrent(1);
+        }),
+        ("quota gone", 1, |facts| {
+            bucket(facts, "documents").quota = None;
+        }),
+        ("quota added", 1, |facts| {
+            bucket(facts, BACKUP_BUCKET).quota = Some(1);
+        }),
+        ("encryption unset", 1, |facts| {
+            bucket(facts, "documents").encryption = Encryption::Unset;
+        }),
+        ("encryption by another key", 1, |facts| {
+            bucket(facts, "documents").encryption = Encryption::Other;
+        }),
+        ("locked by default", 1, |facts| {
+            bucket(facts, BACKUP_BUCKET).default_retention = true;
+        }),
+        ("tag gone", 1, |facts| {
+            bucket(facts, "documents").reclaim = None;
+        }),
+        ("public", 1, |facts| {
+            bucket(facts, "documents").outlets = [BucketOutlet::Policy].into();
+        }),
+        ("all outlets", 4, |facts| {
+            bucket(facts, "documents").outlets = [
+                BucketOutlet::Policy,
+                BucketOutlet::Replication,
+                BucketOutlet::Target("arn:minio:replication::1:there".to_owned()),
+                BucketOutlet::Notification,
+            ]
+            .into();
+        }),
+        ("user gone", 2, |facts| {
+            facts.users.remove("auditor");
+        }),
+        ("user disabled", 1, |facts| {
+            user(facts, "auditor").enabled = false;
+        }),
+        ("another key", 1, |facts| {
+            user(facts, "auditor").key_current = false;
+        }),
+        ("another policy", 1, |facts| {
+            user(facts, BACKUP_USER)
+                .policies
+                .insert("consoleAdmin".to_owned());
+        }),
+        ("in a group", 1, |facts| {
+            user(facts, "auditor").groups = ["admins".to_owned()].into();
+        }),
+        ("policy gone", 1, |facts| {
+            facts.policies.remove(&policy_name("auditor"));
+        }),
+        ("policy widened", 1, |facts| {
+            let document = facts.policies.get_mut(&policy_name("auditor"));
+            document.expect("a policy")["Statement"][0]["Action"] = json!(["s3:*"]);
+        }),
+    ];
+    for (name, expected, edit) in cases {
+        let mut facts = whole.clone();
+        edit(&mut facts);
+        assert_ne!(facts, whole, "{name} changes nothing");
+        let repair = steps(&plan, &facts);
+        assert_eq!(repair.len(), *expected, "{name}: {repair:?}");
+        for step in &repair {
+            apply(&mut facts, step);
+        }
+        assert_eq!(steps(&plan, &facts), [], "{name}");
+    }
+}
+
+fn bucket<'a>(facts: &'a mut StoreFacts, name: &str) -> &'a mut BucketFact {
+    facts.buckets.get_mut(name).expect("the bucket is there")
+}
+
+fn user<'a>(facts: &'a mut StoreFacts, name: &str) -> &'a mut UserFact {
+    facts.users.get_mut(name).expect("the user is there")
+}
+
+#[test]
+fn a_stranger_s_bucket_is_closed_but_not_changed() {
+    let plan = fixture::planned(&region());
+    let mut facts = made(&plan);
+    let theirs = BucketFact {
+        outlets: [BucketOutlet::Policy].into(),
+        ..BucketFact::default()
+    };
+    facts.buckets.insert("theirs".to_owned(), theirs);
+    assert_eq!(
+        steps(&plan, &facts),
+        [StoreStep::RemoveOutlet {
+            bucket: "theirs".to_owned(),
+            outlet: BucketOutlet::Policy,
+        }]
+    );
+    assert_eq!(
+        drift(&plan, &facts),
+        [Drift::UnknownBucket {
+            bucket: "theirs".to_owned()
+        }]
+    );
+    assert_eq!(retained(&plan, &facts), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_repaired_is_reported_and_left_alone() {
+    let plan = fixture::planned(&region());
+    let whole = made(&plan);
+    let cases: Vec<(StoreFacts, Drift, Option<u8>)> = vec![
+        (
+            StoreFacts {
+                region: "us-east-1".to_owned(),
+                ..whole.clone()
+            },
+            Drift::Region {
+                seen: "us-east-1".to_owned(),
+                expected: "tr-ist-1".to_owned(),
+            },
+            Some(17),
+        ),
+        (
+            StoreFacts {
+                encrypts: false,
+                ..whole.clone()
+            },
+            Drift::Unencrypted,
+            None,
+        ),
+        {
+            let mut facts = whole.clone();
+            bucket(&mut facts, BACKUP_BUCKET).object_lock = false;
+            let bucket = BACKUP_BUCKET.to_owned();
+            (facts, Drift::ObjectLockMissing { bucket }, None)
+        },
+        {
+            // Versioning cannot be suspended under object lock, so no step tries to.
+            let mut facts = whole.clone();
+            bucket(&mut facts, "scratch").object_lock = true;
+            bucket(&mut facts, "scratch").versioning = Versioning::Enabled;
+            let bucket = "scratch".to_owned();
+            (facts, Drift::ObjectLockUnwanted { bucket }, None)
+        },
+    ];
+    let outlets = [
+        (Outlet::SiteReplication, 18),
+        (Outlet::Tier("COLD".to_owned()), 19),
+        (Outlet::IdentityProvider("ldap".to_owned()), 20),
+        (Outlet::EventTarget("webhook".to_owned()), 20),
+        (Outlet::LogTarget("audit".to_owned()), 20),
+        (Outlet::Setting("MINIO_AUDIT_WEBHOOK".to_owned()), 20),
+        (Outlet::User("mallory".to_owned()), 21),
+    ]
+    .map(|(outlet, channel)| {
+        let facts = StoreFacts {
+            outlets: [outlet.clone()].into(),
+            ..whole.clone()
+        };
+        (facts, Drift::Outlet(outlet), Some(channel))
+    });
+    for (facts, expected, channel) in cases.into_iter().chain(outlets) {
+        assert_eq!(drift(&plan, &facts), [expected.clone()]);
+        assert_eq!(expected.channel(), channel);
+        assert_eq!(steps(&plan, &facts), [], "{expected}");
+    }
+}
+
+#[test]
+fn what_leaves_the_spec_is_retained_unless_it_said_delete() {
+    let mut facts = made(&fixture::planned(&region()));
+    let left = fixture::tr_with("spec: {objectStore: {buckets: [], users: []}}");
+    let plan = fixture::planned(&left);
+
+    // An object in it is enough to keep a bucket.
+    bucket(&mut facts, "images").empty = false;
+    let disabled = |user: &str| StoreStep::SetUserEnabled {
+        user: user.to_owned(),
+        enabled: false,
+    };
+    let now = steps(&plan, &facts);
+    assert_eq!(now, [disabled("auditor"), disabled("patient-api")]);
+    for step in &now {
+        apply(&mut facts, step);
+    }
+    assert_eq!(steps(&plan, &facts), []);
+    assert_eq!(
+        retained(&plan, &facts),
+        [
+            "bucket documents",
+            "bucket images",
+            "bucket scratch",
+            "user auditor",
+            "user patient-api"
+        ]
+    );
+    assert_eq!(drift(&plan, &facts), []);
+
+    // Empty, the one that said Delete goes; the others stay, empty or not.
+    bucket(&mut facts, "images").empty = true;
+    assert_eq!(facts.buckets["images"].reclaim, Some(Reclaim::Delete));
+    assert_eq!(
+        steps(&plan, &facts),
+        [StoreStep::DeleteBucket {
+            bucket: "images".to_owned()
+        }]
+    );
+
+    // What comes back is taken up as it was.
+    let plan = fixture::planned(&region());
+    for step in steps(&plan, &facts) {
+        apply(&mut facts, &step);
+    }
+    assert_eq!(retained(&plan, &facts), Vec::<String>::new());
+    assert!(facts.users["auditor"].enabled);
+}
+
+#[test]
+fn a_policy_grants_what_it_names_and_no_more() {
+    let grants = [
+        ("documents", Access::ReadWrite),
+        ("images", Access::ReadOnly),
+    ]
+    .map(|(bucket, access)| Grant {
+        bucket: bucket.to_owned(),
+        access,
+    });
+    let document = policy(&grants);
+    let statements = document["Statement"].as_array().expect("statements");
+    assert_eq!(statements.len(), 4);
+    for statement in statements {
+        let actions = statement["Action"].to_string();
+        assert!(!actions.contains('*'), "{actions}");
+        if statement["Effect"] == "Allow" {
+            for resource in statement["Resource"].as_array().expect("resources") {
+                let resource = resource.as_str().expect("text");
+                assert!(
+                    resource.starts_with("arn:aws:s3:::documents")
+                        || resource.starts_with("arn:aws:s3:::images"),
+                    "{resource}"
+                );
+            }
+        }
+        if statement["Resource"].to_string().contains("images/*") {
+            assert_eq!(statement["Action"], json!(["s3:GetObject"]));
+        }
+    }
+    let denied = &statements[3];
+    assert_eq!(denied["Effect"], "Deny");
+    assert_eq!(
+        denied["Action"],
+        json!(["s3:BypassGovernanceRetention", "s3:DeleteObjectVersion"])
+    );
+}
+
+#[test]
+fn documents_that_mean_the_same_are_equal() {
+    let ours = policy(&[Grant {
+        bucket: "documents".to_owned(),
+        access: Access::ReadOnly,
+    }]);
+    let mut other: Value = ours.clone();
+    other["ID"] = json!("");
+    other["Statement"][0]["Action"] = json!(["s3:ListBucket", "s3:GetBucketLocation"]);
+    other["Statement"][0]["Resource"] = json!("arn:aws:s3:::documents");
+    assert_ne!(other, ours);
+    assert_eq!(canonical(other), ours);
+    assert_eq!(canonical(ours.clone()), ours);
+    let single = json!({"Statement": {"Action": "s3:GetObject"}});
+    assert_eq!(
+        canonical(single),
+        json!({"Statement": [{"Action": ["s3:GetObject"]}]})
+    );
+}
+
+#[test]
+fn one_server_and_several_become_a_stateful_set() {
+    let one = fixture::planned(&fixture::tr());
+    insta::assert_yaml_snapshot!("one_server", objects(&one));
+    let four = fixture::planned(&fixture::tr_with(
+        "spec: {objectStore: {servers: 4, volumesPerServer: 2}}",
+    ));
+    let arguments = |plan: &Plan| {
+        let set = objects(plan).pop().expect("the StatefulSet");
+        set["spec"]["template"]["spec"]["containers"][0]["args"][5].clone()
+    };
+    assert_eq!(arguments(&one), json!("/data0"));
+    assert_eq!(
+        arguments(&four),
+        json!("https://tr-s3-{0...3}.tr-s3-peers.tr.svc:9000/data{0...1}")
+    );
+    let single = fixture::planned(&fixture::tr_with(
+        "spec: {objectStore: {servers: 1, volumesPerServer: 4}}",
+    ));
+    assert_eq!(arguments(&single), json!("/data{0...3}"));
+    let set = objects(&four).pop().expect("the StatefulSet");
+    assert_eq!(set["spec"]["replicas"], json!(4));
+    assert_eq!(
+        set["spec"]["volumeClaimTemplates"].as_array().map(Vec::len),
+        Some(2)
+    );
+
+    let asleep = fixture::planned(&fixture::tr_with("spec: {lifecycle: {hibernated: true}}"));
+    let set = objects(&asleep).pop().expect("the StatefulSet");
+    assert_eq!(set["spec"]["replicas"], json!(0));
+}
+
+fn objects(plan: &Plan) -> Vec<Value> {
+    manifests(plan)
+        .iter()
+        .map(|manifest| serde_json::to_value(&manifest.object).expect("an object"))
+        .collect()
+}
+
+#[test]
+fn each_server_has_its_name_in_the_certificate() {
+    let plan = fixture::planned(&fixture::tr_with("spec: {objectStore: {servers: 4}}"));
+    let name = plan.names.object_store_certificate();
+    let secret = plan.secrets.iter().find(|secret| secret.name == name);
+    let Some(Contents::Certificate { dns_names, .. }) = secret.map(|secret| &secret.contents)
+    else {
+        panic!("{secret:?} is no certificate");
+    };
+    for expected in [
+        "tr-s3.tr.svc",
+        "tr-s3-0.tr-s3-peers.tr.svc",
+        "tr-s3-3.tr-s3-peers.tr.svc",
+    ] {
+        assert!(dns_names.iter().any(|name| name == expected), "{expected}");
+    }
+    let names: BTreeSet<&String> = plan.secrets.iter().map(|secret| &secret.name).collect();
+    assert_eq!(
+        names.len(),
+        plan.secrets.len(),
+        "a Secret is described twice"
+    );
+}
+
+#[test]
+fn each_bad_spec_is_refused_with_its_field() {
+    let buckets = |list: &str| format!("spec: {{objectStore: {{buckets: {list}}}}}");
+    let users = |list: &str| format!("spec: {{objectStore: {{users: {list}}}}}");
+    let cases = [
+        ("spec: {objectStore: {servers: 2}}".to_owned(), "servers"),
+        ("spec: {objectStore: {servers: 17}}".to_owned(), "servers"),
+        ("spec: {objectStore: {servers: 0}}".to_owned(), "servers"),
+        (
+            "spec: {objectStore: {volumesPerServer: 3}}".to_owned(),
+            "servers",
+        ),
+        (
+            "spec: {objectStore: {volume: {size: 0Gi}}}".to_owned(),
+            "volume.size",
+        ),
+        (
+            "spec: {objectStore: {volume: {size: ten}}}".to_owned(),
+            "volume.size",
+        ),
+        (
+            "spec: {objectStore: {resources: {memory: 1XB}}}".to_owned(),
+            "resources.memory",
+        ),
+        (
+            "spec: {objectStore: {resources: {cpu: '-1'}}}".to_owned(),
+            "resources.cpu",
+        ),
+        (
+            buckets("[{name: documents}, {name: documents}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: Images}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: a.b}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: ab}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: -ab}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: xn--ab}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: minio}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents}, {name: bailiwick-backup}]"),
+            "buckets[1].name",
+        ),
+        (
+            buckets("[{name: documents, quota: lots}]"),
+            "buckets[0].quota",
+        ),
+        (
+            buckets("[{name: documents, versioning: false, objectLock: true}]"),
+            "buckets[0].objectLock",
+        ),
+        (
+            buckets("[{name: documents, noncurrentRetentionDays: 0}]"),
+            "buckets[0].noncurrentRetentionDays",
+        ),
+        (
+            buckets("[{name: documents, versioning: false, noncurrentRetentionDays: 3}]"),
+            "buckets[0].noncurrentRetentionDays",
+        ),
+        (
+            users("[{name: api, grants: [{bucket: other, access: ReadOnly}]}]"),
+            "users[0].grants[0].bucket",
+        ),
+        (
+            users("[{name: api, grants: [{bucket: bailiwick-backup, access: ReadOnly}]}]"),
+            "users[0].grants[0].bucket",
+        ),
+        (
+            users(
+                "[{name: api, grants: [{bucket: documents, access: ReadOnly}, \
+                 {bucket: documents, access: ReadWrite}]}]",
+            ),
+            "users[0].grants[1].bucket",
+        ),
+        (users("[{name: api, grants: []}]"), "users[0].grants"),
+        (
+            users("[{name: pgbackrest, grants: [{bucket: documents, access: ReadOnly}]}]"),
+            "users[0].name",
+        ),
+        (
+            users("[{name: Api, grants: [{bucket: documents, access: ReadOnly}]}]"),
+            "users[0].name",
+        ),
+        (
+            users(
+                "[{name: api, grants: [{bucket: documents, access: ReadOnly}]}, \
+                 {name: api, grants: [{bucket: documents, access: ReadOnly}]}]",
+            ),
+            "users[1].name",
+        ),
+    ];
+    for (edit, field) in cases {
+        let violations = fixture::refused(&fixture::tr_with(&edit));
+        let fields: Vec<&str> = violations
+            .iter()
+            .map(|violation| violation.field.as_str())
+            .collect();
+        assert_eq!(
+            fields,
+            [format!("spec.objectStore.{field}")],
+            "{edit}: {violations:?}"
+        );
+    }
+}
