@@ -1,0 +1,3 @@
+//! What several tests of the controller need.
+
+pub mod api_server;
