@@ -7,10 +7,10 @@
 #![deny(missing_docs)]
 
 pub mod admission;
-pub mod amount;
 pub mod archive;
 pub mod delegation;
 pub mod desired;
+pub mod duration;
 pub mod facts;
 pub mod names;
 pub mod patroni;

@@ -15,10 +15,11 @@ use crate::desired::Manifest;
 use crate::desired::postgres::jobs::{JobResult, Task, job};
 use crate::desired::postgres::parameters::{NEVER_BELOW_PRIMARY, dynamic};
 use crate::facts::{Facts, PodFact};
+use crate::names::BACKUP_USER;
 use crate::plan::Plan;
 use crate::region::Durability;
 use crate::step::Step;
-use crate::store;
+use crate::store::{self, StoreFacts};
 
 /// How far a replica may be behind and still count as one that could take over, in bytes: a WAL segment.
 const SMALL_LAG: i64 = 16 << 20;
@@ -394,8 +395,7 @@ fn successor(plan: &Plan, members: &[Member<'_>]) -> Option<String> {
 /// The next Job of the archive: the stanza, then the first full backup. A finished Job stays, as the record.
 fn archive(plan: &Plan, facts: &Facts) -> Option<Step> {
     facts.patroni.seen()?.primary()?;
-    // The bucket and its user are there, as wanted.
-    if !store::steps(plan, facts.store.seen()?).is_empty() {
+    if !takes_wal(plan, facts.store.seen()?) {
         return None;
     }
     for (name, task) in [
@@ -423,6 +423,19 @@ fn archive(plan: &Plan, facts: &Facts) -> Option<Step> {
         }
     }
     None
+}
+
+/// Whether the store has the archive's bucket, and its user as it should be. What else is left to do there does not
+/// keep the archive waiting.
+fn takes_wal(plan: &Plan, seen: &StoreFacts) -> bool {
+    let policy = store::policy_name(BACKUP_USER);
+    seen.encrypts
+        && seen.buckets.contains_key(&plan.backup_bucket.place().name)
+        && seen.policies.contains_key(&policy)
+        && seen
+            .users
+            .get(BACKUP_USER)
+            .is_some_and(|user| user.enabled && user.key_current && user.policies.contains(&policy))
 }
 
 /// When a Job that failed at `ended` is tried again.

@@ -2,7 +2,6 @@
 //! go a path and a body, out comes the answer or why there is none. I/O: HTTPS, the region's authority alone.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as Signer;
@@ -13,8 +12,8 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use bailiwick_model::facts::ReadFailure;
 use reqwest::{Method, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+
+use crate::tls;
 
 /// How long a connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -70,7 +69,7 @@ impl Failure {
 
     /// What a call without an answer means.
     pub fn unanswered(timed_out: bool, error: impl StdError + Send + Sync + 'static) -> Self {
-        let kind = if is_untrusted(&error) {
+        let kind = if tls::is_untrusted(&error) {
             ReadFailure::Untrusted
         } else if timed_out {
             ReadFailure::TimedOut
@@ -83,24 +82,6 @@ impl Failure {
             source: Some(error.into()),
         }
     }
-}
-
-/// Whether TLS is the cause. An `io::Error` hides what it wraps from `source()`.
-fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        let wrapped = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    false
 }
 
 /// The client.
@@ -124,7 +105,7 @@ impl Signed {
         ca_pem: &[u8],
     ) -> Result<Self, ReadFailure> {
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(trusting(ca_pem)?)
+            .tls_backend_preconfigured(tls::trusting(ca_pem)?)
             .https_only(true)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -229,26 +210,6 @@ impl Signed {
         }
         Ok((response.status(), answer))
     }
-}
-
-/// TLS that trusts the authorities in `ca_pem` and no other.
-fn trusting(ca_pem: &[u8]) -> Result<rustls::ClientConfig, ReadFailure> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca_pem) {
-        certificate
-            .ok()
-            .and_then(|certificate| roots.add(certificate).ok())
-            .ok_or(ReadFailure::Untrusted)?;
-    }
-    if roots.is_empty() {
-        return Err(ReadFailure::Untrusted);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| ReadFailure::Untrusted)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 /// The code of an error's body: JSON of the admin API, XML of S3; empty when it has none.

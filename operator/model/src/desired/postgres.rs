@@ -27,11 +27,11 @@ use super::{
     Manifest, affinity, container_security, disruption_budget, labels, owned, pod_security,
     resources, selector,
 };
-use crate::amount;
 use crate::names::{
     ANNOTATION_CONFIG_HASH, Flow, LABEL_FLOW, LABEL_ROLE, Names, POSTGRES_UID, port,
 };
 use crate::plan::Plan;
+use crate::quantity;
 use crate::region::{RegionSpec, Resources};
 use crate::secret::{Contents, SecretWanted};
 
@@ -549,8 +549,8 @@ fn scratch(name: &str, limit: &str) -> Volume {
 
 /// What parallel queries exchange rows through; it counts as the container's memory.
 fn shared_memory(plan: &Plan) -> Volume {
-    const MIB: i64 = 1 << 20;
-    let memory = amount::bytes(&plan.spec.postgres.resources.memory).unwrap_or(512 * MIB);
+    const MIB: u64 = 1 << 20;
+    let memory = quantity::bytes(&plan.spec.postgres.resources.memory).unwrap_or(512 * MIB);
     let size = (memory / 4 / MIB).max(64);
     Volume {
         name: "shared-memory".to_owned(),

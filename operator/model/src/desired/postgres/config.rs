@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::parameters;
-use crate::amount;
+use crate::duration;
 use crate::names::{BACKUP_USER, LABEL_ROLE, REPLICATION_ROLE, REWIND_ROLE, SUPERUSER_ROLE, port};
 use crate::plan::Plan;
 use crate::region::RegionSpec;
@@ -194,7 +194,7 @@ fn protected(plan: &Plan) -> BTreeMap<&'static str, String> {
 /// it can be pushed within it.
 #[must_use]
 pub fn archive_timeout(spec: &RegionSpec) -> i64 {
-    amount::seconds(&spec.backup.rpo).map_or(240, |rpo| rpo / 5 * 4)
+    duration::seconds(&spec.backup.rpo).map_or(240, |rpo| rpo / 5 * 4)
 }
 
 /// `pg_hba.conf`, the first match wins. Over the network there is only TLS with SCRAM, the superuser stays on the

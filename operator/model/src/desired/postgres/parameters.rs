@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::amount;
+use crate::quantity;
 use crate::region::{Durability, RegionSpec};
 use serde_json::{Value, json};
 
@@ -98,12 +98,12 @@ pub const NEVER_BELOW_PRIMARY: &[&str] = &[
 /// The libraries that an extension needs loaded at the server's start.
 const PRELOADED: &[&str] = &["pg_cron", "pg_stat_statements", "pgaudit"];
 
-const KIB: i64 = 1 << 10;
-const MIB: i64 = 1 << 20;
-const GIB: i64 = 1 << 30;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 
 /// What Patroni and pgBackRest take of a member's memory.
-const OVERHEAD: i64 = 128 * MIB;
+const OVERHEAD: u64 = 128 * MIB;
 
 /// The dynamic configuration that Patroni is to have, in its own words (`GET /config`). Every key in it, and the
 /// whole of `postgresql.parameters`, is the operator's. Changed with `PATCH /config`, without a restart of a pod.
@@ -187,9 +187,9 @@ pub fn parameters(spec: &RegionSpec) -> BTreeMap<String, String> {
 
 /// The settings that follow from the memory limit and the size of the data volume.
 fn sized(spec: &RegionSpec) -> BTreeMap<String, String> {
-    let memory = amount::bytes(&spec.postgres.resources.memory).unwrap_or(512 * MIB);
-    let volume = amount::bytes(&spec.postgres.storage.data.size).unwrap_or(GIB);
-    let connections: i64 = spec
+    let memory = quantity::bytes(&spec.postgres.resources.memory).unwrap_or(512 * MIB);
+    let volume = quantity::bytes(&spec.postgres.storage.data.size).unwrap_or(GIB);
+    let connections: u64 = spec
         .postgres
         .parameters
         .get("max_connections")
@@ -198,7 +198,7 @@ fn sized(spec: &RegionSpec) -> BTreeMap<String, String> {
         .unwrap_or(100);
 
     let shared_buffers = (memory / 4).clamp(32 * MIB, 64 * GIB);
-    let rest = (memory - shared_buffers - OVERHEAD).max(0);
+    let rest = memory.saturating_sub(shared_buffers + OVERHEAD);
     let max_wal_size = (volume / 8).clamp(128 * MIB, 16 * GIB);
     [
         ("effective_cache_size", memory / 10 * 6),
@@ -220,7 +220,7 @@ fn sized(spec: &RegionSpec) -> BTreeMap<String, String> {
 }
 
 /// Bytes as PostgreSQL writes them, in whole megabytes or kilobytes.
-fn in_units(bytes: i64) -> String {
+fn in_units(bytes: u64) -> String {
     if bytes >= 16 * MIB {
         format!("{}MB", bytes / MIB)
     } else {
@@ -230,7 +230,7 @@ fn in_units(bytes: i64) -> String {
 
 /// The bytes of a memory setting in PostgreSQL's own units; a bare number counts pages of 8 kB.
 #[must_use]
-pub(super) fn memory_setting(value: &str) -> Option<i64> {
+pub(super) fn memory_setting(value: &str) -> Option<u64> {
     let end = value
         .find(|it: char| !it.is_ascii_digit())
         .unwrap_or(value.len());
@@ -244,7 +244,7 @@ pub(super) fn memory_setting(value: &str) -> Option<i64> {
         "TB" => KIB * GIB,
         _ => return None,
     };
-    number.parse::<i64>().ok()?.checked_mul(factor)
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// The preloaded libraries that the databases' extensions need, in a fixed order.

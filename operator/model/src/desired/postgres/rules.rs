@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 
 use super::DATABASE_ROLES;
 use super::parameters::{denied, memory_setting};
-use crate::amount;
+use crate::duration;
 use crate::names::{CONTROL_ROLE, REPLICATION_ROLE, REWIND_ROLE};
+use crate::quantity;
 use crate::region::{Durability, RegionSpec};
 use crate::violation::{Reason, Violation};
 
 /// The least memory with which a member starts: its shared buffers beside Patroni and pgBackRest.
-const LEAST_MEMORY: i64 = 256 << 20;
+const LEAST_MEMORY: u64 = 256 << 20;
 /// The least volume: a new cluster, its WAL and room for a segment or two.
-const LEAST_VOLUME: i64 = 512 << 20;
+const LEAST_VOLUME: u64 = 512 << 20;
 /// The least recovery point objective, in seconds: every segment is 16 MB, however little is in it.
 const LEAST_RPO: i64 = 30;
 /// The greatest, in seconds.
@@ -79,7 +80,7 @@ fn members(spec: &RegionSpec) -> Vec<Violation> {
 fn sizes(spec: &RegionSpec) -> Vec<Violation> {
     let postgres = &spec.postgres;
     let mut found = Vec::new();
-    if amount::millicpu(&postgres.resources.cpu).is_none_or(|it| it == 0) {
+    if quantity::bytes(&postgres.resources.cpu).is_none_or(|it| it == 0) {
         found.push(invalid(
             "spec.postgres.resources.cpu",
             format!(
@@ -88,7 +89,7 @@ fn sizes(spec: &RegionSpec) -> Vec<Violation> {
             ),
         ));
     }
-    let memory = amount::bytes(&postgres.resources.memory);
+    let memory = quantity::bytes(&postgres.resources.memory);
     if memory.is_none_or(|it| it < LEAST_MEMORY) {
         found.push(invalid(
             "spec.postgres.resources.memory",
@@ -98,7 +99,7 @@ fn sizes(spec: &RegionSpec) -> Vec<Violation> {
             ),
         ));
     }
-    if amount::bytes(&postgres.storage.data.size).is_none_or(|it| it < LEAST_VOLUME) {
+    if quantity::bytes(&postgres.storage.data.size).is_none_or(|it| it < LEAST_VOLUME) {
         found.push(invalid(
             "spec.postgres.storage.data.size",
             format!(
@@ -164,7 +165,7 @@ fn setting_value(spec: &RegionSpec, field: &str, name: &str, value: &str) -> Opt
         "max_worker_processes" => at_least(field, value, 2),
         "max_locks_per_transaction" => at_least(field, value, 32),
         "shared_buffers" => {
-            let memory = amount::bytes(&spec.postgres.resources.memory)?;
+            let memory = quantity::bytes(&spec.postgres.resources.memory)?;
             let wanted = memory_setting(value);
             wanted.is_none_or(|it| it > memory / 4 * 3).then(|| {
                 invalid(
@@ -404,7 +405,7 @@ fn failover(spec: &RegionSpec) -> Vec<Violation> {
 fn backup(spec: &RegionSpec) -> Vec<Violation> {
     let backup = &spec.backup;
     let mut found = Vec::new();
-    if amount::seconds(&backup.rpo).is_none_or(|it| !(LEAST_RPO..=GREATEST_RPO).contains(&it)) {
+    if duration::seconds(&backup.rpo).is_none_or(|it| !(LEAST_RPO..=GREATEST_RPO).contains(&it)) {
         found.push(invalid(
             "spec.backup.rpo",
             format!(

@@ -1,0 +1,425 @@
+//! Patroni behind a Region: reads its members into facts and does one step at a time, over their REST APIs. I/O:
+//! HTTPS to the Region's own members, with the Region's authority and client certificate. It decides nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::names::{Names, port};
+use bailiwick_model::patroni::{
+    MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange, UNREACHABLE,
+};
+use futures::future;
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::credentials::Credentials;
+use crate::error::StepError;
+use crate::tls;
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a member may take to say how it is: one that takes longer is not well.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a step is waited for. One that takes longer goes on in Patroni, and the next look sees what became of it.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most that an answer may hold.
+const ANSWER_LIMIT: usize = 1 << 20;
+
+/// The members of a Region's Postgres.
+#[derive(Clone, Debug)]
+pub struct Patroni {
+    http: reqwest::Client,
+    members: BTreeMap<String, Url>,
+}
+
+impl Patroni {
+    /// A client of `members`, the REST API's base URL of each by name, that trusts the authorities in `ca_pem` alone
+    /// and shows the given certificate. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// `Malformed` when a base URL is none, else as [`tls::mutual`].
+    pub fn new(
+        members: &BTreeMap<String, String>,
+        ca_pem: &[u8],
+        certificate_pem: &[u8],
+        key_pem: &[u8],
+    ) -> Result<Self, ReadFailure> {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::mutual(ca_pem, certificate_pem, key_pem)?)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A member's address changes with its pod: no connection is kept.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|_| ReadFailure::Malformed)?;
+        let members = members
+            .iter()
+            .map(|(name, base)| {
+                let base = Url::parse(base).map_err(|_| ReadFailure::Malformed)?;
+                Ok((name.clone(), base))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { http, members })
+    }
+
+    /// A client of a Region's own members, with the certificate and the authority of its Secrets.
+    ///
+    /// # Errors
+    /// `NotReady` when the Secret is not there yet, else as [`Self::new`].
+    pub fn of(names: &Names, instances: i32, credentials: &Credentials) -> Result<Self, ReadFailure> {
+        let members = (0..instances)
+            .map(|ordinal| {
+                let host = names.postgres_member_host(ordinal);
+                (
+                    names.postgres_member(ordinal),
+                    format!("https://{host}:{}/", port::PATRONI),
+                )
+            })
+            .collect();
+        let secret = names.client_certificate();
+        let value = |key| credentials.bytes(&secret, key).ok_or(ReadFailure::NotReady);
+        Self::new(&members, value("ca.crt")?, value("tls.crt")?, value("tls.key")?)
+    }
+
+    /// How the cluster is: every member is asked how it is itself, and the primary, or else any that answers, how
+    /// the cluster is. A member that does not answer is [`UNREACHABLE`], whatever the others still believe.
+    ///
+    /// # Errors
+    /// Why no member could be read.
+    pub async fn observe(&self) -> Result<PatroniFacts, ReadFailure> {
+        let asked = self.members.keys().map(|name| async move {
+            let answer: Result<Own, Failure> = self.read(name, "patroni").await;
+            (name.as_str(), answer)
+        });
+        let mut own = BTreeMap::new();
+        let mut failures = Vec::new();
+        for (name, answer) in future::join_all(asked).await {
+            match answer {
+                Ok(answer) => {
+                    own.insert(name, answer);
+                }
+                Err(failure) => failures.push(failure.kind),
+            }
+        }
+        // The primary first: what the others know of the cluster is as old as their last look.
+        let mut witnesses: Vec<&str> = own.keys().copied().collect();
+        witnesses.sort_by_key(|name| own.get(name).is_none_or(|it| it.role != PRIMARY));
+        for witness in witnesses {
+            let (cluster, config) = future::join(
+                self.read::<ClusterView>(witness, "cluster"),
+                self.read::<Value>(witness, "config"),
+            )
+            .await;
+            match cluster {
+                // Without a configuration yet there is nothing to compare: null says so.
+                Ok(cluster) => return Ok(facts(&cluster, config.unwrap_or_default(), &own)),
+                Err(failure) => failures.push(failure.kind),
+            }
+        }
+        // What tells most: that nobody answers says less than why one refused.
+        let telling = failures.iter().find(|it| **it != ReadFailure::Unreachable);
+        Err(telling.copied().unwrap_or(ReadFailure::Unreachable))
+    }
+
+    /// Does one step. Doing it again, or when it was done already, ends the same.
+    ///
+    /// # Errors
+    /// Which step was not done, and why.
+    pub async fn perform(&self, step: &PatroniStep) -> Result<(), StepError> {
+        let (what, result) = match step {
+            PatroniStep::PatchConfig(patch) => {
+                ("change the configuration".to_owned(), self.patch(patch).await)
+            }
+            PatroniStep::Restart { member } => (
+                format!("restart Postgres of {member}"),
+                self.restart(member).await,
+            ),
+            PatroniStep::Switchover { from, to } => (
+                format!("switch over from {from} to {to}"),
+                self.switchover(from, to).await,
+            ),
+        };
+        result.map_err(|failure| StepError {
+            system: "patroni",
+            what,
+            failure: failure.kind,
+            source: failure.source,
+        })
+    }
+
+    /// The first member that answers does it for all.
+    async fn patch(&self, patch: &Value) -> Result<(), Failure> {
+        let mut last = Failure::of(ReadFailure::Unreachable);
+        for name in self.members.keys() {
+            match self.call(name, Method::PATCH, "config", Some(patch)).await {
+                Ok((StatusCode::OK, _)) => return Ok(()),
+                Ok((status, body)) => return Err(Failure::answered(status, &body)),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn restart(&self, member: &str) -> Result<(), Failure> {
+        // Only when something waits for it: asked twice, it restarts once.
+        let body = json!({"restart_pending": true});
+        match self.call(member, Method::POST, "restart", Some(&body)).await {
+            Ok((StatusCode::OK, _)) => Ok(()),
+            Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if under_way(&body) => Ok(()),
+            Ok((status, body)) => Err(Failure::answered(status, &body)),
+            Err(failure) => failure.unless_slow(),
+        }
+    }
+
+    async fn switchover(&self, from: &str, to: &str) -> Result<(), Failure> {
+        let body = json!({"leader": from, "candidate": to});
+        match self.call(from, Method::POST, "switchover", Some(&body)).await {
+            Ok((StatusCode::OK, _)) => Ok(()),
+            Ok((StatusCode::PRECONDITION_FAILED, body)) if body.contains("leader name does not match") => {
+                Ok(())
+            }
+            Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if body.contains("status unknown") => Ok(()),
+            Ok((status, body)) => Err(Failure::answered(status, &body)),
+            Err(failure) => failure.unless_slow(),
+        }
+    }
+
+    /// Reads a path of a member as JSON.
+    async fn read<T: DeserializeOwned>(&self, member: &str, path: &str) -> Result<T, Failure> {
+        let (status, body) = self.call(member, Method::GET, path, None).await?;
+        if status != StatusCode::OK {
+            return Err(Failure::answered(status, &body));
+        }
+        serde_json::from_str(&body).map_err(|error| Failure {
+            kind: ReadFailure::Malformed,
+            source: Some(error.into()),
+        })
+    }
+
+    /// One request to one member. Out come the status and the body.
+    async fn call(
+        &self,
+        member: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, String), Failure> {
+        let url = self
+            .members
+            .get(member)
+            .and_then(|base| base.join(path).ok())
+            .ok_or_else(|| Failure::of(ReadFailure::Malformed))?;
+        let timeout = if body.is_some() { STEP_TIMEOUT } else { READ_TIMEOUT };
+        let mut request = self.http.request(method, url).timeout(timeout);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(Failure::unanswered)?;
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(Failure::unanswered)? {
+            if answer.len() + chunk.len() > ANSWER_LIMIT {
+                return Err(Failure::of(ReadFailure::Malformed));
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        let body = String::from_utf8_lossy(&answer).into_owned();
+        Ok((response.status(), body))
+    }
+}
+
+/// What Patroni says to a restart that is done or goes on.
+fn under_way(body: &str) -> bool {
+    ["conditions are not satisfied", "already in progress", "still starting"]
+        .iter()
+        .any(|it| body.contains(it))
+}
+
+/// Why a call failed: the word for the status, and the cause for the log.
+struct Failure {
+    kind: ReadFailure,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    const fn of(kind: ReadFailure) -> Self {
+        Self { kind, source: None }
+    }
+
+    fn answered(status: StatusCode, body: &str) -> Self {
+        let kind = match status {
+            StatusCode::UNAUTHORIZED => ReadFailure::Unauthenticated,
+            StatusCode::FORBIDDEN => ReadFailure::Forbidden,
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => ReadFailure::NotReady,
+            status if status.is_server_error() => ReadFailure::NotReady,
+            _ => ReadFailure::Malformed,
+        };
+        // Patroni's sentences name members and settings, never data.
+        let said: String = body.chars().take(200).collect();
+        Self {
+            kind,
+            source: Some(format!("the member answered {}: {said}", status.as_u16()).into()),
+        }
+    }
+
+    fn unanswered(error: reqwest::Error) -> Self {
+        let kind = if tls::is_untrusted(&error) {
+            ReadFailure::Untrusted
+        } else if error.is_timeout() && !error.is_connect() {
+            ReadFailure::TimedOut
+        } else {
+            ReadFailure::Unreachable
+        };
+        Self {
+            kind,
+            source: Some(error.into()),
+        }
+    }
+
+    /// A request that was taken but not answered in time goes on: the next look sees what became of it.
+    fn unless_slow(self) -> Result<(), Self> {
+        if self.kind == ReadFailure::TimedOut {
+            Ok(())
+        } else {
+            Err(self)
+        }
+    }
+}
+
+/// Patroni's word for a primary's role.
+const PRIMARY: &str = "primary";
+
+/// What a member says of itself (`GET /patroni`).
+#[derive(Deserialize)]
+struct Own {
+    state: String,
+    role: String,
+    #[serde(default)]
+    timeline: Option<i64>,
+    #[serde(default)]
+    replication_state: Option<String>,
+    #[serde(default)]
+    xlog: Option<Wal>,
+    #[serde(default)]
+    pending_restart: bool,
+    #[serde(default)]
+    pending_restart_reason: BTreeMap<String, Waiting>,
+    #[serde(default)]
+    database_system_identifier: Option<String>,
+}
+
+/// Positions in the WAL, as bytes from its beginning.
+#[derive(Deserialize)]
+struct Wal {
+    #[serde(default)]
+    location: Option<i64>,
+    #[serde(default)]
+    replayed_location: Option<i64>,
+}
+
+/// A setting that waits for a restart.
+#[derive(Deserialize)]
+struct Waiting {
+    #[serde(default)]
+    old_value: Value,
+    #[serde(default)]
+    new_value: Value,
+}
+
+/// What a member says of the cluster (`GET /cluster`).
+#[derive(Deserialize)]
+struct ClusterView {
+    members: Vec<MemberView>,
+}
+
+#[derive(Deserialize)]
+struct MemberView {
+    name: String,
+    role: String,
+}
+
+/// The facts in the answers.
+fn facts(cluster: &ClusterView, config: Value, own: &BTreeMap<&str, Own>) -> PatroniFacts {
+    // Both must say so: during a switchover the two differ for a moment.
+    let leads = |name: &str| {
+        let leader = cluster.members.iter().find(|it| it.role == "leader");
+        leader.is_some_and(|it| it.name == name) && own.get(name).is_some_and(|it| it.role == PRIMARY)
+    };
+    let written = own
+        .iter()
+        .filter(|(name, _)| leads(name))
+        .find_map(|(_, it)| it.xlog.as_ref()?.location);
+    let listed = cluster.members.iter().map(|it| it.name.as_str());
+    let members = listed
+        .chain(own.keys().copied())
+        .map(|name| {
+            let view = cluster.members.iter().find(|it| it.name == name);
+            let role = if leads(name) {
+                MemberRole::Primary
+            } else if view.is_some_and(|it| ["sync_standby", "quorum_standby"].contains(&it.role.as_str())) {
+                MemberRole::SyncStandby
+            } else {
+                MemberRole::Replica
+            };
+            (name.to_owned(), member(role, own.get(name), written))
+        })
+        .collect();
+    PatroniFacts {
+        members,
+        config,
+        system_identifier: own.values().find_map(|it| it.database_system_identifier.clone()),
+    }
+}
+
+/// The facts of one member. `written` is how far the primary has written.
+fn member(role: MemberRole, own: Option<&Own>, written: Option<i64>) -> MemberFact {
+    let Some(own) = own else {
+        return MemberFact {
+            role,
+            state: UNREACHABLE.to_owned(),
+            timeline: None,
+            lag_bytes: None,
+            pending_restart: false,
+            pending_settings: BTreeMap::new(),
+        };
+    };
+    let state = match (&own.replication_state, role) {
+        (Some(replication), MemberRole::SyncStandby | MemberRole::Replica) if own.state == "running" => {
+            replication.clone()
+        }
+        _ => own.state.clone(),
+    };
+    let replayed = own.xlog.as_ref().and_then(|it| it.replayed_location);
+    let lag_bytes = match (role, written, replayed) {
+        (MemberRole::SyncStandby | MemberRole::Replica, Some(written), Some(replayed)) => {
+            Some((written - replayed).max(0))
+        }
+        _ => None,
+    };
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    MemberFact {
+        role,
+        state,
+        timeline: own.timeline,
+        lag_bytes,
+        pending_restart: own.pending_restart,
+        pending_settings: own
+            .pending_restart_reason
+            .iter()
+            .map(|(name, waiting)| {
+                let change = SettingChange {
+                    from: text(&waiting.old_value),
+                    to: text(&waiting.new_value),
+                };
+                (name.clone(), change)
+            })
+            .collect(),
+    }
+}
