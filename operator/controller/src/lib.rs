@@ -11,6 +11,7 @@ pub mod events;
 pub mod lease;
 pub mod mint;
 pub mod observe;
+pub mod postgres;
 pub mod serve;
 pub mod store;
 pub mod systems;
