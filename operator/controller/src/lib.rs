@@ -12,6 +12,7 @@ pub mod lease;
 pub mod mint;
 pub mod observe;
 pub mod patroni;
+pub mod postgres;
 pub mod serve;
 pub mod store;
 pub mod systems;

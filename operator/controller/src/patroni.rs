@@ -71,7 +71,11 @@ impl Patroni {
     ///
     /// # Errors
     /// `NotReady` when the Secret is not there yet, else as [`Self::new`].
-    pub fn of(names: &Names, instances: i32, credentials: &Credentials) -> Result<Self, ReadFailure> {
+    pub fn of(
+        names: &Names,
+        instances: i32,
+        credentials: &Credentials,
+    ) -> Result<Self, ReadFailure> {
         let members = (0..instances)
             .map(|ordinal| {
                 let host = names.postgres_member_host(ordinal);
@@ -83,7 +87,12 @@ impl Patroni {
             .collect();
         let secret = names.client_certificate();
         let value = |key| credentials.bytes(&secret, key).ok_or(ReadFailure::NotReady);
-        Self::new(&members, value("ca.crt")?, value("tls.crt")?, value("tls.key")?)
+        Self::new(
+            &members,
+            value("ca.crt")?,
+            value("tls.crt")?,
+            value("tls.key")?,
+        )
     }
 
     /// How the cluster is: every member is asked how it is itself, and the primary, or else any that answers, how
@@ -132,9 +141,10 @@ impl Patroni {
     /// Which step was not done, and why.
     pub async fn perform(&self, step: &PatroniStep) -> Result<(), StepError> {
         let (what, result) = match step {
-            PatroniStep::PatchConfig(patch) => {
-                ("change the configuration".to_owned(), self.patch(patch).await)
-            }
+            PatroniStep::PatchConfig(patch) => (
+                "change the configuration".to_owned(),
+                self.patch(patch).await,
+            ),
             PatroniStep::Restart { member } => (
                 format!("restart Postgres of {member}"),
                 self.restart(member).await,
@@ -168,7 +178,10 @@ impl Patroni {
     async fn restart(&self, member: &str) -> Result<(), Failure> {
         // Only when something waits for it: asked twice, it restarts once.
         let body = json!({"restart_pending": true});
-        match self.call(member, Method::POST, "restart", Some(&body)).await {
+        match self
+            .call(member, Method::POST, "restart", Some(&body))
+            .await
+        {
             Ok((StatusCode::OK, _)) => Ok(()),
             Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if under_way(&body) => Ok(()),
             Ok((status, body)) => Err(Failure::answered(status, &body)),
@@ -178,12 +191,19 @@ impl Patroni {
 
     async fn switchover(&self, from: &str, to: &str) -> Result<(), Failure> {
         let body = json!({"leader": from, "candidate": to});
-        match self.call(from, Method::POST, "switchover", Some(&body)).await {
+        match self
+            .call(from, Method::POST, "switchover", Some(&body))
+            .await
+        {
             Ok((StatusCode::OK, _)) => Ok(()),
-            Ok((StatusCode::PRECONDITION_FAILED, body)) if body.contains("leader name does not match") => {
+            Ok((StatusCode::PRECONDITION_FAILED, body))
+                if body.contains("leader name does not match") =>
+            {
                 Ok(())
             }
-            Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if body.contains("status unknown") => Ok(()),
+            Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if body.contains("status unknown") => {
+                Ok(())
+            }
             Ok((status, body)) => Err(Failure::answered(status, &body)),
             Err(failure) => failure.unless_slow(),
         }
@@ -214,7 +234,11 @@ impl Patroni {
             .get(member)
             .and_then(|base| base.join(path).ok())
             .ok_or_else(|| Failure::of(ReadFailure::Malformed))?;
-        let timeout = if body.is_some() { STEP_TIMEOUT } else { READ_TIMEOUT };
+        let timeout = if body.is_some() {
+            STEP_TIMEOUT
+        } else {
+            READ_TIMEOUT
+        };
         let mut request = self.http.request(method, url).timeout(timeout);
         if let Some(body) = body {
             request = request.json(body);
@@ -234,9 +258,13 @@ impl Patroni {
 
 /// What Patroni says to a restart that is done or goes on.
 fn under_way(body: &str) -> bool {
-    ["conditions are not satisfied", "already in progress", "still starting"]
-        .iter()
-        .any(|it| body.contains(it))
+    [
+        "conditions are not satisfied",
+        "already in progress",
+        "still starting",
+    ]
+    .iter()
+    .any(|it| body.contains(it))
 }
 
 /// Why a call failed: the word for the status, and the cause for the log.
@@ -347,7 +375,8 @@ fn facts(cluster: &ClusterView, config: Value, own: &BTreeMap<&str, Own>) -> Pat
     // Both must say so: during a switchover the two differ for a moment.
     let leads = |name: &str| {
         let leader = cluster.members.iter().find(|it| it.role == "leader");
-        leader.is_some_and(|it| it.name == name) && own.get(name).is_some_and(|it| it.role == PRIMARY)
+        leader.is_some_and(|it| it.name == name)
+            && own.get(name).is_some_and(|it| it.role == PRIMARY)
     };
     let written = own
         .iter()
@@ -360,7 +389,9 @@ fn facts(cluster: &ClusterView, config: Value, own: &BTreeMap<&str, Own>) -> Pat
             let view = cluster.members.iter().find(|it| it.name == name);
             let role = if leads(name) {
                 MemberRole::Primary
-            } else if view.is_some_and(|it| ["sync_standby", "quorum_standby"].contains(&it.role.as_str())) {
+            } else if view
+                .is_some_and(|it| ["sync_standby", "quorum_standby"].contains(&it.role.as_str()))
+            {
                 MemberRole::SyncStandby
             } else {
                 MemberRole::Replica
@@ -371,7 +402,9 @@ fn facts(cluster: &ClusterView, config: Value, own: &BTreeMap<&str, Own>) -> Pat
     PatroniFacts {
         members,
         config,
-        system_identifier: own.values().find_map(|it| it.database_system_identifier.clone()),
+        system_identifier: own
+            .values()
+            .find_map(|it| it.database_system_identifier.clone()),
     }
 }
 
@@ -388,7 +421,9 @@ fn member(role: MemberRole, own: Option<&Own>, written: Option<i64>) -> MemberFa
         };
     };
     let state = match (&own.replication_state, role) {
-        (Some(replication), MemberRole::SyncStandby | MemberRole::Replica) if own.state == "running" => {
+        (Some(replication), MemberRole::SyncStandby | MemberRole::Replica)
+            if own.state == "running" =>
+        {
             replication.clone()
         }
         _ => own.state.clone(),

@@ -23,7 +23,11 @@ pub fn trusting(ca_pem: &[u8]) -> Result<ClientConfig, ReadFailure> {
 /// # Errors
 /// `Untrusted` when `ca_pem` holds no certificate, `Unauthenticated` when there is no certificate to show or its key
 /// does not fit.
-pub fn mutual(ca_pem: &[u8], certificate_pem: &[u8], key_pem: &[u8]) -> Result<ClientConfig, ReadFailure> {
+pub fn mutual(
+    ca_pem: &[u8],
+    certificate_pem: &[u8],
+    key_pem: &[u8],
+) -> Result<ClientConfig, ReadFailure> {
     let chain = CertificateDer::pem_slice_iter(certificate_pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| ReadFailure::Unauthenticated)?;

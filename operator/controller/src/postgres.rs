@@ -1,0 +1,155 @@
+//! The adapter for Postgres: reads the primary's facts over SQL and does one step at a time, as the control role,
+//! over verified TLS. All I/O; it decides nothing.
+//!
+//! The control role is no superuser. It is made by the image when the cluster is bootstrapped (`control-role.sql`):
+//! `CREATEDB`, `CREATEROLE`, `pg_monitor`. It owns the databases of the spec and administers their roles; the
+//! rights of a role it takes only by `SET ROLE`, for one transaction, so that by itself it reads no table of an
+//! application.
+
+mod connection;
+mod password;
+mod reading;
+mod statement;
+
+use std::net::SocketAddr;
+
+use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::names::Names;
+use bailiwick_model::sql::{ArchiverFact, PostgresFacts, SqlStep};
+use tokio_postgres::Client;
+
+use self::connection::{Endpoint, Patience};
+use self::statement::Work;
+use crate::credentials::Credentials;
+use crate::error::StepError;
+
+/// The database that comes with Postgres and that roles and databases are read and made from.
+const MAINTENANCE_DATABASE: &str = "postgres";
+
+/// The primary of one Region, over SQL. It holds no connection between calls: a failover or a new certificate is
+/// met at the next call.
+#[derive(Clone)]
+pub struct Postgres {
+    names: Names,
+    endpoint: Endpoint,
+}
+
+/// Why a call to Postgres did not succeed: the class goes into the status, the source into the log alone.
+#[derive(Debug, thiserror::Error)]
+#[error("postgres: {}", failure.as_str())]
+pub struct PostgresError {
+    /// Which class of failure it is.
+    pub failure: ReadFailure,
+    /// What the server or the network said.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Postgres {
+    /// A client for the primary behind the Region's Service. `address` replaces the Service's address and port, not
+    /// the name that its certificate must carry: tests use it.
+    ///
+    /// # Errors
+    /// `Untrusted` when the Region's certificate Secret holds no authority (`ca.crt`) to verify the server with.
+    pub fn new(
+        names: Names,
+        credentials: &Credentials,
+        address: Option<SocketAddr>,
+    ) -> Result<Self, PostgresError> {
+        let endpoint = Endpoint::new(&names, credentials, address)?;
+        Ok(Self { names, endpoint })
+    }
+
+    /// Reads everything that steps and status are made from.
+    pub async fn observe(&self, credentials: &Credentials) -> Observed<PostgresFacts> {
+        match self.read(credentials).await {
+            Ok(facts) => Observed::Seen(facts),
+            Err(error) => Observed::Failed(told(&self.names, &error)),
+        }
+    }
+
+    /// Reads the archive's state alone: one connection, one query, for looks in between.
+    pub async fn observe_archive(&self, credentials: &Credentials) -> Observed<ArchiverFact> {
+        let read = async {
+            let client = self.connect(credentials, MAINTENANCE_DATABASE).await?;
+            reading::archiver(&client).await
+        };
+        match read.await {
+            Ok(fact) => Observed::Seen(fact),
+            Err(error) => Observed::Failed(told(&self.names, &error)),
+        }
+    }
+
+    /// Does one step. Doing it twice, or again after a lost answer, ends the same.
+    ///
+    /// # Errors
+    /// When it was not done, or its answer was lost. The text names the step's objects, and no value.
+    pub async fn perform(
+        &self,
+        step: &SqlStep,
+        credentials: &Credentials,
+    ) -> Result<(), StepError> {
+        self.work(step, credentials)
+            .await
+            .map_err(|error| StepError {
+                system: "postgres",
+                what: step.describe(),
+                failure: error.failure,
+                source: error.source,
+            })
+    }
+
+    /// Reads the same as [`Self::observe`], with the cause when it fails.
+    ///
+    /// # Errors
+    /// When Postgres cannot be reached, verified or understood, or refuses us.
+    pub async fn read(&self, credentials: &Credentials) -> Result<PostgresFacts, PostgresError> {
+        let client = self.connect(credentials, MAINTENANCE_DATABASE).await?;
+        let passwords = password::Passwords::new(&self.names, credentials);
+        let mut facts = reading::server(&client, &passwords).await?;
+        drop(client);
+        for (name, database) in reading::ours(&mut facts) {
+            let client = self.connect(credentials, name).await?;
+            database.inside = Some(reading::inside(&client).await?);
+        }
+        Ok(facts)
+    }
+
+    async fn work(&self, step: &SqlStep, credentials: &Credentials) -> Result<(), PostgresError> {
+        let passwords = password::Passwords::new(&self.names, credentials);
+        for Work {
+            database,
+            patience,
+            statements,
+        } in statement::work(step, &passwords)?
+        {
+            let mut client = self
+                .endpoint
+                .connect(&self.names, credentials, &database, patience)
+                .await?;
+            statement::run(&mut client, &statements, patience).await?;
+        }
+        Ok(())
+    }
+
+    async fn connect(
+        &self,
+        credentials: &Credentials,
+        database: &str,
+    ) -> Result<Client, PostgresError> {
+        self.endpoint
+            .connect(&self.names, credentials, database, Patience::Short)
+            .await
+    }
+}
+
+/// Logs a failure with its cause, which stays out of the status.
+fn told(names: &Names, error: &PostgresError) -> ReadFailure {
+    tracing::warn!(
+        region = names.region(),
+        failure = error.failure.as_str(),
+        cause = error.source.as_deref().map(tracing::field::display),
+        "postgres could not be read"
+    );
+    error.failure
+}

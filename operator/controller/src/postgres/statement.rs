@@ -1,0 +1,597 @@
+//! Steps as SQL: which statements a step is, in which database, and how they are run. Names and values are quoted by
+//! the driver's own functions. Text out, then I/O in [`run`].
+
+use std::collections::BTreeSet;
+
+use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::names::CONTROL_ROLE;
+use bailiwick_model::sql::{
+    DefaultsOf, Grantee, Mark, ObjectClass, Privilege, PrivilegeChange, SqlStep,
+};
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, GenericClient};
+
+use super::connection::{Patience, within};
+use super::password::Passwords;
+use super::{MAINTENANCE_DATABASE, PostgresError};
+
+/// Statements to run on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Work {
+    /// The database to connect to.
+    pub(super) database: String,
+    /// How long it may take.
+    pub(super) patience: Patience,
+    /// What to run.
+    pub(super) statements: Statements,
+}
+
+/// What to run on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Statements {
+    /// All of them or none.
+    Together {
+        /// The statements.
+        all: Vec<Statement>,
+        /// Errors that say that it was done before.
+        done_before: Vec<SqlState>,
+    },
+    /// One that cannot be part of a transaction.
+    Alone {
+        /// The statement.
+        sql: String,
+        /// Errors that say that it was done before.
+        done_before: Vec<SqlState>,
+    },
+}
+
+/// A statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Statement {
+    /// As it stands.
+    Sql(String),
+    /// One for all objects of a class in a schema that belong to a role: `before` objects `after`.
+    OnObjects {
+        schema: String,
+        owner: String,
+        class: ObjectClass,
+        before: String,
+        after: String,
+    },
+    /// Ends the connections to a database, each with the rights of the role that holds it.
+    EndConnections { database: String },
+}
+
+/// How many objects one statement names.
+const BATCH: usize = 500;
+
+/// The statements of a step.
+pub(super) fn work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Vec<Work>, PostgresError> {
+    Ok(match step {
+        SqlStep::CreateRole { .. }
+        | SqlStep::ActAs { .. }
+        | SqlStep::AlterRole { .. }
+        | SqlStep::MarkRole { .. }
+        | SqlStep::SetPassword { .. }
+        | SqlStep::GrantRole { .. }
+        | SqlStep::RevokeRole { .. } => vec![role_work(step, passwords)?],
+        SqlStep::DropRole { role, databases } => drop_role(role, databases),
+        SqlStep::DropDatabase { database } => drop_database(database),
+        SqlStep::CreateDatabase { database } => vec![Work {
+            database: MAINTENANCE_DATABASE.to_owned(),
+            patience: Patience::Long,
+            statements: Statements::Alone {
+                sql: format!(
+                    "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'",
+                    escape_identifier(database)
+                ),
+                done_before: vec![SqlState::DUPLICATE_DATABASE],
+            },
+        }],
+        SqlStep::MarkDatabase { database, .. }
+        | SqlStep::OpenDatabase { database }
+        | SqlStep::SetSearchPath { database, .. }
+        | SqlStep::DatabasePrivileges { database, .. } => {
+            vec![together(MAINTENANCE_DATABASE, database_sql(step, database))]
+        }
+        SqlStep::CreateSchema { database, .. }
+        | SqlStep::SchemaPrivileges { database, .. }
+        | SqlStep::DefaultPrivileges { database, .. }
+        | SqlStep::ObjectPrivileges { database, .. }
+        | SqlStep::CreateExtension { database, .. } => vec![Work {
+            patience: match step {
+                SqlStep::CreateExtension { .. } => Patience::Long,
+                _ => Patience::Short,
+            },
+            ..together(database, inside_sql(step))
+        }],
+    })
+}
+
+fn together(database: &str, all: Vec<Statement>) -> Work {
+    Work {
+        database: database.to_owned(),
+        patience: Patience::Short,
+        statements: Statements::Together {
+            all,
+            done_before: Vec::new(),
+        },
+    }
+}
+
+fn role_work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Work, PostgresError> {
+    let mut done_before = Vec::new();
+    let all = match step {
+        SqlStep::CreateRole {
+            role,
+            login,
+            connection_limit,
+            mark,
+        } => {
+            // Whatever else is there under that name shows at the next look.
+            done_before.push(SqlState::DUPLICATE_OBJECT);
+            vec![
+                format!(
+                    "CREATE ROLE {} {} NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT {connection_limit}",
+                    escape_identifier(role),
+                    login_word(*login)
+                ),
+                comment_on_role(role, mark),
+            ]
+        }
+        SqlStep::ActAs { role } => vec![format!(
+            "GRANT {} TO {} WITH SET TRUE, INHERIT FALSE",
+            escape_identifier(role),
+            escape_identifier(CONTROL_ROLE)
+        )],
+        SqlStep::AlterRole {
+            role,
+            login,
+            connection_limit,
+        } => vec![format!(
+            "ALTER ROLE {} {} NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT {connection_limit} \
+             VALID UNTIL 'infinity'",
+            escape_identifier(role),
+            login_word(*login)
+        )],
+        SqlStep::MarkRole { role, mark } => vec![comment_on_role(role, mark)],
+        SqlStep::SetPassword { role, secret, mark } => {
+            let missing = || {
+                PostgresError {
+                failure: ReadFailure::NotReady,
+                source: Some(
+                    format!("Secret {secret}: password is missing, expected text; it is made anew when the Secret is deleted")
+                        .into(),
+                ),
+            }
+            };
+            let verifier = passwords.verifier(secret).ok_or_else(missing)?;
+            let fingerprint = passwords.fingerprint(role, secret).ok_or_else(missing)?;
+            let mark = Mark {
+                password: Some(fingerprint),
+                ..mark.clone()
+            };
+            vec![
+                format!(
+                    "ALTER ROLE {} PASSWORD {}",
+                    escape_identifier(role),
+                    escape_literal(&verifier)
+                ),
+                comment_on_role(role, &mark),
+            ]
+        }
+        SqlStep::GrantRole { role, member } => vec![format!(
+            "GRANT {} TO {} WITH INHERIT TRUE, SET TRUE",
+            escape_identifier(role),
+            escape_identifier(member)
+        )],
+        SqlStep::RevokeRole {
+            role,
+            member,
+            grantor,
+        } => {
+            done_before.push(SqlState::UNDEFINED_OBJECT);
+            vec![format!(
+                "REVOKE {} FROM {} GRANTED BY {} CASCADE",
+                escape_identifier(role),
+                escape_identifier(member),
+                escape_identifier(grantor)
+            )]
+        }
+        _ => Vec::new(),
+    };
+    Ok(Work {
+        database: MAINTENANCE_DATABASE.to_owned(),
+        patience: Patience::Short,
+        statements: Statements::Together {
+            all: all.into_iter().map(Statement::Sql).collect(),
+            done_before,
+        },
+    })
+}
+
+const fn login_word(login: bool) -> &'static str {
+    if login { "LOGIN" } else { "NOLOGIN" }
+}
+
+fn comment_on_role(role: &str, mark: &Mark) -> String {
+    format!(
+        "COMMENT ON ROLE {} IS {}",
+        escape_identifier(role),
+        escape_literal(&mark.comment())
+    )
+}
+
+/// What a role owns in a database goes with its privileges there, then the role itself.
+fn drop_role(role: &str, databases: &[String]) -> Vec<Work> {
+    let name = escape_identifier(role);
+    let mut work: Vec<Work> = databases
+        .iter()
+        .map(String::as_str)
+        .chain([MAINTENANCE_DATABASE])
+        .map(|database| Work {
+            database: database.to_owned(),
+            patience: Patience::Long,
+            statements: Statements::Together {
+                all: vec![
+                    act_as(role),
+                    Statement::Sql(format!("DROP OWNED BY {name}")),
+                ],
+                // What `SET ROLE` says of a role that is gone.
+                done_before: vec![SqlState::INVALID_PARAMETER_VALUE],
+            },
+        })
+        .collect();
+    work.push(together(
+        MAINTENANCE_DATABASE,
+        vec![Statement::Sql(format!("DROP ROLE IF EXISTS {name}"))],
+    ));
+    work
+}
+
+/// Nobody new is let in, those inside are sent away, and the database is dropped.
+fn drop_database(database: &str) -> Vec<Work> {
+    let name = escape_identifier(database);
+    vec![
+        Work {
+            database: MAINTENANCE_DATABASE.to_owned(),
+            patience: Patience::Short,
+            statements: Statements::Together {
+                all: vec![
+                    Statement::Sql(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")),
+                    Statement::EndConnections {
+                        database: database.to_owned(),
+                    },
+                ],
+                done_before: vec![SqlState::INVALID_CATALOG_NAME, SqlState::UNDEFINED_DATABASE],
+            },
+        },
+        Work {
+            database: MAINTENANCE_DATABASE.to_owned(),
+            patience: Patience::Long,
+            statements: Statements::Alone {
+                sql: format!("DROP DATABASE IF EXISTS {name}"),
+                done_before: Vec::new(),
+            },
+        },
+    ]
+}
+
+fn database_sql(step: &SqlStep, database: &str) -> Vec<Statement> {
+    let name = escape_identifier(database);
+    let all = match step {
+        SqlStep::MarkDatabase { mark, .. } => vec![format!(
+            "COMMENT ON DATABASE {name} IS {}",
+            escape_literal(&mark.comment())
+        )],
+        SqlStep::OpenDatabase { .. } => {
+            vec![format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")]
+        }
+        SqlStep::SetSearchPath { schemas, .. } => {
+            let schemas: Vec<String> = schemas
+                .iter()
+                .map(|schema| escape_identifier(schema))
+                .collect();
+            vec![format!(
+                "ALTER DATABASE {name} SET search_path = {}",
+                schemas.join(", ")
+            )]
+        }
+        SqlStep::DatabasePrivileges { change, .. } => {
+            privilege_sql(change, &format!("DATABASE {name}"))
+        }
+        _ => Vec::new(),
+    };
+    all.into_iter().map(Statement::Sql).collect()
+}
+
+fn inside_sql(step: &SqlStep) -> Vec<Statement> {
+    match step {
+        SqlStep::CreateSchema { schema, owner, .. } => vec![Statement::Sql(format!(
+            "CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}",
+            escape_identifier(schema),
+            escape_identifier(owner)
+        ))],
+        SqlStep::SchemaPrivileges {
+            schema,
+            owner,
+            change,
+            ..
+        } => {
+            let on = format!("SCHEMA {}", escape_identifier(schema));
+            owner
+                .iter()
+                .map(|owner| act_as(owner))
+                .chain(privilege_sql(change, &on).into_iter().map(Statement::Sql))
+                .collect()
+        }
+        SqlStep::DefaultPrivileges { of, change, .. } => default_privileges_sql(of, change),
+        SqlStep::ObjectPrivileges {
+            schema,
+            owner,
+            class,
+            grantee,
+            revoke,
+            ..
+        } => {
+            let mut all = vec![act_as(owner)];
+            all.extend(
+                revocations(revoke)
+                    .into_iter()
+                    .map(|what| Statement::OnObjects {
+                        schema: schema.clone(),
+                        owner: owner.clone(),
+                        class: *class,
+                        before: format!("REVOKE {what} ON {} ", singular(*class)),
+                        after: format!(" FROM {} CASCADE", grantee_sql(grantee)),
+                    }),
+            );
+            all
+        }
+        SqlStep::CreateExtension {
+            extension,
+            schema,
+            insists,
+            version,
+            ..
+        } => {
+            // A schema that the extension insists on may not be named unless it is there.
+            let place = if *insists {
+                String::new()
+            } else {
+                format!(" SCHEMA {}", escape_identifier(schema))
+            };
+            vec![Statement::Sql(format!(
+                "CREATE EXTENSION IF NOT EXISTS {}{place} VERSION {}",
+                escape_identifier(extension),
+                escape_literal(version)
+            ))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn default_privileges_sql(of: &DefaultsOf, change: &PrivilegeChange) -> Vec<Statement> {
+    let scope = of.schema.as_ref().map_or_else(String::new, |schema| {
+        format!(" IN SCHEMA {}", escape_identifier(schema))
+    });
+    let prefix = format!(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {}{scope} ",
+        escape_identifier(&of.role)
+    );
+    let mut all = vec![act_as(&of.role)];
+    all.extend(
+        privilege_sql(change, plural(of.class))
+            .into_iter()
+            .map(|sql| Statement::Sql(prefix.clone() + &sql)),
+    );
+    // What is there already gets what later things get.
+    if let Some(schema) = &of.schema
+        && !change.grant.is_empty()
+    {
+        all.push(Statement::OnObjects {
+            schema: schema.clone(),
+            owner: of.role.clone(),
+            class: of.class,
+            before: format!("GRANT {} ON {} ", words(&change.grant), singular(of.class)),
+            after: format!(" TO {}", grantee_sql(&change.grantee)),
+        });
+    }
+    all
+}
+
+/// For the rest of the transaction, with the rights of a role and no others.
+fn act_as(role: &str) -> Statement {
+    Statement::Sql(format!("SET LOCAL ROLE {}", escape_identifier(role)))
+}
+
+/// `GRANT` and `REVOKE` of a change on something.
+fn privilege_sql(change: &PrivilegeChange, on: &str) -> Vec<String> {
+    let grantee = grantee_sql(&change.grantee);
+    let mut all: Vec<String> = revocations(&change.revoke)
+        .into_iter()
+        .map(|what| format!("REVOKE {what} ON {on} FROM {grantee} CASCADE"))
+        .collect();
+    if !change.grant.is_empty() {
+        all.push(format!(
+            "GRANT {} ON {on} TO {grantee}",
+            words(&change.grant)
+        ));
+    }
+    all
+}
+
+/// What stands between `REVOKE` and `ON`, once for the privileges and once for the right to pass them on.
+fn revocations(revoke: &BTreeSet<Privilege>) -> Vec<String> {
+    let mut privileges = revoke.clone();
+    let option = privileges.remove(&Privilege::GrantOption);
+    let mut all = Vec::new();
+    if !privileges.is_empty() {
+        all.push(words(&privileges));
+    }
+    if option {
+        all.push("GRANT OPTION FOR ALL".to_owned());
+    }
+    all
+}
+
+fn words(privileges: &BTreeSet<Privilege>) -> String {
+    let words: Vec<&str> = privileges
+        .iter()
+        .map(|privilege| privilege.as_str())
+        .collect();
+    words.join(", ")
+}
+
+fn grantee_sql(grantee: &Grantee) -> String {
+    match grantee {
+        Grantee::Public => "PUBLIC".to_owned(),
+        Grantee::Role(role) => escape_identifier(role),
+    }
+}
+
+const fn plural(class: ObjectClass) -> &'static str {
+    match class {
+        ObjectClass::Tables => "TABLES",
+        ObjectClass::Sequences => "SEQUENCES",
+        ObjectClass::Routines => "ROUTINES",
+    }
+}
+
+const fn singular(class: ObjectClass) -> &'static str {
+    match class {
+        ObjectClass::Tables => "TABLE",
+        ObjectClass::Sequences => "SEQUENCE",
+        ObjectClass::Routines => "ROUTINE",
+    }
+}
+
+/// Runs statements; errors that say that they were run before are success.
+pub(super) async fn run(
+    client: &mut Client,
+    statements: &Statements,
+    patience: Patience,
+) -> Result<(), PostgresError> {
+    let (result, done_before) = match statements {
+        Statements::Alone { sql, done_before } => (
+            within_patience(patience, client.batch_execute(sql)).await,
+            done_before,
+        ),
+        Statements::Together { all, done_before } => {
+            (run_together(client, all, patience).await, done_before)
+        }
+    };
+    match result {
+        Err(Failed::Refused(code, _)) if done_before.contains(&code) => Ok(()),
+        Err(Failed::Refused(_, error) | Failed::Broken(error)) => Err(error),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// How a statement failed.
+enum Failed {
+    /// The server refused it, with a SQLSTATE.
+    Refused(SqlState, PostgresError),
+    /// There was no answer.
+    Broken(PostgresError),
+}
+
+async fn within_patience<T>(
+    patience: Patience,
+    call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failed> {
+    let mut code = None;
+    let call = async { call.await.inspect_err(|error| code = error.code().cloned()) };
+    within(patience.call(), call)
+        .await
+        .map_err(|error| match code {
+            Some(code) => Failed::Refused(code, error),
+            None => Failed::Broken(error),
+        })
+}
+
+async fn run_together(
+    client: &mut Client,
+    all: &[Statement],
+    patience: Patience,
+) -> Result<(), Failed> {
+    let transaction = within_patience(patience, client.transaction()).await?;
+    for statement in all {
+        match statement {
+            Statement::Sql(sql) => {
+                within_patience(patience, transaction.batch_execute(sql)).await?;
+            }
+            Statement::OnObjects {
+                schema,
+                owner,
+                class,
+                before,
+                after,
+            } => {
+                let objects = objects(&transaction, schema, owner, *class, patience).await?;
+                for batch in objects.chunks(BATCH) {
+                    let sql = format!("{before}{}{after}", batch.join(", "));
+                    within_patience(patience, transaction.batch_execute(&sql)).await?;
+                }
+            }
+            Statement::EndConnections { database } => {
+                end_connections(&transaction, database, patience).await?;
+            }
+        }
+    }
+    within_patience(patience, transaction.commit()).await
+}
+
+/// The objects of a class in a schema that belong to a role, quoted.
+async fn objects(
+    client: &impl GenericClient,
+    schema: &str,
+    owner: &str,
+    class: ObjectClass,
+    patience: Patience,
+) -> Result<Vec<String>, Failed> {
+    let query = match class {
+        ObjectClass::Tables => {
+            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_roles r ON r.oid = c.relowner \
+             WHERE n.nspname = $1 AND r.rolname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY c.oid"
+        }
+        ObjectClass::Sequences => {
+            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_roles r ON r.oid = c.relowner \
+             WHERE n.nspname = $1 AND r.rolname = $2 AND c.relkind = 'S' ORDER BY c.oid"
+        }
+        ObjectClass::Routines => {
+            "SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) \
+             FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner \
+             WHERE n.nspname = $1 AND r.rolname = $2 ORDER BY p.oid"
+        }
+    };
+    let rows = within_patience(patience, client.query(query, &[&schema, &owner])).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Ends the connections to a database. A backend may be ended with the rights of its own role; those of roles that
+/// we may not act as stay, and the database with them until they are gone.
+async fn end_connections(
+    client: &impl GenericClient,
+    database: &str,
+    patience: Patience,
+) -> Result<(), Failed> {
+    let query = "SELECT DISTINCT usename::text FROM pg_stat_activity \
+         WHERE datname = $1 AND usename IS NOT NULL AND pg_has_role(usesysid, 'SET')";
+    let rows = within_patience(patience, client.query(query, &[&database])).await?;
+    for row in &rows {
+        let role: String = row.get(0);
+        let sql = format!(
+            "SET LOCAL ROLE {}; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = {} AND usename = {}; RESET ROLE",
+            escape_identifier(&role),
+            escape_literal(database),
+            escape_literal(&role)
+        );
+        within_patience(patience, client.batch_execute(&sql)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! A PostgreSQL of our own image for one test: made by `initdb` and the image's own bootstrap hook, on loopback, with
+//! TLS, gone when it is dropped. It runs in a mount and a process namespace of its own, so that the image's root
+//! file system stays as it is and nothing outlives the test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bailiwick_model::names::{Names, POSTGRES_UID};
+use bailiwick_operator::credentials::Credentials;
+use bailiwick_operator::postgres::Postgres;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio_postgres::Client;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// The Region that the server belongs to.
+pub const REGION: &str = "tr";
+
+/// The superuser's password, which only tests know.
+const SUPERUSER_PASSWORD: &str = "superuser-of-the-tests";
+
+/// The mounts of a server, in its own mount namespace: its folder for the data, and what the image leaves empty.
+const MOUNTS: &str = r#"
+mount --bind "$1" "$2/var/lib/postgresql"
+mount --rbind /dev "$2/dev"
+mount -t proc proc "$2/proc"
+mount -t tmpfs tmpfs "$2/tmp"
+mount -t tmpfs tmpfs "$2/run"
+chmod 1777 "$2/tmp" "$2/run"
+exec chroot --userspec="$3:$3" "$2" /bin/sh -euc "$4"
+"#;
+
+const INITDB: &str = "
+initdb --pgdata /var/lib/postgresql/data --username postgres --pwfile /var/lib/postgresql/superuser \
+  --auth-local trust --auth-host scram-sha-256 --encoding UTF8 --locale C.UTF-8 --data-checksums --no-sync
+cat >/var/lib/postgresql/data/pg_hba.conf <<HBA
+local all postgres trust
+hostssl all all 127.0.0.1/32 scram-sha-256
+HBA
+cat >>/var/lib/postgresql/data/postgresql.conf <<CONF
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '/run'
+fsync = off
+max_connections = 40
+shared_buffers = 32MB
+max_wal_size = 256MB
+ssl = on
+ssl_ca_file = '/var/lib/postgresql/ca.crt'
+ssl_cert_file = '/var/lib/postgresql/tls.crt'
+ssl_key_file = '/var/lib/postgresql/tls.key'
+archive_mode = on
+archive_timeout = 60
+archive_command = 'while [ -e /var/lib/postgresql/hang ]; do sleep 0.1; done; test ! -e /var/lib/postgresql/down && cp %p /var/lib/postgresql/archive/%f'
+CONF
+pg_ctl start --pgdata /var/lib/postgresql/data --wait --silent --options '-c listen_addresses='
+post-bootstrap 'host=/run user=postgres dbname=postgres'
+pg_ctl stop --pgdata /var/lib/postgresql/data --wait --silent
+";
+
+/// A running server.
+pub struct Server {
+    process: Child,
+    folder: PathBuf,
+    address: SocketAddr,
+    authority: String,
+    names: Names,
+    credentials: Credentials,
+}
+
+impl Server {
+    /// Starts a server that holds what the image's bootstrap leaves. `roles` get Secrets.
+    pub async fn start(roles: &[&str]) -> Self {
+        let image = image();
+        let folder = folder();
+        let names = Names::new(REGION);
+        let (authority, certificate, key) = certificates(&names);
+        for name in ["data", "archive"] {
+            fs::create_dir(folder.join(name)).unwrap();
+        }
+        for (name, text) in [
+            ("superuser", SUPERUSER_PASSWORD),
+            ("ca.crt", &authority),
+            ("tls.crt", &certificate),
+            ("tls.key", &key),
+        ] {
+            fs::write(folder.join(name), text).unwrap();
+            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        for entry in fs::read_dir(&folder).unwrap() {
+            own(&entry.unwrap().path());
+        }
+        own(&folder);
+
+        let mut credentials = Credentials::default();
+        credentials.insert(
+            names.postgres_certificate(),
+            secret(&[("ca.crt", &authority)]),
+        );
+        let control = "the-control-role-of-the-tests";
+        credentials.insert(
+            names.postgres_internal(),
+            secret(&[("control-password", control)]),
+        );
+        for role in roles {
+            credentials.insert(
+                names.postgres_role(role),
+                secret(&[("password", &format!("password-of-{role}"))]),
+            );
+        }
+
+        let made = namespace(&image, &folder, INITDB)
+            .env("BAILIWICK_CONTROL_PASSWORD", control)
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "initdb or post-bootstrap failed:\n{}\n{}",
+            String::from_utf8_lossy(&made.stdout),
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let port = free_port();
+        let log = fs::File::create(folder.join("log")).unwrap();
+        let process = namespace(
+            &image,
+            &folder,
+            &format!("exec postgres -D /var/lib/postgresql/data -p {port}"),
+        )
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+        let server = Self {
+            process,
+            folder,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            authority,
+            names,
+            credentials,
+        };
+        server.wait().await;
+        server
+    }
+
+    /// The operator's client for it.
+    pub fn operator(&self) -> Postgres {
+        self.operator_at(self.address)
+    }
+
+    /// The operator's client for another address than the server's.
+    pub fn operator_at(&self, address: SocketAddr) -> Postgres {
+        Postgres::new(self.names.clone(), &self.credentials, Some(address)).unwrap()
+    }
+
+    /// What the operator knows.
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives a role another password in its Secret.
+    pub fn renew_secret(&mut self, role: &str, password: &str) {
+        self.credentials.insert(
+            self.names.postgres_role(role),
+            secret(&[("password", password)]),
+        );
+    }
+
+    /// Connects as a role with the password of its Secret.
+    pub async fn login(&self, role: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+        let password = self
+            .credentials
+            .text(&self.names.postgres_role(role), "password")
+            .unwrap();
+        self.login_with(role, password, database).await
+    }
+
+    /// Connects with a password, over TLS that is verified against the Region's authority and the Service's name.
+    pub async fn login_with(
+        &self,
+        role: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (client, connection) = tokio_postgres::Config::new()
+            .host(host(&self.names))
+            .hostaddr(self.address.ip())
+            .port(self.address.port())
+            .user(role)
+            .password(password)
+            .dbname(database)
+            .ssl_mode(SslMode::Require)
+            .connect_timeout(Duration::from_secs(5))
+            .connect(MakeRustlsConnect::new(tls))
+            .await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// Connects as the superuser, for drift that no role of ours could make.
+    pub async fn superuser(&self, database: &str) -> Client {
+        self.login_with("postgres", SUPERUSER_PASSWORD, database)
+            .await
+            .unwrap()
+    }
+
+    /// A file whose being there the archive command looks at: `down` makes it fail, `hang` makes it wait.
+    pub fn archive_switch(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    async fn wait(&self) {
+        let begun = Instant::now();
+        loop {
+            match self
+                .login_with("postgres", SUPERUSER_PASSWORD, "postgres")
+                .await
+            {
+                Ok(_) => return,
+                Err(error) if begun.elapsed() > Duration::from_secs(30) => {
+                    panic!("the server did not start: {error:?}\n{}", self.log())
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // With the namespace's first process go all others in it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The name that the server's certificate carries.
+fn host(names: &Names) -> String {
+    format!("{}.{}.svc", names.postgres_rw(), names.namespace())
+}
+
+/// The root file system of the Postgres image.
+fn image() -> PathBuf {
+    let path = std::env::var_os("BAILIWICK_TEST_POSTGRES").map(PathBuf::from);
+    match path {
+        Some(path) if path.join("usr/lib/bailiwick/post-bootstrap").exists() => path,
+        Some(path) => panic!(
+            "BAILIWICK_TEST_POSTGRES is {}, expected the root file system of platform/images/postgres; `make test` \
+             unpacks it and sets the variable",
+            path.display()
+        ),
+        None => panic!(
+            "BAILIWICK_TEST_POSTGRES is not set, expected the root file system of platform/images/postgres; run \
+             `make test`, which unpacks it and sets the variable"
+        ),
+    }
+}
+
+/// A folder of its own for a server.
+fn folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let folder = std::env::temp_dir().join(format!(
+        "bailiwick-postgres-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+fn own(path: &Path) {
+    let uid = u32::try_from(POSTGRES_UID).unwrap();
+    chown(path, Some(uid), Some(uid)).expect(
+        "the files of the server need its owner: run the tests as root, as `make test` does",
+    );
+}
+
+fn namespace(image: &Path, folder: &Path, script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-euc",
+            MOUNTS,
+            "sh",
+        ])
+        .arg(folder)
+        .arg(image)
+        .arg(POSTGRES_UID.to_string())
+        .arg(script)
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/lib/bailiwick:/usr/lib/postgresql/17/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .env("LANG", "C.UTF-8")
+        .stdin(Stdio::null());
+    command
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port()
+}
+
+fn secret(values: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+    values
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+        .collect()
+}
+
+/// An authority, and a server certificate and key of it, in PEM.
+fn certificates(names: &Names) -> (String, String, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![host(names)])
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
+    (authority.pem(), certificate.pem(), key.serialize_pem())
+}
