@@ -259,7 +259,7 @@ pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action,
     let pass = pass(&ctx, &region, &mut memory, now).await;
     let (written, ending, violations) = match &pass {
         Ok(pass) => {
-            let outcome = pass.outcome();
+            let outcome = pass.outcome(region.status.as_ref());
             (
                 write_status(&ctx, &region, &outcome, now).await,
                 pass.ending(),
@@ -333,13 +333,13 @@ struct Done {
 }
 
 impl Pass {
-    fn outcome(&self) -> Outcome<'_> {
+    fn outcome(&self, status: Option<&RegionStatus>) -> Outcome<'_> {
         match self {
             Self::Refused(violations) => Outcome::Refused(violations),
             Self::Applied(done) => Outcome::Applied(Applied {
                 steps_due: done.steps.len(),
                 failed_steps: &done.failed,
-                archive: bailiwick_model::archive::archive(&done.plan, &done.facts),
+                archive: bailiwick_model::archive::archive(&done.plan, &done.facts, status),
                 full_backup: bailiwick_model::archive::full_backup(&done.plan, &done.facts),
                 retained: bailiwick_model::step::retained(&done.plan, &done.facts),
                 plan: &done.plan,

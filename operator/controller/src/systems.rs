@@ -2,7 +2,8 @@
 //! injected at every call.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::Names;
@@ -14,6 +15,8 @@ use futures::future::BoxFuture;
 
 use crate::credentials::Credentials;
 use crate::error::StepError;
+use crate::patroni::Patroni;
+use crate::postgres::Postgres;
 use crate::store::Store;
 
 /// A Region and what is needed to speak to its services.
@@ -56,26 +59,59 @@ pub trait Systems: Send + Sync {
 }
 
 /// The real systems, over the network. Clients are kept for as long as the Secrets that they were made from stay
-/// the same, so that a look costs no new connection.
-#[derive(Debug, Default)]
+/// the same, so that a look builds no TLS configuration anew.
+#[derive(Default)]
 pub struct RegionSystems {
-    stores: Mutex<HashMap<String, (u64, Store)>>,
+    clients: Mutex<HashMap<String, (u64, Clients)>>,
+}
+
+/// The clients of one Region.
+#[derive(Clone)]
+struct Clients {
+    store: Store,
+    patroni: Arc<Patroni>,
+    postgres: Postgres,
 }
 
 impl RegionSystems {
-    fn store_of(&self, access: Access<'_>) -> Result<Store, ReadFailure> {
-        let region = access.names.region();
-        let version = access.credentials.fingerprint();
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, store)) = stores
-            .get(region)
-            .filter(|(made_from, _)| *made_from == version)
+    fn clients(&self, access: Access<'_>) -> Result<Clients, ReadFailure> {
+        let Access {
+            region,
+            names,
+            credentials,
+        } = access;
+        let mut hasher = DefaultHasher::new();
+        credentials.fingerprint().hash(&mut hasher);
+        region.spec.postgres.instances.hash(&mut hasher);
+        let made_from = hasher.finish();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = clients
+            .get(names.region())
+            .filter(|(version, _)| *version == made_from)
         {
-            return Ok(store.clone());
+            return Ok(known.clone());
         }
-        let store = Store::of(access.names, access.region, access.credentials)?;
-        stores.insert(region.to_owned(), (version, store.clone()));
-        Ok(store)
+        let new = Clients {
+            store: Store::of(names, region, credentials)?,
+            patroni: Arc::new(Patroni::of(
+                names,
+                region.spec.postgres.instances,
+                credentials,
+            )?),
+            postgres: Postgres::new(names.clone(), credentials, None)
+                .map_err(|error| error.failure)?,
+        };
+        clients.insert(names.region().to_owned(), (made_from, new.clone()));
+        Ok(new)
+    }
+
+    fn for_step(&self, access: Access<'_>, system: &'static str) -> Result<Clients, StepError> {
+        self.clients(access).map_err(|failure| StepError {
+            system,
+            what: "connect".to_owned(),
+            failure,
+            source: None,
+        })
     }
 }
 
@@ -90,9 +126,10 @@ fn observed<T>(read: Result<T, ReadFailure>) -> Observed<T> {
 impl Systems for RegionSystems {
     fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
         Box::pin(async move {
-            match self.store_of(access) {
-                Ok(store) => observed(
-                    store
+            match self.clients(access) {
+                Ok(clients) => observed(
+                    clients
+                        .store
                         .observe(access.names, access.region, access.credentials)
                         .await,
                 ),
@@ -100,39 +137,61 @@ impl Systems for RegionSystems {
             }
         })
     }
-    fn patroni<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
-        Box::pin(async { Observed::NotAsked })
+
+    fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
+        Box::pin(async move {
+            match self.clients(access) {
+                Ok(clients) => observed(clients.patroni.observe().await),
+                Err(failure) => Observed::Failed(failure),
+            }
+        })
     }
-    fn postgres<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
-        Box::pin(async { Observed::NotAsked })
+
+    fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
+        Box::pin(async move {
+            match self.clients(access) {
+                Ok(clients) => clients.postgres.observe(access.credentials).await,
+                Err(failure) => Observed::Failed(failure),
+            }
+        })
     }
+
     fn store_step<'a>(
         &'a self,
         access: Access<'a>,
         step: &'a StoreStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async move {
-            let store = self.store_of(access).map_err(|failure| StepError {
-                system: "object store",
-                what: "connect".to_owned(),
-                failure,
-                source: None,
-            })?;
-            store.perform(step, access.credentials).await
+            self.for_step(access, "object store")?
+                .store
+                .perform(step, access.credentials)
+                .await
         })
     }
+
     fn patroni_step<'a>(
         &'a self,
-        _access: Access<'a>,
-        _step: &'a PatroniStep,
+        access: Access<'a>,
+        step: &'a PatroniStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            self.for_step(access, "patroni")?
+                .patroni
+                .perform(step)
+                .await
+        })
     }
+
     fn sql_step<'a>(
         &'a self,
-        _access: Access<'a>,
-        _step: &'a SqlStep,
+        access: Access<'a>,
+        step: &'a SqlStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            self.for_step(access, "postgres")?
+                .postgres
+                .perform(step, access.credentials)
+                .await
+        })
     }
 }

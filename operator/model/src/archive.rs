@@ -1,12 +1,16 @@
-//! Whether WAL arrives in the bucket, judged from what was observed. No I/O.
+//! Whether WAL arrives in the Region's bucket and what can be restored from it, from everything that was observed:
+//! the Jobs of the archive, the store and the primary. No I/O.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::facts::Facts;
+use crate::duration;
+use crate::facts::{Facts, Observed};
+use crate::patroni::job_result;
 use crate::plan::Plan;
-use crate::region::BackupRecord;
+use crate::region::{BackupRecord, RegionStatus};
+use crate::sql;
 
-/// What the archive does.
+/// What the archive does. The reasons are closed words: they go into the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Archive {
     /// WAL arrives.
@@ -17,58 +21,61 @@ pub enum Archive {
     /// WAL does not arrive.
     Failing {
         /// Why, as far as can be told.
-        reason: ArchiveReason,
+        reason: &'static str,
         /// Since when.
         since: Timestamp,
     },
     /// It could not be told.
     Unknown {
         /// Why.
-        reason: ArchiveReason,
+        reason: &'static str,
     },
 }
 
-/// Why WAL does not arrive, or why that cannot be told. A closed list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArchiveReason {
-    /// The stanza is not there yet.
-    StanzaPending,
-    /// The object store does not answer.
-    StoreUnavailable,
-    /// Finished WAL files wait for longer than they should.
-    WalWaiting,
-    /// The archive command fails.
-    CommandFailing,
-    /// The primary could not be asked.
-    NotRead,
-}
-
-impl ArchiveReason {
-    /// The CamelCase word of the condition.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StanzaPending => "StanzaPending",
-            Self::StoreUnavailable => "StoreUnavailable",
-            Self::WalWaiting => "WalWaiting",
-            Self::CommandFailing => "CommandFailing",
-            Self::NotRead => "NotRead",
-        }
-    }
-}
-
-/// What the archive does, from what was observed.
+/// What the archive does.
 #[must_use]
-pub fn archive(plan: &Plan, facts: &Facts) -> Archive {
-    let _ = (plan, facts);
-    Archive::Unknown {
-        reason: ArchiveReason::NotRead,
+pub fn archive(plan: &Plan, facts: &Facts, status: Option<&RegionStatus>) -> Archive {
+    if let Observed::Failed(_) = &facts.store {
+        return Archive::Failing {
+            reason: "ObjectStoreUnavailable",
+            since: facts.now,
+        };
+    }
+    let stanza = plan.names.stanza_job(plan.incarnation);
+    let made = facts.jobs.get(&stanza).is_some_and(|job| job.succeeded);
+    let known = status.and_then(|status| status.backup.as_ref());
+    if !made && known.is_none_or(|backup| backup.repos.iter().all(|repo| repo.last_full.is_none()))
+    {
+        return Archive::Unknown {
+            reason: "StanzaPending",
+        };
+    }
+    let Some(seen) = facts.postgres.seen() else {
+        return Archive::Unknown { reason: "NotRead" };
+    };
+    let rpo = SignedDuration::from_secs(duration::seconds(&plan.spec.backup.rpo).unwrap_or(300));
+    match sql::archive_health(&seen.archiver, seen.in_recovery, facts.now, rpo) {
+        sql::Archive::Working => Archive::Working {
+            latest_restorable: sql::latest_restorable(
+                &seen.archiver,
+                known.and_then(|backup| backup.latest_restorable),
+            ),
+        },
+        sql::Archive::Failing { reason, since } => Archive::Failing {
+            reason: reason.as_str(),
+            since,
+        },
+        sql::Archive::Unknown => Archive::Unknown { reason: "NotRead" },
     }
 }
 
-/// The newest full backup that a Job reported.
+/// The first full backup of this incarnation, as its Job reported it.
 #[must_use]
 pub fn full_backup(plan: &Plan, facts: &Facts) -> Option<BackupRecord> {
-    let _ = (plan, facts);
-    None
+    let result = job_result(facts, &plan.names.first_backup_job(plan.incarnation))?;
+    Some(BackupRecord {
+        label: result.label?,
+        at: result.stop?,
+        bytes: result.stored_bytes.or(result.bytes).unwrap_or_default(),
+    })
 }

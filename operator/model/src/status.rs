@@ -481,12 +481,12 @@ fn archive(applied: &Applied<'_>) -> Verdict {
         ),
         Archive::Failing { reason, .. } => Verdict::new(
             State::False,
-            reason.as_str(),
+            reason,
             "WAL does not arrive in the bucket and collects on the primary's volume; see the object store's condition.",
         ),
         Archive::Unknown { reason } => Verdict::new(
             State::Unknown,
-            reason.as_str(),
+            reason,
             "Whether WAL is archived could not be read.",
         ),
     }

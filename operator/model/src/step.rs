@@ -52,6 +52,16 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
 /// What left the spec and was retained: databases and roles, then buckets and users.
 #[must_use]
 pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
-    let _ = (plan, facts);
-    (Vec::new(), Vec::new())
+    (
+        facts
+            .postgres
+            .seen()
+            .map(|seen| sql::retained(plan, seen))
+            .unwrap_or_default(),
+        facts
+            .store
+            .seen()
+            .map(|seen| store::retained(plan, seen))
+            .unwrap_or_default(),
+    )
 }

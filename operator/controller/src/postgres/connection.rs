@@ -38,7 +38,7 @@ impl Patience {
     const fn statement(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(5),
-            Self::Long => Duration::from_secs(60),
+            Self::Long => Duration::from_mins(1),
         }
     }
 
@@ -238,7 +238,7 @@ fn broken(error: &tokio_postgres::Error) -> ReadFailure {
             // An io::Error shows its inner error's causes, and not the inner error itself, as its source.
             if error
                 .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>())
+                .is_some_and(<(dyn std::error::Error + Send + Sync + 'static)>::is::<rustls::Error>)
             {
                 return ReadFailure::Untrusted;
             }

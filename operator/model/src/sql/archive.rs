@@ -123,11 +123,11 @@ pub fn latest_restorable(
     archiver: &ArchiverFact,
     previous: Option<Timestamp>,
 ) -> Option<Timestamp> {
-    let archived = archiver.archived_through.and_then(|through| {
-        let second = through.as_second();
+    let through = archiver.archived_through.and_then(|finished| {
+        let second = finished.as_second();
         Timestamp::from_second(second - second.rem_euclid(RESTORABLE_STEP)).ok()
     });
-    archived.max(previous)
+    through.max(previous)
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn settle_role(facts: &mut PostgresFacts, step: &SqlStep) {
             connection_limit,
             mark,
         } => {
-            facts.roles.entry(role.clone()).or_insert(RoleFact {
+            facts.roles.entry(role.clone()).or_insert_with(|| RoleFact {
                 login: *login,
                 inherit: true,
                 connection_limit: *connection_limit,
@@ -183,7 +183,7 @@ fn settle_database(fact: &mut DatabaseFact, step: &SqlStep) {
         SqlStep::OpenDatabase { .. } => fact.open = true,
         SqlStep::SetSearchPath { schemas, .. } => fact.search_path = Some(schemas.clone()),
         SqlStep::DatabasePrivileges { change, .. } => {
-            change_privileges(&mut fact.privileges, change)
+            change_privileges(&mut fact.privileges, change);
         }
         _ => {}
     }
