@@ -238,7 +238,7 @@ fn broken(error: &tokio_postgres::Error) -> ReadFailure {
             // An io::Error shows its inner error's causes, and not the inner error itself, as its source.
             if error
                 .get_ref()
-                .is_some_and(<(dyn std::error::Error + Send + Sync + 'static)>::is::<rustls::Error>)
+                .is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<rustls::Error>)
             {
                 return ReadFailure::Untrusted;
             }
