@@ -540,13 +540,15 @@ expect "another database's stanza of the same name is StanzaMismatch" other_data
 failures() { as_operator postgres 'SELECT failed_count FROM pg_stat_archiver'; }
 failed_more() { [[ $(failures) -gt $1 ]]; }
 oldest_ready() { as_operator postgres "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"; }
+# Finishes a segment and prints its name; without a row in it, Postgres would name the unfinished one.
+finished_segment() { write mark && as_operator postgres 'SELECT pg_walfile_name(pg_switch_wal())'; }
 write() { as_superuser "$primary" shop "INSERT INTO app.orders (what) VALUES ('$1')"; }
 # $1 what the store does
 archive_fails() {
   local before begun=$SECONDS
   before=$(failures)
   write "$1"
-  wal=$(as_operator postgres 'SELECT pg_walfile_name(pg_switch_wal())')
+  wal=$(finished_segment)
   expect "the store $1: pg_stat_archiver says so within 60 s" within 60 failed_more "$before"
   echo "        noticed after $((SECONDS - begun)) s"
   expect "the segment waits, where the control role sees it" test "$(oldest_ready)" -ge 1
@@ -560,7 +562,7 @@ begun=$SECONDS
 expect "a job says StoreUnreachable" job_fails_with StoreUnreachable stanza
 echo "        after $((SECONDS - begun)) s"
 start_store
-wal=$(as_operator postgres 'SELECT pg_walfile_name(pg_switch_wal())')
+wal=$(finished_segment)
 expect "the store is back: the archive catches up" within 90 caught_up "$wal"
 
 nft -f - <<NFT
@@ -569,7 +571,7 @@ NFT
 archive_fails swallows
 TEST_ENV=BAILIWICK_JOB_SECONDS=3 expect "a job past its limit is Timeout" job_fails_with Timeout stanza
 nft delete table ip swallow
-wal=$(as_operator postgres 'SELECT pg_walfile_name(pg_switch_wal())')
+wal=$(finished_segment)
 expect "the store is back: the archive catches up" within 90 caught_up "$wal"
 gaps() {
   local segment last=
@@ -645,7 +647,7 @@ sed '$d' "$work/acknowledged" | cut -d' ' -f1 | sort >"$work/wanted"
 as_superuser "$primary" shop "SELECT substr(what, 5) FROM app.orders WHERE what LIKE 'ack-%'" | sort >"$work/held"
 expect "no acknowledged row is lost" is "$(comm -23 "$work/wanted" "$work/held" | wc -l)" 0
 echo "        $(wc -l <"$work/wanted") rows acknowledged, longest gap $(awk 'NR > 1 && $2 - last > gap { gap = $2 - last } { last = $2 } END { printf "%.1f", gap }' "$work/acknowledged") s"
-wal=$(as_operator postgres 'SELECT pg_walfile_name(pg_switch_wal())')
+wal=$(finished_segment)
 expect "the new primary archives" within 60 archived "$wal"
 expect "and is backed up" job backup incr
 
