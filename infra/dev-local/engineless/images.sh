@@ -15,6 +15,8 @@ store=$cache/buildah
 export BUILDAH_ISOLATION=chroot
 
 readonly kubernetes=v1.36.3 debian=trixie
+postgres=$(cat "$root/platform/images/postgres/VERSION")
+readonly postgres
 # name, reference, what it is made of:
 #   command <name>         FROM scratch with that one command of binaries.sh
 #   folder <dir> [file]    platform/images/<dir>/Containerfile, with the file added to its context
@@ -30,7 +32,7 @@ coredns                  bailiwick.dev/kubernetes/coredns:v1.12.4               
 local-path-provisioner   bailiwick.dev/local-path-provisioner:v0.0.30                    command local-path-provisioner
 minio                    bailiwick.dev/minio:2026-02-12                                  folder minio minio
 probe                    bailiwick.dev/probe:0.1.0                                       folder probe
-postgres                 bailiwick.dev/postgres:17.12-1                                  folder postgres
+postgres                 bailiwick.dev/postgres:$postgres                                  folder postgres
 operator                 bailiwick.dev/operator:0.1.0                                    folder operator bailiwick-operator
 "
 
@@ -97,7 +99,7 @@ inputs() {
         base_id
         sha256sum <"$path" ;;
       folder)
-        (cd "$root/platform/images/$1" && find . -type f ! -name '*.md' ! -name test.sh -print0 | sort -z | xargs -0 sha256sum)
+        (cd "$root/platform/images/$1" && find . -type f ! -path './examples/*' ! -name '*.md' ! -name test.sh -print0 | sort -z | xargs -0 sha256sum)
         if [[ $1 != pause ]]; then
           base_id
           if [[ -n ${2:-} ]]; then path=$(input_path "$2"); sha256sum <"$path"; fi
@@ -193,6 +195,7 @@ ensure() {
   container=$("build_$kind" "$@")
   finish "$name" "$ref" "$want" "$container"
   say "$name built in $((SECONDS - start)) s, $(size_of "$name")"
+  sed -n "s/^warning: /images: $name: warning: /p" "$store/log" >&2
 }
 
 write_index() {
@@ -216,7 +219,8 @@ done
 
 mkdir -p "$images"
 exec 9>"$images/.lock"
-flock 9 # two checkouts share the cache
+# Two checkouts share the cache. What a killed run still has running holds the lock too, until it ends.
+flock -n 9 || { say "waiting for another run"; flock 9; }
 sweep   # what a killed run left behind
 trap sweep EXIT
 mkdir -p "$store"

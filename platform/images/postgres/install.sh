@@ -1,6 +1,7 @@
 #!/bin/sh
 # Turns a Debian trixie root into the Postgres image. Run once as root, in the image, with this folder's files beside it:
-#   packages.txt  what is installed      omitted.txt  what is not, though asked for      trim.sh  what is taken out again
+#   packages.txt  what is installed            trim.sh  what is taken out again
+#   omitted.txt   what is not, though asked for    VERSION  the tag: Postgres's version, our revision
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
@@ -46,7 +47,8 @@ apt-get install -q -y --no-install-recommends locales $(words "$here/packages.tx
 localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8
 
 # Extensions that would need a superuser: a role that may create in a database may create them there.
-for name in postgis postgis_topology postgis_sfcgal vector pgaudit pg_cron; do
+# pg_cron and postgis_topology are left out; bin/fixed-functions.sql tells why.
+for name in postgis postgis_sfcgal vector pgaudit; do
   control=/usr/share/postgresql/$major/extension/$name.control
   [ -e "$control" ] || { echo "install: $control is missing" >&2; exit 1; }
   grep -q '^trusted' "$control" || printf 'trusted = true\n' >>"$control"
@@ -68,7 +70,11 @@ rm -rf /run/postgresql /var/run/pgbackrest
 # Nobody becomes somebody else in here.
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 
-# What is inside, for people and scanners; the tag promises the first line.
+# What is inside, for people and scanners.
 mkdir -p /usr/lib/bailiwick
 dpkg-query --show --showformat '${Package}\t${Version}\n' >/usr/lib/bailiwick/packages.tsv
-"/usr/lib/postgresql/$major/bin/postgres" --version
+
+# The tag promises a minor version, Debian brings its newest: a tag that falls behind is said, not hidden.
+installed=$("/usr/lib/postgresql/$major/bin/postgres" --version | sed 's/^postgres (PostgreSQL) \([0-9.]*\).*/\1/')
+promised=$(sed 's/-.*//' "$here/VERSION")
+[ "$installed" = "$promised" ] || echo "warning: the tag says Postgres $promised, Debian installed $installed: raise platform/images/postgres/VERSION"

@@ -395,13 +395,13 @@ expect "and a third" post_bootstrap
 expect "left everything as it was" diff <(echo "$before") <(state_of_roles)
 expect "and the control role's password works" as_operator postgres 'SELECT 1'
 refused "post-bootstrap without a password" "BAILIWICK_CONTROL_PASSWORD is not set" env TEST_ENV=BAILIWICK_CONTROL_PASSWORD= bash -c "$(declare -f container enter); work='$work' container '$primary' '$primary' post-bootstrap x"
-in_logs() { grep -cE "$control_password|$superuser_password|$replication_password|$rewind_password|$cipher|$store_password|SCRAM-SHA-256\\$" "$work"/tr-pg-*.log; }
-expect "no secret and no verifier in any log" is "$(in_logs | grep -cv ':0$')" 0
-in_arguments() { local file; for file in /proc/[0-9]*/cmdline; do tr '\0' ' ' <"$file" 2>/dev/null | grep -E "$control_password|$superuser_password|$cipher" | grep -v 'env -i\|PGPASSWORD='; done; true; }
+in_logs() { cat "$work"/tr-pg-*.log | grep -cE "$control_password|$superuser_password|$replication_password|$rewind_password|$cipher|$store_password|SCRAM-SHA-256\\$" || true; }
+expect "no secret and no verifier in any log" is "$(in_logs)" 0
+in_arguments() { local file; for file in /proc/[0-9]*/cmdline; do { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -E "$control_password|$superuser_password|$cipher" | grep -v 'env -i\|PGPASSWORD='; done; true; }
 expect "nor in any argument list" is "$(in_arguments)" ""
 
 may() { expect "it may $1" as_operator "$2" "$3"; }
-may_not() { refused "it may not $1" 'permission denied|must be superuser|Only roles with|must be able to SET ROLE|must have admin option|must have' as_operator "$2" "$3"; }
+may_not() { refused "it may not $1" 'permission denied|must be superuser|Only roles with|must be able to SET ROLE|must have admin option|must have|is not one of' as_operator "$2" "$3"; }
 may "make roles" postgres "CREATE ROLE shop_owner NOLOGIN; CREATE ROLE shop_writer LOGIN; CREATE ROLE shop_reader LOGIN"
 may "make a database that another role owns" postgres "CREATE DATABASE shop OWNER shop_owner TEMPLATE template1"
 may "close it to everybody" postgres "REVOKE ALL ON DATABASE shop FROM PUBLIC"
@@ -412,10 +412,11 @@ may "set a role's password" postgres "ALTER ROLE shop_writer PASSWORD '$shop_pas
 may "limit a role" postgres "ALTER ROLE shop_reader CONNECTION LIMIT 10; ALTER ROLE shop_reader SET statement_timeout = '1min'"
 may "give a database its settings" postgres "ALTER DATABASE shop SET timezone = 'UTC'"
 may "make schemas that another role owns" shop "CREATE SCHEMA app AUTHORIZATION shop_owner; CREATE SCHEMA audit AUTHORIZATION shop_owner; CREATE SCHEMA extensions"
-for extension in postgis postgis_topology postgis_sfcgal vector pgaudit uuid-ossp pgcrypto citext hstore pg_trgm; do
-  case $extension in postgis_topology | pgaudit) schema= ;; *) schema='SCHEMA extensions' ;; esac
+for extension in postgis postgis_sfcgal vector pgaudit uuid-ossp pgcrypto citext hstore pg_trgm; do
+  case $extension in pgaudit) schema= ;; *) schema='SCHEMA extensions' ;; esac
   may "create the extension $extension" shop "SET search_path = extensions, pg_catalog; CREATE EXTENSION IF NOT EXISTS \"$extension\" $schema"
 done
+may "have postgis_topology made" shop "SELECT bailiwick.create_extension('postgis_topology', 'shop_owner')"
 may "grant and revoke" shop "GRANT USAGE ON SCHEMA app TO shop_writer, shop_reader; GRANT USAGE ON SCHEMA extensions TO shop_owner, shop_writer, shop_reader; REVOKE CREATE ON SCHEMA app FROM shop_reader"
 may "set another role's default privileges" shop "ALTER DEFAULT PRIVILEGES FOR ROLE shop_owner IN SCHEMA app GRANT SELECT ON TABLES TO shop_reader; ALTER DEFAULT PRIVILEGES FOR ROLE shop_owner IN SCHEMA app GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO shop_writer; ALTER DEFAULT PRIVILEGES FOR ROLE shop_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
 may "work as a role that it made" shop "SET ROLE shop_owner; CREATE TABLE app.orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text, spot extensions.geography(point), embedding extensions.vector(3))"
@@ -453,6 +454,10 @@ may_not "create an extension that is not trusted" shop "CREATE EXTENSION file_fd
 may_not "write a function in C" shop "CREATE FUNCTION evil() RETURNS int LANGUAGE c AS 'libc', 'getpid'"
 refused "an application role comes into no other database" "permission denied for database" over_tls shop_writer "$shop_password" postgres 'SELECT 1'
 expect "an application role writes and reads in its own" is "$(over_tls shop_writer "$shop_password" shop "INSERT INTO app.orders (what, spot) VALUES ('a', 'POINT(28.9 41.0)'); SELECT count(*) FROM app.orders")" 1
+expect "and uses PostGIS" is "$(over_tls shop_writer "$shop_password" shop "SELECT round(extensions.ST_X(extensions.ST_Transform(extensions.ST_SetSRID(extensions.ST_MakePoint(28.9, 41.0), 4326), 3857)))")" 3217133
+expect "the owner uses topology" over_tls bailiwick_operator "$control_password" shop "SET ROLE shop_owner; SET search_path = extensions, topology; SELECT CreateTopology('roads', 3857)"
+may_not "have anything else made" shop "SELECT bailiwick.create_extension('file_fdw', 'shop_owner')"
+refused "an application role may not have any made" "permission denied" over_tls shop_writer "$shop_password" shop "SELECT bailiwick.create_extension('pg_cron', 'shop_writer')"
 refused "and creates nothing in public" "permission denied" over_tls shop_writer "$shop_password" shop 'CREATE TABLE public.mine ()'
 
 # --- the archive ------------------------------------------------------------------------------------------------
@@ -463,8 +468,8 @@ identifier=$(as_operator postgres 'SELECT system_identifier FROM pg_control_syst
 expect "it names the database" is "$(result systemIdentifier)" "$identifier"
 expect "the job stanza again" job stanza
 marker=marker-$(secret)
-as_superuser "$primary" shop "INSERT INTO app.orders (what) SELECT '$marker' FROM generate_series(1, 1000); SELECT pg_switch_wal()" >/dev/null
-wal=$(as_superuser "$primary" postgres "SELECT pg_walfile_name(pg_current_wal_lsn() - 1)")
+as_superuser "$primary" shop "INSERT INTO app.orders (what) SELECT '$marker' FROM generate_series(1, 1000)"
+wal=$(as_superuser "$primary" postgres "SELECT pg_walfile_name(pg_switch_wal())")
 objects() { s3 "https://tr-store.tr.svc:9000/$bucket?list-type=2&prefix=tr%2F1%2F" | grep -oE '<Key>[^<]*</Key>' | sed 's/<[^>]*>//g'; }
 newest_wal() { objects | grep -oE '[0-9A-F]{24}-[0-9a-f]{40}.zst' | sort | tail -n 1; }
 archived() { [[ ! $(newest_wal) < "$1" ]]; }
@@ -512,13 +517,144 @@ TEST_ENV=PGBACKREST_REPO1_S3_KEY_SECRET=another expect "a wrong secret is Authen
 TEST_ENV=PGBACKREST_REPO1_S3_BUCKET=another expect "a bucket that is not there is BucketMissing" job_fails_with BucketMissing stanza
 TEST_ENV=PGBACKREST_REPO1_S3_REGION=es-mad-1 expect "another site's region is RegionMismatch" job_fails_with RegionMismatch stanza
 TEST_ENV=PGBACKREST_REPO1_STORAGE_CA_FILE=/etc/ssl/certs/ca-certificates.crt expect "a store of another CA is CertificateInvalid" job_fails_with CertificateInvalid stanza
-TEST_ENV=BAILIWICK_JOB_SECONDS=1 expect "a job past its limit is Timeout" job_fails_with Timeout backup full
 TEST_ENV=PGBACKREST_STANZA= expect "a job without a stanza is ConfigInvalid" job_fails_with ConfigInvalid stanza
 mount_certificate "$work/pods/job/tls" stranger
 expect "a certificate of the same CA that is no job's is refused: NotAuthorized" job_fails_with NotAuthorized stanza
 mount_certificate "$work/pods/job/tls" job
 
 expect "and with the right settings all is well again" job stanza
+
+# Another database under the name of this one: its member's own settings, and a data folder of its own.
+pod other job pgbackrest-member.conf
+mkdir -m 0777 "$work/pods/other/run/postgresql"
+other_database() {
+  container restored other bash -c '
+    initdb --auth=peer --pgdata="$PGDATA" >/dev/null
+    pg_ctl start --silent --wait --log /tmp/log --options "-c listen_addresses= -c unix_socket_directories=/run/postgresql"
+    pgbackrest-job stanza; pg_ctl stop --silent --mode fast; cat /dev/termination-log' | tail -n 1 >"$work/result"
+  is "$(result reason)" StanzaMismatch
+}
+expect "another database's stanza of the same name is StanzaMismatch" other_database
+
+# The store refuses, then swallows: Postgres goes on writing, the archiver says so in time, nothing is missing afterwards.
+failures() { as_operator postgres 'SELECT failed_count FROM pg_stat_archiver'; }
+failed_more() { [[ $(failures) -gt $1 ]]; }
+oldest_ready() { as_operator postgres "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"; }
+# Finishes a segment and prints its name; without a row in it, Postgres would name the unfinished one.
+finished_segment() { write mark && as_operator postgres 'SELECT pg_walfile_name(pg_switch_wal())'; }
+write() { as_superuser "$primary" shop "INSERT INTO app.orders (what) VALUES ('$1')"; }
+# $1 what the store does
+archive_fails() {
+  local before begun=$SECONDS
+  before=$(failures)
+  write "$1"
+  wal=$(finished_segment)
+  expect "the store $1: pg_stat_archiver says so within 60 s" within 60 failed_more "$before"
+  echo "        noticed after $((SECONDS - begun)) s"
+  expect "the segment waits, where the control role sees it" test "$(oldest_ready)" -ge 1
+  expect "and rows are still taken" write "during: the store $1"
+}
+caught_up() { [[ $(oldest_ready) == 0 ]] && archived "$1"; }
+
+kill "${pid_of[store]}"; wait "${pid_of[store]}" || true
+archive_fails refuses
+begun=$SECONDS
+expect "a job says StoreUnreachable" job_fails_with StoreUnreachable stanza
+echo "        after $((SECONDS - begun)) s"
+start_store
+wal=$(finished_segment)
+expect "the store is back: the archive catches up" within 90 caught_up "$wal"
+
+nft -f - <<NFT
+table ip swallow { chain in { type filter hook input priority 0; ip saddr $cidr.0/27 tcp dport 9000 drop; }; }
+NFT
+archive_fails swallows
+TEST_ENV=BAILIWICK_JOB_SECONDS=3 expect "a job past its limit is Timeout" job_fails_with Timeout stanza
+nft delete table ip swallow
+wal=$(finished_segment)
+expect "the store is back: the archive catches up" within 90 caught_up "$wal"
+gaps() {
+  local segment last=
+  while read -r segment; do
+    [[ -z $last || $((16#${segment:16})) == $((16#$last + 1)) ]] || echo "gap before $segment"
+    last=${segment:16}
+  done < <(objects | grep -oE "[0-9A-F]{24}-[0-9a-f]{40}" | cut -c1-24 | sort -u)
+}
+expect "without a gap" is "$(gaps)" ""
+
+# --- changes while it runs --------------------------------------------------------------------------------------
+
+started() { as_superuser "$1" postgres 'SELECT pg_postmaster_start_time()'; }
+begun_at="$(started tr-pg-0) $(started tr-pg-1)"
+for name in tr-pg-0 tr-pg-1; do
+  certificate "$name" tr-pg "DNS:$name.$tls_names,DNS:tr-pg-rw.tr.svc"
+  mount_certificate "$work/pods/$name/tls" "$name"
+done
+renewed() {
+  local name
+  for name in tr-pg-0 tr-pg-1; do
+    [[ $(serial "$name" "$1" "${2:-}") == "$(openssl x509 -noout -serial -in "$pki/$name.crt")" ]] || return 1
+  done
+}
+expect "a renewed certificate reaches Postgres" within 30 renewed 5432 postgres
+expect "and Patroni" within 30 renewed 8008
+expect "and pgBackRest" within 30 renewed 8432
+expect "and no server was started again for it" is "$(started tr-pg-0) $(started tr-pg-1)" "$begun_at"
+expect "the jobs still come in" job stanza
+
+for name in tr-pg-0 tr-pg-1; do sed -i 's/cron.database_name: postgres/cron.database_name: shop/' "$work/pods/$name/patroni/patroni.yml"; done
+pending() {
+  local primary
+  for primary in tr-pg-0 tr-pg-1; do rest GET /patroni >/dev/null && jq -e '.pending_restart' "$work/body" >/dev/null || return 1; done
+}
+expect "a changed setting is seen, and waits for a restart" within 40 pending
+restart() { local primary=$1; is "$(rest_signed POST /restart -d '{"restart_pending": true}')" 200; }
+expect "POST /restart, the replica first" restart "$replica"
+expect "then the primary" restart "$primary"
+ready() { [[ $(setting cron.database_name 2>/dev/null) == shop ]] && streaming; }
+expect "the setting holds" within 60 ready
+may "have pg_cron made in the database it is set to" shop "SELECT bailiwick.create_extension('pg_cron', 'shop_writer')"
+may_not "schedule as another" shop "INSERT INTO cron.job (schedule, command, database, username) VALUES ('* * * * *', 'SELECT 1', 'shop', 'postgres')"
+ran() { [[ $(as_superuser "$primary" shop "SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'") -ge 1 ]]; }
+expect "an application role schedules a job" over_tls shop_writer "$shop_password" shop "SELECT cron.schedule('beat', '1 second', 'SELECT 1')"
+expect "and it runs, without a password anywhere" within 30 ran
+expect "as that role" is "$(as_superuser "$primary" shop "SELECT DISTINCT username FROM cron.job_run_details")" shop_writer
+expect "and is taken off again" over_tls shop_writer "$shop_password" shop "SELECT cron.unschedule('beat')"
+
+# --- losing the primary -----------------------------------------------------------------------------------------
+
+# Writes one row after the other through whichever member is primary, and notes each that was acknowledged and when.
+writer() {
+  container job job env PGPASSWORD="$shop_password" bash -c '
+    for ((row = 1; ; row++)); do
+      psql -XAtqc "INSERT INTO app.orders (what) VALUES ('"'"'ack-$row'"'"')" \
+        "host=tr-pg-0.tr-pg.tr.svc,tr-pg-1.tr-pg.tr.svc dbname=shop user=shop_writer sslmode=verify-full sslrootcert=/etc/bailiwick/tls/ca.crt connect_timeout=2 target_session_attrs=read-write" 2>/dev/null &&
+        echo "$row $EPOCHREALTIME"
+    done' >"$work/acknowledged" 2>/dev/null
+}
+writer &
+within 20 test -s "$work/acknowledged"
+sleep 3
+old=$primary
+inside "$old" bash -c 'kill -9 "$(head -n 1 "$PGDATA/postmaster.pid" 2>/dev/null || head -n 1 /var/lib/postgresql/data/pgdata/postmaster.pid)"'
+moved() { find_primary && [[ $primary != "$old" ]]; }
+expect "kill -9 of the primary's Postgres: the other becomes primary" within 60 moved
+sleep 5
+rejoined() { [[ $(as_superuser "$primary" postgres "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'" 2>/dev/null) == 1 ]]; }
+expect "the old one follows it" within 90 rejoined
+kill %writer 2>/dev/null || kill "$(jobs -p | tail -n 1)" 2>/dev/null || true
+sed '$d' "$work/acknowledged" | cut -d' ' -f1 | sort >"$work/wanted"
+as_superuser "$primary" shop "SELECT substr(what, 5) FROM app.orders WHERE what LIKE 'ack-%'" | sort >"$work/held"
+expect "no acknowledged row is lost" is "$(comm -23 "$work/wanted" "$work/held" | wc -l)" 0
+echo "        $(wc -l <"$work/wanted") rows acknowledged, longest gap $(awk 'NR > 1 && $2 - last > gap { gap = $2 - last } { last = $2 } END { printf "%.1f", gap }' "$work/acknowledged") s"
+wal=$(finished_segment)
+expect "the new primary archives" within 60 archived "$wal"
+expect "and is backed up" job backup incr
+
+for name in tr-pg-0 tr-pg-1; do kill "${pid_of[$name-server]}"; done
+expect "without any member's TLS server a job says MemberUnreachable" job_fails_with MemberUnreachable stanza
+in_logs() { cat "$work"/tr-pg-*.log "$work"/job.log | grep -cE "$control_password|$superuser_password|$replication_password|$rewind_password|$shop_password|$cipher|$store_password" || true; }
+expect "and still no secret in any log" is "$(in_logs)" 0
 
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -49,7 +49,9 @@ SELECT 'CREATE ROLE bailiwick_rewind LOGIN' WHERE to_regrole('bailiwick_rewind')
 GRANT CONNECT ON DATABASE postgres TO bailiwick_rewind;
 
 COMMIT;
+\ir fixed-functions.sql
 
 -- What new databases start with. Database privileges are not copied from a template: whoever creates one revokes there.
 \connect template1
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
+\ir fixed-functions.sql
