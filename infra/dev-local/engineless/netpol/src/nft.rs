@@ -282,3 +282,99 @@ impl Script {
         self.push("  }");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addresses::AddressRange;
+    use std::collections::BTreeSet;
+
+    fn enforcement(name: &str) -> Enforcement {
+        let peers = AddressRange::parse_cidr("192.0.2.0/24").unwrap();
+        let tcp = |first, last| PortRange {
+            protocol: Protocol::Tcp,
+            first,
+            last,
+        };
+        let allowances = [
+            Allowance {
+                peers: Peers::Only([peers].into_iter().collect()),
+                ports: Ports::Only([tcp(80, 90), tcp(85, 95), tcp(96, 96), tcp(443, 443)].into()),
+            },
+            Allowance {
+                peers: Peers::Everybody,
+                ports: Ports::Only(
+                    [
+                        PortRange::whole(Protocol::Udp),
+                        PortRange::single(Protocol::Sctp, 9),
+                    ]
+                    .into(),
+                ),
+            },
+        ];
+        let pod = |name: &str, ingress| LocalPod {
+            name: name.to_owned(),
+            ingress,
+            egress: Isolation::Open,
+        };
+        Enforcement {
+            pod_ranges: [AddressRange::parse_cidr("10.0.0.0/24").unwrap()]
+                .into_iter()
+                .collect(),
+            pods: BTreeMap::from([
+                (
+                    Ipv4Addr::new(10, 0, 0, 5),
+                    pod(name, Isolation::Only(BTreeSet::from(allowances))),
+                ),
+                (Ipv4Addr::new(10, 0, 0, 6), pod("x/open", Isolation::Open)),
+            ]),
+        }
+    }
+
+    fn lines(text: &str) -> Vec<&str> {
+        text.lines().map(str::trim).collect()
+    }
+
+    #[test]
+    fn an_allowance_is_one_rule_a_protocol_with_its_ports_merged() {
+        let text = ruleset("t", &enforcement("x/a"));
+        let lines = lines(&text);
+        for expected in [
+            "elements = { 10.0.0.5 : jump to-10.0.0.5 }",
+            "elements = { 192.0.2.0-192.0.2.255 }",
+            "comment \"x/a\"",
+            "ip saddr @peers-1 tcp dport { 80-96, 443 } return",
+            "meta l4proto udp return",
+            "sctp dport { 9 } return",
+        ] {
+            assert!(
+                lines.contains(&expected),
+                "{expected} is missing from\n{text}"
+            );
+        }
+        assert!(
+            !text.contains("to-10.0.0.6 "),
+            "a pod that is not isolated needs no chain\n{text}"
+        );
+    }
+
+    #[test]
+    fn the_table_is_replaced_in_one_transaction() {
+        let text = ruleset("t", &Enforcement::default());
+        assert_eq!(
+            lines(&text)[..3],
+            ["table inet t", "delete table inet t", "table inet t {"]
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_comment() {
+        let text = ruleset("t", &enforcement("x/a\"\n  accept # \u{fc}"));
+        assert!(
+            lines(&text).contains(&"comment \"x/a  accept  \""),
+            "{text}"
+        );
+        let long = ruleset("t", &enforcement(&"n".repeat(400)));
+        assert!(lines(&long).contains(&format!("comment \"{}\"", "n".repeat(127)).as_str()));
+    }
+}

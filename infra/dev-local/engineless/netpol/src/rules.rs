@@ -359,3 +359,80 @@ impl<'w> Census<'w> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::networking::v1::NetworkPolicy;
+    use serde_json::json;
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+
+    fn pod(node: &str, address: Ipv4Addr) -> Pod {
+        Pod {
+            uid: String::new(),
+            labels: BTreeMap::new(),
+            node: Some(node.to_owned()),
+            address: Some(address),
+            host_network: false,
+            finished: false,
+            ports: Vec::new(),
+        }
+    }
+
+    fn name(namespace: &str, name: &str) -> ObjectName {
+        ObjectName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// A policy of namespace `x` that lets its own pods in.
+    fn from_own() -> Policy {
+        let spec = json!({"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]});
+        let object: NetworkPolicy =
+            serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+        Policy::from(&object)
+    }
+
+    #[test]
+    fn an_address_that_two_pods_claim_is_in_no_peer_set_on_any_node() {
+        let mut world = World::default();
+        world.policies.insert(name("x", "own"), from_own());
+        world
+            .pods
+            .insert(name("x", "server"), pod("tr-1", Ipv4Addr::new(10, 0, 0, 9)));
+        world.pods.insert(name("x", "client"), pod("es-1", ADDRESS));
+        let packet = Packet {
+            source: ADDRESS,
+            destination: Ipv4Addr::new(10, 0, 0, 9),
+            protocol: Protocol::Tcp,
+            port: 80,
+        };
+        let permits =
+            |world: &World| Enforcement::new(world, "tr-1", AddressSet::default()).permits(&packet);
+        assert!(permits(&world));
+        world.pods.insert(name("z", "other"), pod("es-1", ADDRESS));
+        assert!(!permits(&world));
+    }
+
+    #[test]
+    fn a_pod_is_never_cut_off_from_itself() {
+        let mut world = World::default();
+        let mut shut = from_own();
+        shut.ingress = Some(Vec::new());
+        shut.egress = Some(Vec::new());
+        world.policies.insert(name("x", "shut"), shut);
+        world.pods.insert(name("x", "a"), pod("tr-1", ADDRESS));
+        let enforcement = Enforcement::new(&world, "tr-1", AddressSet::default());
+        let packet = |destination| Packet {
+            source: ADDRESS,
+            destination,
+            protocol: Protocol::Udp,
+            port: 53,
+        };
+        assert!(enforcement.permits(&packet(ADDRESS)));
+        assert!(!enforcement.permits(&packet(Ipv4Addr::new(10, 0, 0, 6))));
+        assert_eq!(enforcement.isolated(), 1);
+    }
+}

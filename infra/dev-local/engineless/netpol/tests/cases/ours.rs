@@ -89,7 +89,7 @@ fn ports() -> Vec<Case> {
                     "{podSelector: {}, policyTypes: [Egress],
                       egress: [{to: [{namespaceSelector: {matchLabels: {ns: y}}}], ports: [{port: web}]}]}",
                 )])
-                .after(web_on_80_of_y_a_and_81_of_y_b)
+                .after(web_on_80_of_y_a_and_z_a_and_81_of_y_b)
                 .on(TCP_80, &[no("x/*", "*/*"), yes("x/*", "y/a")])
                 .on(TCP_81, &[no("x/*", "*/*"), yes("x/*", "y/b")]),
             ],
@@ -98,7 +98,7 @@ fn ports() -> Vec<Case> {
             name: "a named port stands for the number that each selected pod gives it, for ingress",
             steps: vec![
                 with(&[("y/web", "{podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: web}]}]}")])
-                    .after(web_on_80_of_y_a_and_81_of_y_b)
+                    .after(web_on_80_of_y_a_and_z_a_and_81_of_y_b)
                     .on(TCP_80, &[no("*/*", "y/*"), yes("*/*", "y/a")])
                     .on(TCP_81, &[no("*/*", "y/*"), yes("*/*", "y/b")]),
             ],
@@ -128,8 +128,8 @@ fn ports() -> Vec<Case> {
     ]
 }
 
-fn web_on_80_of_y_a_and_81_of_y_b(scene: &mut Scene) {
-    for (pod, number) in [("y/a", 80), ("y/b", 81)] {
+fn web_on_80_of_y_a_and_z_a_and_81_of_y_b(scene: &mut Scene) {
+    for (pod, number) in [("y/a", 80), ("y/b", 81), ("z/a", 80)] {
         if let Some(pod) = scene.pods.get_mut(pod) {
             pod["spec"]["containers"][0]["ports"] =
                 json!([{"name": "web", "containerPort": number}]);
