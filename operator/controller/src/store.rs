@@ -1,7 +1,7 @@
 //! The object store behind a Region: reads it into facts and does one step at a time, over S3 and the admin API of
 //! MinIO and its forks. I/O: HTTPS to the Region's own store. It decides nothing.
 
-mod seal;
+pub mod seal;
 mod signed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,6 +188,10 @@ impl Store {
             .chain([BACKUP_BUCKET])
             .collect();
         let info: Info = self.get("info", &[]).await?;
+        // A server answers before it has read its own settings: it would take requests for any region.
+        if info.mode != "online" || info.region.is_empty() {
+            return Err(Failure::of(ReadFailure::NotReady));
+        }
         let (outlets, mut targets) = futures::try_join!(self.outlets(&info), self.targets())?;
         let buckets = self.s3.list_buckets().send().await.map_err(s3_failure)?;
         // Boxed and collected first: a stream of closures would not be `Send` for every lifetime.
@@ -1026,6 +1030,8 @@ where
 
 #[derive(Deserialize)]
 struct Info {
+    #[serde(default)]
+    mode: String,
     #[serde(default)]
     region: String,
     #[serde(default)]

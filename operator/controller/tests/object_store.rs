@@ -6,29 +6,40 @@ mod fixture;
 #[path = "object_store_server/mod.rs"]
 mod server;
 
+use std::time::Duration;
+
 use aws_credential_types::Credentials as Signer;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::BehaviorVersion;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, BucketVersioningStatus, DefaultRetention, Delete, Event,
-    ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
-    NotificationConfiguration, ObjectIdentifier, ObjectLockConfiguration, ObjectLockEnabled,
-    ObjectLockRetention, ObjectLockRetentionMode, ObjectLockRule, QueueConfiguration,
-    VersioningConfiguration,
+    BucketLifecycleConfiguration, BucketVersioningStatus, DefaultRetention, Delete,
+    DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, Event, ExpirationStatus,
+    LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NotificationConfiguration,
+    ObjectIdentifier, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetention,
+    ObjectLockRetentionMode, ObjectLockRule, QueueConfiguration, ReplicationConfiguration,
+    ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus, VersioningConfiguration,
+};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::Region;
-use bailiwick_model::store::{Drift, Outlet, StoreFacts, StoreStep, drift, retained, steps};
-use bailiwick_operator::store::Store;
+use bailiwick_model::region::{Reclaim, Region};
+use bailiwick_model::store::{
+    BucketOutlet, Drift, Outlet, StoreFacts, StoreStep, Versioning, drift, policy_name, retained,
+    steps,
+};
+use bailiwick_operator::credentials::Credentials;
+use bailiwick_operator::store::{Store, seal};
+use serde_json::{Value, json};
 use server::Server;
 
-/// Three buckets of different kinds and two users with different rights.
+/// Three buckets of different kinds and three users with different rights.
 fn region() -> Region {
     fixture::tr_with(
         "
@@ -49,6 +60,8 @@ spec:
         grants: [{bucket: documents, access: ReadWrite}, {bucket: scratch, access: ReadWrite}]
       - name: auditor
         grants: [{bucket: documents, access: ReadOnly}]
+      - name: imaging
+        grants: [{bucket: images, access: ReadWrite}]
 ",
     )
 }
@@ -67,10 +80,23 @@ fn store(plan: &Plan, server: &Server) -> Store {
 }
 
 async fn observe(store: &Store, plan: &Plan, region: &Region, server: &Server) -> StoreFacts {
-    store
-        .observe(&plan.names, region, &server.credentials)
+    ready(|| store.observe(&plan.names, region, &server.credentials))
         .await
         .unwrap_or_else(|failure| panic!("cannot be read: {failure:?}\n{}", server.log()))
+}
+
+/// What `read` says once the store is not starting any more: it answers a moment before it has read its settings.
+async fn ready<T, F>(mut read: impl FnMut() -> F) -> Result<T, ReadFailure>
+where
+    F: Future<Output = Result<T, ReadFailure>>,
+{
+    for _ in 0..100 {
+        match read().await {
+            Err(ReadFailure::NotReady) => tokio::time::sleep(Duration::from_millis(100)).await,
+            result => return result,
+        }
+    }
+    Err(ReadFailure::NotReady)
 }
 
 async fn perform(store: &Store, server: &Server, steps: &[StoreStep]) {
@@ -141,13 +167,13 @@ async fn from_nothing_to_nothing_left_to_do() {
     assert_eq!(drift(&plan, &seen), []);
     assert_eq!(retained(&plan, &seen), Vec::<String>::new());
     assert_eq!(seen.buckets.len(), 4);
-    assert_eq!(seen.users.len(), 3);
+    assert_eq!(seen.users.len(), 4);
     assert_eq!(seen.region, "tr-ist-1");
     assert!(seen.encrypts);
 
     // A pass that finds nothing to do costs no sealed body.
     let sealed = store.sealed_bodies();
-    assert_eq!(sealed, 3, "one for each user");
+    assert_eq!(sealed, 4, "one for each user");
     observe(&store, &plan, &region, &server).await;
     assert_eq!(store.sealed_bodies(), sealed);
 
@@ -159,4 +185,959 @@ async fn from_nothing_to_nothing_left_to_do() {
     server.stop();
     server.resume().await;
     assert_eq!(observe(&store, &plan, &region, &server).await, seen);
+}
+
+/// What somebody tries.
+#[derive(Clone, Copy, Debug)]
+enum Try {
+    List,
+    Read,
+    Write,
+    Multipart,
+    Delete,
+    DeleteVersion,
+    DeleteVersionInBulk,
+    ForceDelete,
+    DeleteBypassingGovernance,
+    LockObject,
+    CreateBucket,
+    DeleteBucket,
+    SetVersioning,
+    SetLifecycle,
+    SetLock,
+    SetPolicy,
+    SetNotification,
+}
+
+/// The key that every bucket of the table holds.
+const KEY: &str = "2026/11/report.txt";
+
+/// Tries it on `bucket`, of whose object `version` is a version.
+async fn attempt(client: &Client, bucket: &str, version: &str, what: Try) -> String {
+    let versioned = || {
+        ObjectIdentifier::builder()
+            .key(KEY)
+            .version_id(version)
+            .build()
+            .expect("an object")
+    };
+    match what {
+        Try::List => outcome(client.list_objects_v2().bucket(bucket).send().await),
+        Try::Read => outcome(client.get_object().bucket(bucket).key(KEY).send().await),
+        Try::Write => outcome(
+            client
+                .put_object()
+                .bucket(bucket)
+                .key(KEY)
+                .body(ByteStream::from_static(b"text"))
+                .send()
+                .await,
+        ),
+        Try::Multipart => {
+            let begun = client
+                .create_multipart_upload()
+                .bucket(bucket)
+                .key(KEY)
+                .send()
+                .await;
+            let upload = match begun {
+                Ok(begun) => begun.upload_id.expect("an upload"),
+                error => return outcome(error),
+            };
+            outcome(
+                client
+                    .abort_multipart_upload()
+                    .bucket(bucket)
+                    .key(KEY)
+                    .upload_id(upload)
+                    .send()
+                    .await,
+            )
+        }
+        Try::Delete => outcome(client.delete_object().bucket(bucket).key(KEY).send().await),
+        Try::DeleteVersion => outcome(
+            client
+                .delete_object()
+                .bucket(bucket)
+                .key(KEY)
+                .version_id(version)
+                .send()
+                .await,
+        ),
+        Try::DeleteVersionInBulk => {
+            let delete = Delete::builder().objects(versioned()).build();
+            let done = client
+                .delete_objects()
+                .bucket(bucket)
+                .delete(delete.expect("a deletion"))
+                .send()
+                .await;
+            match done {
+                Ok(done) => match done.errors() {
+                    [] => "ok".to_owned(),
+                    [error, ..] => error.code().unwrap_or_default().to_owned(),
+                },
+                error => outcome(error),
+            }
+        }
+        Try::ForceDelete => outcome(
+            client
+                .delete_object()
+                .bucket(bucket)
+                .key(KEY)
+                .customize()
+                .mutate_request(|request| {
+                    request.headers_mut().insert("x-minio-force-delete", "true");
+                })
+                .send()
+                .await,
+        ),
+        Try::DeleteBypassingGovernance => outcome(
+            client
+                .delete_object()
+                .bucket(bucket)
+                .key(KEY)
+                .version_id(version)
+                .bypass_governance_retention(true)
+                .send()
+                .await,
+        ),
+        Try::LockObject => {
+            let retention = ObjectLockRetention::builder()
+                .mode(ObjectLockRetentionMode::Compliance)
+                .retain_until_date(DateTime::from_secs(4_102_444_800))
+                .build();
+            outcome(
+                client
+                    .put_object_retention()
+                    .bucket(bucket)
+                    .key(KEY)
+                    .retention(retention)
+                    .send()
+                    .await,
+            )
+        }
+        _ => attempt_on_bucket(client, bucket, what).await,
+    }
+}
+
+async fn attempt_on_bucket(client: &Client, bucket: &str, what: Try) -> String {
+    match what {
+        Try::CreateBucket => outcome(client.create_bucket().bucket("of-my-own").send().await),
+        Try::DeleteBucket => outcome(client.delete_bucket().bucket(bucket).send().await),
+        Try::SetVersioning => outcome(suspend_versioning(client, bucket).await),
+        Try::SetLifecycle => outcome(expire_everything(client, bucket).await),
+        Try::SetLock => outcome(lock_by_default(client, bucket).await),
+        Try::SetPolicy => outcome(publish(client, bucket).await),
+        Try::SetNotification => outcome(notify(client, bucket).await),
+        _ => unreachable!("{what:?} is about an object"),
+    }
+}
+
+async fn suspend_versioning(
+    client: &Client,
+    bucket: &str,
+) -> Result<(), SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>> {
+    let suspended = VersioningConfiguration::builder()
+        .status(BucketVersioningStatus::Suspended)
+        .build();
+    client
+        .put_bucket_versioning()
+        .bucket(bucket)
+        .versioning_configuration(suspended)
+        .send()
+        .await
+        .map(drop)
+}
+
+async fn expire_everything(
+    client: &Client,
+    bucket: &str,
+) -> Result<(), SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>> {
+    let rule = LifecycleRule::builder()
+        .id("everything")
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("").build())
+        .expiration(LifecycleExpiration::builder().days(1).build())
+        .build()
+        .expect("a rule");
+    let rules = BucketLifecycleConfiguration::builder().rules(rule).build();
+    client
+        .put_bucket_lifecycle_configuration()
+        .bucket(bucket)
+        .lifecycle_configuration(rules.expect("rules"))
+        .send()
+        .await
+        .map(drop)
+}
+
+async fn lock_by_default(
+    client: &Client,
+    bucket: &str,
+) -> Result<(), SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>> {
+    let retention = DefaultRetention::builder()
+        .mode(ObjectLockRetentionMode::Governance)
+        .days(1)
+        .build();
+    let lock = ObjectLockConfiguration::builder()
+        .object_lock_enabled(ObjectLockEnabled::Enabled)
+        .rule(
+            ObjectLockRule::builder()
+                .default_retention(retention)
+                .build(),
+        )
+        .build();
+    client
+        .put_object_lock_configuration()
+        .bucket(bucket)
+        .object_lock_configuration(lock)
+        .send()
+        .await
+        .map(drop)
+}
+
+async fn publish(
+    client: &Client,
+    bucket: &str,
+) -> Result<(), SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>> {
+    let policy = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"AWS": ["*"]},
+            "Action": ["s3:GetObject"],
+            "Resource": [format!("arn:aws:s3:::{bucket}/*")],
+        }],
+    });
+    client
+        .put_bucket_policy()
+        .bucket(bucket)
+        .policy(policy.to_string())
+        .send()
+        .await
+        .map(drop)
+}
+
+/// The event target that the drifted server is started with.
+const TARGET: &str = "arn:minio:sqs:tr-ist-1:leak:webhook";
+
+async fn notify(
+    client: &Client,
+    bucket: &str,
+) -> Result<(), SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>> {
+    let queue = QueueConfiguration::builder()
+        .queue_arn(TARGET)
+        .events(Event::S3ObjectCreated)
+        .build()
+        .expect("a target");
+    client
+        .put_bucket_notification_configuration()
+        .bucket(bucket)
+        .notification_configuration(
+            NotificationConfiguration::builder()
+                .queue_configurations(queue)
+                .build(),
+        )
+        .send()
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
+async fn users_can_do_what_their_policy_says_and_nothing_else() {
+    const OK: &str = "ok";
+    const DENIED: &str = "AccessDenied";
+    // "force-delete is forbidden on Object Locking enabled buckets"
+    const FORBIDDEN_BY_LOCK: &str = "XMinioAdminInvalidArgument";
+    let table: &[(&str, Try, &str, &str)] = &[
+        // pgBackRest: the objects of its bucket, and nothing that would take old versions away.
+        (BACKUP_USER, Try::Write, BACKUP_BUCKET, OK),
+        (BACKUP_USER, Try::Read, BACKUP_BUCKET, OK),
+        (BACKUP_USER, Try::List, BACKUP_BUCKET, OK),
+        (BACKUP_USER, Try::Multipart, BACKUP_BUCKET, OK),
+        (BACKUP_USER, Try::DeleteVersion, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::DeleteVersionInBulk, BACKUP_BUCKET, DENIED),
+        (
+            BACKUP_USER,
+            Try::DeleteBypassingGovernance,
+            BACKUP_BUCKET,
+            DENIED,
+        ),
+        (
+            BACKUP_USER,
+            Try::ForceDelete,
+            BACKUP_BUCKET,
+            FORBIDDEN_BY_LOCK,
+        ),
+        (BACKUP_USER, Try::LockObject, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::SetVersioning, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::SetLifecycle, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::SetLock, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::SetPolicy, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::SetNotification, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::DeleteBucket, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::CreateBucket, BACKUP_BUCKET, DENIED),
+        (BACKUP_USER, Try::Delete, BACKUP_BUCKET, OK),
+        (BACKUP_USER, Try::List, "documents", DENIED),
+        (BACKUP_USER, Try::Read, "documents", DENIED),
+        (BACKUP_USER, Try::Write, "documents", DENIED),
+        (BACKUP_USER, Try::Delete, "documents", DENIED),
+        // An application that may write.
+        ("patient-api", Try::List, "documents", OK),
+        ("patient-api", Try::Read, "documents", OK),
+        ("patient-api", Try::Write, "documents", OK),
+        ("patient-api", Try::Multipart, "documents", OK),
+        ("patient-api", Try::DeleteVersion, "documents", DENIED),
+        ("patient-api", Try::DeleteVersionInBulk, "documents", DENIED),
+        ("patient-api", Try::SetVersioning, "documents", DENIED),
+        ("patient-api", Try::SetLifecycle, "documents", DENIED),
+        ("patient-api", Try::SetPolicy, "documents", DENIED),
+        ("patient-api", Try::SetNotification, "documents", DENIED),
+        ("patient-api", Try::DeleteBucket, "documents", DENIED),
+        ("patient-api", Try::CreateBucket, "documents", DENIED),
+        ("patient-api", Try::Write, "scratch", OK),
+        ("patient-api", Try::List, "images", DENIED),
+        ("patient-api", Try::Read, "images", DENIED),
+        ("patient-api", Try::Write, "images", DENIED),
+        ("patient-api", Try::List, BACKUP_BUCKET, DENIED),
+        ("patient-api", Try::Read, BACKUP_BUCKET, DENIED),
+        // The same where objects can be locked.
+        ("imaging", Try::Write, "images", OK),
+        ("imaging", Try::DeleteVersion, "images", DENIED),
+        ("imaging", Try::ForceDelete, "images", FORBIDDEN_BY_LOCK),
+        ("imaging", Try::LockObject, "images", DENIED),
+        ("imaging", Try::Delete, "images", OK),
+        // One that may only read.
+        ("auditor", Try::List, "documents", OK),
+        ("auditor", Try::Read, "documents", OK),
+        ("auditor", Try::Write, "documents", DENIED),
+        ("auditor", Try::Multipart, "documents", DENIED),
+        ("auditor", Try::Delete, "documents", DENIED),
+        ("auditor", Try::DeleteVersion, "documents", DENIED),
+        ("auditor", Try::DeleteVersionInBulk, "documents", DENIED),
+        ("auditor", Try::ForceDelete, "documents", DENIED),
+        ("auditor", Try::SetPolicy, "documents", DENIED),
+        ("auditor", Try::List, "scratch", DENIED),
+        ("auditor", Try::Read, BACKUP_BUCKET, DENIED),
+        // Nobody.
+        ("", Try::List, "documents", DENIED),
+        ("", Try::Read, "documents", DENIED),
+        ("", Try::Write, "documents", DENIED),
+        ("", Try::Delete, BACKUP_BUCKET, DENIED),
+        ("patient-api", Try::Delete, "documents", OK),
+    ];
+    let region = region();
+    let plan = fixture::planned(&region);
+    let server = Server::start(&plan, &[]).await;
+    converge(&store(&plan, &server), &plan, &region, &server).await;
+
+    let root = plan.names.object_store_root();
+    let text = |key| server.credentials.text(&root, key).expect("root's Secret");
+    let root = client(
+        &server,
+        "tr-ist-1",
+        Some((text("access-key"), text("secret-key"))),
+    );
+    let mut versions = std::collections::BTreeMap::new();
+    for bucket in [BACKUP_BUCKET, "documents", "images", "scratch"] {
+        let put = root
+            .put_object()
+            .bucket(bucket)
+            .key(KEY)
+            .body(ByteStream::from_static(b"text"))
+            .send()
+            .await
+            .expect("root may write");
+        // The store encrypts whatever it is given.
+        assert!(put.server_side_encryption().is_some(), "{bucket}");
+        versions.insert(bucket, put.version_id.unwrap_or_else(|| "null".to_owned()));
+    }
+    for (user, what, bucket, expected) in table {
+        let secret = plan.names.object_store_user(user);
+        let signer = server
+            .credentials
+            .text(&secret, "secret-key")
+            .map(|secret| (*user, secret));
+        assert_eq!(signer.is_none(), user.is_empty());
+        let client = client(&server, "tr-ist-1", signer);
+        let found = attempt(&client, bucket, &versions[bucket], *what).await;
+        assert_eq!(found, *expected, "{user:?} tries {what:?} on {bucket}");
+    }
+    // Each was deleted by its user, and each first version is still there.
+    for bucket in [BACKUP_BUCKET, "documents", "images"] {
+        let first = root
+            .get_object()
+            .bucket(bucket)
+            .key(KEY)
+            .version_id(&versions[bucket])
+            .send()
+            .await;
+        assert_eq!(outcome(first), OK, "the first version of {bucket} is gone");
+    }
+
+    // The limit of it: without object lock, MinIO lets whoever may delete an object delete its versions by force.
+    let secret = Some(("patient-api", "secret of patient-api"));
+    let forced = client(&server, "tr-ist-1", secret);
+    let found = attempt(&forced, "documents", "null", Try::ForceDelete).await;
+    assert_eq!(
+        found, OK,
+        "now object lock is not needed for it: say so in the reference"
+    );
+
+    // A key signs for this region alone, and with its own secret alone.
+    let secret = Some((BACKUP_USER, "secret of pgbackrest"));
+    let elsewhere = client(&server, "es-mad-1", secret);
+    let found = attempt(&elsewhere, BACKUP_BUCKET, "null", Try::List).await;
+    assert_eq!(found, "AuthorizationHeaderMalformed");
+    let wrong = client(&server, "tr-ist-1", Some((BACKUP_USER, "another secret")));
+    let found = attempt(&wrong, BACKUP_BUCKET, "null", Try::List).await;
+    assert_eq!(found, "SignatureDoesNotMatch");
+}
+
+/// Calls the admin API as root, to make what no step makes.
+async fn admin(server: &Server, plan: &Plan, method: &str, path: &str, body: Vec<u8>) -> String {
+    let root = plan.names.object_store_root();
+    let text = |key| server.credentials.text(&root, key).expect("root's Secret");
+    let url = format!("{}/minio/admin/v3/{path}", server.endpoint);
+    let identity = Signer::new(text("access-key"), text("secret-key"), None, None, "test").into();
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let params = aws_sigv4::sign::v4::SigningParams::builder()
+        .identity(&identity)
+        .region("tr-ist-1")
+        .name("s3")
+        .time(std::time::SystemTime::now())
+        .settings(settings)
+        .build()
+        .expect("parameters")
+        .into();
+    let request =
+        SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(&body));
+    let (instructions, _) = sign(request.expect("a request"), &params)
+        .expect("a signature")
+        .into_parts();
+    let mut request = server
+        .http()
+        .request(method.parse().expect("a method"), &url);
+    for (name, value) in instructions.headers() {
+        request = request.header(name, value);
+    }
+    let answer = request.body(body).send().await.expect("an answer");
+    let status = answer.status();
+    let text = answer.text().await.expect("text");
+    assert!(status.is_success(), "{path}: {status} {text}");
+    text
+}
+
+/// A body sealed with root's secret.
+fn sealed(server: &Server, plan: &Plan, body: &Value) -> Vec<u8> {
+    let root = plan.names.object_store_root();
+    let secret = server.credentials.bytes(&root, "secret-key");
+    seal::seal(secret.expect("root's Secret"), body.to_string().as_bytes()).expect("sealed")
+}
+
+#[tokio::test]
+async fn each_drift_is_seen_and_repaired() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    // An event target that nobody wanted; nothing listens there.
+    let settings = [
+        ("MINIO_NOTIFY_WEBHOOK_ENABLE_leak", "on"),
+        ("MINIO_NOTIFY_WEBHOOK_ENDPOINT_leak", "http://127.0.0.1:9"),
+        ("MINIO_AUDIT_WEBHOOK_ENABLE_leak", "on"),
+        ("MINIO_AUDIT_WEBHOOK_ENDPOINT_leak", "http://127.0.0.1:9"),
+    ];
+    let server = Server::start(&plan, &settings).await;
+    let store = store(&plan, &server);
+    let whole = converge(&store, &plan, &region, &server).await;
+    let leaks: Vec<Drift> = drift(&plan, &whole);
+    for expected in [
+        Outlet::EventTarget("webhook".to_owned()),
+        Outlet::Setting("MINIO_NOTIFY_WEBHOOK_ENDPOINT_leak".to_owned()),
+        Outlet::Setting("MINIO_AUDIT_WEBHOOK_ENDPOINT_leak".to_owned()),
+    ] {
+        assert!(
+            leaks.contains(&Drift::Outlet(expected.clone())),
+            "{expected:?} in {leaks:?}"
+        );
+    }
+    assert!(
+        leaks
+            .iter()
+            .any(|leak| matches!(leak, Drift::Outlet(Outlet::LogTarget(_)))),
+        "{leaks:?}"
+    );
+
+    let root = plan.names.object_store_root();
+    let text = |key| server.credentials.text(&root, key).expect("root's Secret");
+    let root = client(
+        &server,
+        "tr-ist-1",
+        Some((text("access-key"), text("secret-key"))),
+    );
+    let mut stolen = server.credentials.clone();
+    stolen.insert(
+        plan.names.object_store_user("auditor"),
+        [("secret-key".to_owned(), b"another secret".to_vec())].into(),
+    );
+    let auditor = || "auditor".to_owned();
+    let documents = || "documents".to_owned();
+    let wide = json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::*"}],
+    });
+    let by_steps = [
+        (
+            StoreStep::SetQuota {
+                bucket: documents(),
+                bytes: None,
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetQuota {
+                bucket: BACKUP_BUCKET.to_owned(),
+                bytes: Some(1 << 20),
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetLifecycle {
+                bucket: documents(),
+                noncurrent_days: Some(1),
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetLifecycle {
+                bucket: documents(),
+                noncurrent_days: None,
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetVersioning {
+                bucket: documents(),
+                enabled: false,
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetReclaim {
+                bucket: documents(),
+                reclaim: Reclaim::Delete,
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetUserEnabled {
+                user: auditor(),
+                enabled: false,
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::SetUserPolicy {
+                user: auditor(),
+                policy: "consoleAdmin".to_owned(),
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::PutPolicy {
+                name: policy_name("auditor"),
+                document: wide,
+            },
+            &server.credentials,
+        ),
+        (
+            StoreStep::CreateUser {
+                user: auditor(),
+                secret: plan.names.object_store_user("auditor"),
+            },
+            &stolen,
+        ),
+    ];
+    for (step, credentials) in by_steps {
+        store.perform(&step, credentials).await.expect("a drift");
+        repaired(&store, &plan, &region, &server, &whole, &step.to_string()).await;
+    }
+
+    publish(&root, "documents").await.expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "public").await;
+    expire_everything(&root, BACKUP_BUCKET)
+        .await
+        .expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "expiry").await;
+    lock_by_default(&root, BACKUP_BUCKET)
+        .await
+        .expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "locked by default").await;
+    notify(&root, "documents").await.expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "notification").await;
+    let gone = root.delete_bucket_encryption().bucket("documents").send();
+    gone.await.expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "encryption").await;
+    let gone = root.delete_bucket_tagging().bucket("documents").send();
+    gone.await.expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "tag").await;
+    let gone = root.delete_bucket().bucket("documents").send();
+    gone.await.expect("a drift");
+    repaired(&store, &plan, &region, &server, &whole, "bucket").await;
+
+    let group = json!({"group": "admins", "members": ["auditor"], "groupStatus": "enabled", "isRemove": false});
+    admin(
+        &server,
+        &plan,
+        "PUT",
+        "update-group-members",
+        group.to_string().into_bytes(),
+    )
+    .await;
+    repaired(&store, &plan, &region, &server, &whole, "group").await;
+    admin(
+        &server,
+        &plan,
+        "DELETE",
+        "remove-user?accessKey=auditor",
+        Vec::new(),
+    )
+    .await;
+    repaired(&store, &plan, &region, &server, &whole, "user").await;
+
+    // A copy of a bucket to another store; another bucket of this one stands for it.
+    let target = json!({
+        "sourcebucket": "documents",
+        "endpoint": server.endpoint.trim_start_matches("https://"),
+        "credentials": {"accessKey": text("access-key"), "secretKey": text("secret-key")},
+        "targetbucket": "images",
+        "secure": true,
+        "type": "replication",
+        "region": "tr-ist-1",
+    });
+    let body = sealed(&server, &plan, &target);
+    let arn = admin(
+        &server,
+        &plan,
+        "PUT",
+        "set-remote-target?bucket=documents&type=replication",
+        body,
+    )
+    .await;
+    let rule = ReplicationRule::builder()
+        .id("copy")
+        .priority(1)
+        .status(ReplicationRuleStatus::Enabled)
+        .delete_marker_replication(
+            DeleteMarkerReplication::builder()
+                .status(DeleteMarkerReplicationStatus::Disabled)
+                .build(),
+        )
+        .filter(ReplicationRuleFilter::builder().prefix("").build())
+        .destination(
+            Destination::builder()
+                .bucket(arn.trim_matches('"'))
+                .build()
+                .expect("a target"),
+        )
+        .build()
+        .expect("a rule");
+    root.put_bucket_replication()
+        .bucket("documents")
+        .replication_configuration(
+            ReplicationConfiguration::builder()
+                .role("")
+                .rules(rule)
+                .build()
+                .expect("rules"),
+        )
+        .send()
+        .await
+        .expect("a drift");
+    let seen = observe(&store, &plan, &region, &server).await;
+    assert_eq!(
+        seen.buckets["documents"].outlets.len(),
+        2,
+        "{:?}",
+        seen.buckets["documents"]
+    );
+    repaired(&store, &plan, &region, &server, &whole, "replication").await;
+
+    // Versioning can be suspended, but not undone.
+    let step = StoreStep::SetVersioning {
+        bucket: "scratch".to_owned(),
+        enabled: true,
+    };
+    perform(&store, &server, &[step]).await;
+    let seen = converge(&store, &plan, &region, &server).await;
+    assert_eq!(seen.buckets["scratch"].versioning, Versioning::Suspended);
+
+    // What no step can repair is told.
+    root.create_bucket()
+        .bucket("theirs")
+        .send()
+        .await
+        .expect("a drift");
+    store
+        .perform(
+            &StoreStep::CreateUser {
+                user: "mallory".to_owned(),
+                secret: plan.names.object_store_user("auditor"),
+            },
+            &server.credentials,
+        )
+        .await
+        .expect("a drift");
+    let seen = observe(&store, &plan, &region, &server).await;
+    assert_eq!(steps(&plan, &seen), []);
+    let bucket = "theirs".to_owned();
+    assert!(drift(&plan, &seen).contains(&Drift::UnknownBucket { bucket }));
+    assert_eq!(
+        store.unknown_users(&seen).await,
+        Ok([Outlet::User("mallory".to_owned())].into())
+    );
+}
+
+/// The store must differ from `whole`, and be `whole` again after one round of steps.
+async fn repaired(
+    store: &Store,
+    plan: &Plan,
+    region: &Region,
+    server: &Server,
+    whole: &StoreFacts,
+    what: &str,
+) {
+    let seen = observe(store, plan, region, server).await;
+    assert_ne!(steps(plan, &seen), [], "{what} is not seen");
+    perform(store, server, &steps(plan, &seen)).await;
+    let seen = observe(store, plan, region, server).await;
+    assert_eq!(seen, *whole, "{what} is not repaired");
+}
+
+#[tokio::test]
+async fn a_crash_between_any_two_steps_ends_the_same() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let server = Server::start(&plan, &[]).await;
+    let store = store(&plan, &server);
+    let root = plan.names.object_store_root();
+    let text = |key| server.credentials.text(&root, key).expect("root's Secret");
+    let root = client(
+        &server,
+        "tr-ist-1",
+        Some((text("access-key"), text("secret-key"))),
+    );
+    let nothing = observe(&store, &plan, &region, &server).await;
+    let all = steps(&plan, &nothing);
+    let whole = converge(&store, &plan, &region, &server).await;
+    for done in 0..all.len() {
+        for bucket in whole.buckets.keys() {
+            root.delete_bucket()
+                .bucket(bucket)
+                .send()
+                .await
+                .expect("it is empty");
+        }
+        for user in whole.users.keys() {
+            admin(
+                &server,
+                &plan,
+                "DELETE",
+                &format!("remove-user?accessKey={user}"),
+                Vec::new(),
+            )
+            .await;
+        }
+        for policy in whole.policies.keys() {
+            admin(
+                &server,
+                &plan,
+                "DELETE",
+                &format!("remove-canned-policy?name={policy}"),
+                Vec::new(),
+            )
+            .await;
+        }
+        assert_eq!(observe(&store, &plan, &region, &server).await, nothing);
+        // The answer of the last one is lost: it is done, and done again.
+        perform(&store, &server, &all[..=done]).await;
+        perform(&store, &server, &all[done..=done]).await;
+        let seen = converge(&store, &plan, &region, &server).await;
+        assert_eq!(seen, whole, "after step {done}: {}", all[done]);
+    }
+    println!("{} crashes, each ends the same", all.len());
+}
+
+#[tokio::test]
+async fn what_leaves_the_spec_is_kept_or_goes_as_it_said() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let server = Server::start(&plan, &[]).await;
+    let store = store(&plan, &server);
+    converge(&store, &plan, &region, &server).await;
+    let secret = Some(("imaging", "secret of imaging"));
+    let imaging = client(&server, "tr-ist-1", secret);
+    assert_eq!(attempt(&imaging, "images", "null", Try::Write).await, "ok");
+
+    let left = fixture::tr_with("spec: {objectStore: {buckets: [], users: []}}");
+    let plan = fixture::planned(&left);
+    let seen = converge(&store, &plan, &left, &server).await;
+    // Of those that said Delete, the empty one went, the other holds an object.
+    assert_eq!(
+        retained(&plan, &seen),
+        [
+            "bucket documents",
+            "bucket images",
+            "user auditor",
+            "user imaging",
+            "user patient-api"
+        ]
+    );
+    assert_eq!(drift(&plan, &seen), []);
+    let refused = attempt(&imaging, "images", "null", Try::Read).await;
+    assert_eq!(
+        refused, "InvalidAccessKeyId",
+        "a user that left may not sign in"
+    );
+
+    // What comes back finds its objects and its key.
+    let plan = fixture::planned(&region);
+    let seen = converge(&store, &plan, &region, &server).await;
+    assert_eq!(retained(&plan, &seen), Vec::<String>::new());
+    assert_eq!(attempt(&imaging, "images", "null", Try::Read).await, "ok");
+}
+
+#[tokio::test]
+async fn each_failure_has_its_word() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let mut server = Server::start(&plan, &[]).await;
+    let failure = async |store: Store| {
+        let nobody = Credentials::default();
+        ready(|| store.observe(&plan.names, &region, &nobody))
+            .await
+            .expect_err("it cannot be read")
+    };
+    let other =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let of = |endpoint: &str, access: &str, secret: &str, authority: &[u8]| {
+        Store::new(endpoint, "tr-ist-1", access, secret, authority).expect("a client")
+    };
+    let ours = server.authority.clone();
+    let endpoint = server.endpoint.clone();
+    let (access, secret) = ("tr-s3-root-access-key", "tr-s3-root-secret-key");
+
+    let wrong = of(&endpoint, access, "another secret", &ours);
+    assert_eq!(failure(wrong).await, ReadFailure::Unauthenticated);
+    let unknown = of(&endpoint, "nobody", secret, &ours);
+    assert_eq!(failure(unknown).await, ReadFailure::Unauthenticated);
+    let stranger = of(&endpoint, access, secret, other.cert.pem().as_bytes());
+    assert_eq!(failure(stranger.clone()).await, ReadFailure::Untrusted);
+    let refused = stranger
+        .perform(
+            &StoreStep::RemoveOutlet {
+                bucket: "x".to_owned(),
+                outlet: BucketOutlet::Policy,
+            },
+            &server.credentials,
+        )
+        .await
+        .expect_err("it cannot be done");
+    assert_eq!(
+        refused.failure,
+        ReadFailure::Untrusted,
+        "the S3 client's errors too"
+    );
+    assert_eq!(
+        Store::new(&endpoint, "tr-ist-1", access, secret, b"no certificate").err(),
+        Some(ReadFailure::Untrusted)
+    );
+    // A user without the right to look is refused it.
+    let store = store(&plan, &server);
+    converge(&store, &plan, &region, &server).await;
+    let user = of(&endpoint, "auditor", "secret of auditor", &ours);
+    assert_eq!(failure(user).await, ReadFailure::Forbidden);
+
+    // Listing buckets is the one thing that the server allows in the name of another region.
+    let elsewhere = Store::new(&endpoint, "es-mad-1", access, secret, &ours).expect("a client");
+    assert_eq!(failure(elsewhere).await, ReadFailure::Unauthenticated);
+
+    // A Secret that is not there yet is no reason to make a user without a key.
+    let step = StoreStep::CreateUser {
+        user: "auditor".to_owned(),
+        secret: "missing".to_owned(),
+    };
+    let error = store
+        .perform(&step, &server.credentials)
+        .await
+        .expect_err("no Secret");
+    assert_eq!(error.failure, ReadFailure::NotReady);
+    assert_eq!(
+        error.to_string(),
+        "object store: create user auditor: NotReady"
+    );
+
+    server.stop();
+    assert_eq!(failure(store.clone()).await, ReadFailure::Unreachable);
+    let gone = store.newest_object(BACKUP_BUCKET, "archive/").await;
+    assert_eq!(gone, Err(ReadFailure::Unreachable));
+
+    // One that takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("https://{}", silent.local_addr().expect("an address"));
+    let silent = of(&endpoint, access, secret, &ours);
+    assert_eq!(failure(silent).await, ReadFailure::TimedOut);
+}
+
+#[tokio::test]
+async fn the_newest_object_is_found_by_folder_and_time() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let server = Server::start(&plan, &[]).await;
+    let store = store(&plan, &server);
+    converge(&store, &plan, &region, &server).await;
+    let newest = async || {
+        let found = store
+            .newest_object(BACKUP_BUCKET, "pgbackrest/archive/tr-i1/")
+            .await;
+        found.expect("it can be read").map(|(key, _)| key)
+    };
+    assert_eq!(newest().await, None);
+
+    let secret = Some((BACKUP_USER, "secret of pgbackrest"));
+    let pgbackrest = client(&server, "tr-ist-1", secret);
+    let put = async |key: &str| {
+        pgbackrest
+            .put_object()
+            .bucket(BACKUP_BUCKET)
+            .key(format!("pgbackrest/archive/{key}"))
+            .body(ByteStream::from_static(b"wal"))
+            .send()
+            .await
+            .expect("it may write");
+    };
+    put("tr-i1/archive.info").await;
+    assert_eq!(
+        newest().await.as_deref(),
+        Some("pgbackrest/archive/tr-i1/archive.info")
+    );
+    let folder = "tr-i1/17-1/0000000100000000";
+    put(&format!("{folder}/000000010000000000000001-aa.zst")).await;
+    put(&format!("{folder}/000000010000000000000002-bb.zst")).await;
+    put("tr-i2/17-1/0000000100000000/000000010000000000000009-ff.zst").await;
+    assert_eq!(
+        newest().await,
+        Some(format!(
+            "pgbackrest/archive/{folder}/000000010000000000000002-bb.zst"
+        ))
+    );
+    // A later timeline counts, whatever came late on the one before it.
+    put("tr-i1/17-1/0000000200000000/000000020000000000000003-cc.zst").await;
+    put(&format!("{folder}/000000010000000000000003-dd.zst")).await;
+    let found = newest().await.expect("it is there");
+    assert!(
+        found.ends_with("000000020000000000000003-cc.zst"),
+        "{found}"
+    );
 }

@@ -107,15 +107,7 @@ impl Server {
             .spawn()
             .expect("the object store's program starts");
         self.child = Some(child);
-        // Another test may have been first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .tls_certs_only([
-                reqwest::Certificate::from_pem(&self.authority).expect("a certificate")
-            ])
-            .timeout(Duration::from_secs(2))
-            .build()
-            .expect("a client");
+        let client = self.http();
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let url = format!("{}/minio/health/ready", self.endpoint);
@@ -133,6 +125,18 @@ impl Server {
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// A client that trusts the region's authority.
+    pub fn http(&self) -> reqwest::Client {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = reqwest::Certificate::from_pem(&self.authority);
+        reqwest::Client::builder()
+            .tls_certs_only([authority.expect("a certificate")])
+            .timeout(Duration::from_secs(10))
+            .build()
+            .expect("a client")
     }
 
     /// Ends the process.
