@@ -48,12 +48,23 @@ fn documents(yaml: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The cache's kubectl, or else that of the machine.
+fn kubectl() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    variable("BAILIWICK_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|path| path.join("bailiwick")))
+        .or_else(|| variable("HOME").map(|path| path.join(".cache/bailiwick")))
+        .map(|cache| cache.join("bin/kubectl"))
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| PathBuf::from("kubectl"))
+}
+
 fn build(folder: &Path) -> Vec<Value> {
-    let output = Command::new("kubectl")
+    let output = Command::new(kubectl())
         .arg("kustomize")
         .arg(folder)
         .output()
-        .expect("kubectl, which `make binaries` builds into the cache, must be in PATH");
+        .expect("kubectl is missing; `make binaries` builds it into the cache");
     assert!(
         output.status.success(),
         "{}: {}",

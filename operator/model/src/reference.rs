@@ -79,7 +79,7 @@ fn section(text: &mut String, schema: &Value, path: &str) {
     if path.ends_with("Selector") || path == "status.conditions" {
         return;
     }
-    text.push_str(&format!("\n## {path}\n\n"));
+    text.extend(["\n## ", path, "\n\n"]);
     if path != "spec" {
         text.push_str(&describe(schema));
         text.push_str("\n\n");
@@ -112,7 +112,7 @@ fn section(text: &mut String, schema: &Value, path: &str) {
         } else {
             format!("`{field}`: ")
         };
-        text.push_str(&format!("- {field}{message}\n"));
+        text.extend(["- ", &field, &message, "\n"]);
     }
     for (name, field) in object["properties"].as_object().into_iter().flatten() {
         let list = if field["type"] == "array" { "[]" } else { "" };
@@ -156,20 +156,20 @@ fn meaning(field: &Value, required: bool) -> String {
             .filter_map(Value::as_str)
             .map(|word| format!("`{word}`"))
             .collect();
-        text.push_str(&format!(" One of {}.", words.join(", ")));
+        text.extend([" One of ", &words.join(", "), "."]);
     }
     let default = &field["default"];
     if !default.is_null() && !default.is_object() {
         let default = default
             .as_str()
             .map_or_else(|| default.to_string(), str::to_owned);
-        text.push_str(&format!(" Default: `{default}`."));
+        text.extend([" Default: `", &default, "`."]);
     }
     for (_, message) in rules(field)
         .into_iter()
         .filter(|_| fields_of(field).is_none())
     {
-        text.push_str(&format!(" Rule: {message}."));
+        text.extend([" Rule: ", &message, "."]);
     }
     text
 }
