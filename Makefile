@@ -36,3 +36,8 @@ binaries: ## Build the engine-less cluster's Go commands into the cache
 .PHONY: images
 images: ## Build the container images into the cache, without a container engine
 	@$(dev_local)/engineless/images.sh
+
+.PHONY: crds
+crds: ## Write crds/regions.yaml and docs/reference/region.md anew from the types
+	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
+	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md

@@ -1,11 +1,17 @@
 //! The commands that people run, one file each: arguments in, text out. They read files that are named to them and
 //! write to standard output; what to do next goes to standard error, so that output can be piped.
 
+pub mod check;
 pub mod crd;
 pub mod new;
+pub mod reference;
+pub mod render;
 pub mod run;
 
 use std::io;
+use std::path::PathBuf;
+
+use bailiwick_model::violation::Violation;
 
 /// What ends a command with an exit code other than 0.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +33,50 @@ pub enum CommandError {
     /// Another replica works now.
     #[error("the Lease was lost to another replica; this one ends, and is started anew")]
     LeaseLost,
+    /// A file could not be read.
+    #[error("{} cannot be read", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what was expected.
+    #[error("{} is not the YAML of Kubernetes objects", file.display())]
+    Yaml {
+        /// The file.
+        file: PathBuf,
+        /// Where it goes wrong.
+        #[source]
+        source: serde_yaml::Error,
+    },
+    /// A Region was refused.
+    #[error("Region {name} is refused:{}", listed(violations))]
+    Refused {
+        /// The Region.
+        name: String,
+        /// Every reason.
+        violations: Vec<Violation>,
+    },
+    /// Regions have faults, which were printed.
+    #[error("{faults} faults in {files} files; mend them and check again")]
+    Faults {
+        /// How many.
+        faults: usize,
+        /// In how many files.
+        files: usize,
+    },
     /// An argument is not what was expected.
     #[error("{0}")]
     Argument(String),
+}
+
+/// Violations, one a line.
+fn listed(violations: &[Violation]) -> String {
+    violations
+        .iter()
+        .map(|violation| format!("\n  {violation}"))
+        .collect::<Vec<_>>()
+        .concat()
 }

@@ -21,6 +21,13 @@ enum Command {
     Crd,
     /// Print the file of a new Region.
     New(Box<commands::new::New>),
+    /// Say what is wrong with the Regions of files, without a cluster.
+    Check(commands::check::Check),
+    /// Print what the operator would apply for the Regions of a file, without a cluster.
+    Render(Box<commands::render::Render>),
+    /// Print the reference of Region, docs/reference/region.md.
+    #[command(hide = true)]
+    Reference,
     /// Run the operator.
     Run(Box<commands::run::Run>),
 }
@@ -40,6 +47,9 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Crd => commands::crd::run(&mut out, &mut hints),
         Command::New(new) => commands::new::run(*new, &mut out, &mut hints),
+        Command::Check(check) => commands::check::run(check, &mut out, &mut hints),
+        Command::Render(render) => commands::render::run(*render, &mut out, &mut hints),
+        Command::Reference => commands::reference::run(&mut out, &mut hints),
         Command::Run(run) => {
             drop((out, hints));
             return finish(operate(*run));

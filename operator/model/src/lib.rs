@@ -8,6 +8,7 @@
 
 pub mod admission;
 pub mod archive;
+pub mod assumption;
 pub mod delegation;
 pub mod desired;
 pub mod duration;
@@ -16,6 +17,7 @@ pub mod names;
 pub mod patroni;
 pub mod plan;
 pub mod quantity;
+pub mod reference;
 pub mod region;
 pub mod residency;
 pub mod secret;

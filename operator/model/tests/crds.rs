@@ -1,5 +1,6 @@
 //! `crds/regions.yaml` is what the types generate, and nothing in it makes trouble for the API server or for tools.
 //! Reads files of the repository.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 
@@ -37,6 +38,16 @@ fn the_file_is_what_the_types_generate() {
     assert!(
         committed() == generated,
         "crds/regions.yaml is not current; run `make crds`"
+    );
+}
+
+#[test]
+fn the_reference_is_what_the_types_generate() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/region.md");
+    let committed = std::fs::read_to_string(path).expect("docs/reference/region.md");
+    assert!(
+        committed == bailiwick_model::reference::markdown().unwrap(),
+        "docs/reference/region.md is not current; run `make crds`"
     );
 }
 

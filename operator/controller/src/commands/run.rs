@@ -46,7 +46,8 @@ pub struct Run {
     log: String,
 }
 
-fn versioned_image(text: &str) -> Result<(i32, String), String> {
+/// Reads `MAJOR=IMAGE`.
+pub(super) fn versioned_image(text: &str) -> Result<(i32, String), String> {
     let (major, image) = text
         .split_once('=')
         .ok_or("expected MAJOR=IMAGE, for example 17=registry/postgres:17.12-1")?;
@@ -56,7 +57,8 @@ fn versioned_image(text: &str) -> Result<(i32, String), String> {
     Ok((major, image.to_owned()))
 }
 
-fn registry(text: &str) -> Result<(String, String), String> {
+/// Reads `PREFIX=LOCATION`.
+pub(super) fn registry(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(prefix, location)| (prefix.to_owned(), location.to_owned()))
         .ok_or_else(|| {

@@ -13,76 +13,84 @@ use crate::names::MAX_INSTANCES;
 /// a Region promises: `*` at the end stands for every setting that begins so.
 pub const DENIED_PARAMETERS: &[&str] = &[
     // How clients come in: TLS and addresses are the operator's.
-    "ssl*",
-    "listen_addresses",
-    "port",
-    "unix_socket_*",
     "bonjour*",
-    "krb_*",
+    "db_user_namespace",
     "gss_*",
+    "krb_*",
+    "listen_addresses",
     "oauth_*",
     "password_encryption",
-    "db_user_namespace",
+    "port",
+    "ssl*",
+    "unix_socket_*",
     // Where its files are.
-    "data_directory*",
     "config_file",
+    "data_directory*",
+    "external_pid_file",
     "hba_file",
     "ident_file",
-    "external_pid_file",
     "include*",
     // The archive and recovery: pgBackRest's.
     "archive_*",
-    "restore_command",
     "recovery_*",
-    "summarize_wal",
+    "restore_command",
     // Replication and failover: Patroni's.
-    "primary_*",
-    "promote_trigger_file",
     "cluster_name",
     "hot_standby",
-    "wal_level",
-    "wal_log_hints",
-    "synchronous_*",
-    "synchronized_standby_slots",
+    "primary_*",
+    "promote_trigger_file",
     "restart_after_crash",
+    "synchronized_standby_slots",
+    "synchronous_*",
+    "wal_log_hints",
     // Settings with which acknowledged rows can be lost or damage goes unseen.
+    "allow_*",
+    "data_sync_retry",
     "fsync",
     "full_page_writes",
-    "data_sync_retry",
+    "ignore_*",
     "wal_sync_method",
     "zero_damaged_pages",
-    "ignore_*",
-    "allow_*",
-    // Code that is loaded into the server.
-    "shared_preload_libraries",
-    "session_preload_libraries",
-    "local_preload_libraries",
+    // Code that is loaded into the server, and memory that the container does not have.
     "dynamic_library_path",
-    "extension_control_path",
-    "jit_provider",
     "dynamic_shared_memory_type",
+    "extension_control_path",
+    "huge_pages",
+    "jit_provider",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_memory_type",
+    "shared_preload_libraries",
+    // pg_cron's connection to its own database.
+    "cron.database_name",
+    "cron.host",
+    "cron.use_background_workers",
     // Logs: they are read outside the database, so they carry no rows and no literals of statements.
+    "auto_explain.*",
+    "backtrace_functions",
+    "debug_*",
+    "event_source",
     "log_destination",
-    "logging_collector",
     "log_directory",
-    "log_filename",
+    "log_error_verbosity",
     "log_file_mode",
-    "log_statement*",
+    "log_filename",
+    "log_line_prefix",
     "log_min_duration_*",
     "log_min_error_statement",
+    "log_min_messages",
     "log_parameter_*",
+    "log_statement*",
     "log_transaction_sample_rate",
-    "log_error_verbosity",
-    "log_line_prefix",
-    "debug_print_*",
-    "auto_explain.*",
+    "logging_collector",
     "pgaudit.log_parameter*",
     "syslog_*",
-    "event_source",
+    "trace_*",
 ];
 
-/// Roles that Postgres or the operator has; so have they every name that begins as [`RESERVED_PREFIXES`] say.
-pub const RESERVED_ROLES: &[&str] = &["postgres", "replicator", "rewind", "public", "none"];
+/// Roles that Postgres or the operator has, and words that access rules understand otherwise. So are all names that
+/// begin as [`RESERVED_PREFIXES`] say.
+pub const RESERVED_ROLES: &[&str] = &["all", "none", "postgres", "public", "replication"];
 
 /// Databases that Postgres or the operator has.
 pub const RESERVED_DATABASES: &[&str] = &["postgres", "template0", "template1"];
@@ -563,6 +571,22 @@ pub(super) fn retention() -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_parameter_is_denied_twice() {
+        for (index, name) in DENIED_PARAMETERS.iter().enumerate() {
+            let others = DENIED_PARAMETERS
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index);
+            for (_, other) in others {
+                assert_ne!(name, other);
+                if let Some(prefix) = other.strip_suffix('*') {
+                    assert!(!name.starts_with(prefix), "{name} is denied by {other} too");
+                }
+            }
+        }
+    }
 
     #[test]
     fn denied_parameters_are_found_by_name_and_by_beginning() {

@@ -4,86 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::quantity;
-use crate::region::{Durability, RegionSpec};
+use crate::region::{Durability, RegionSpec, is_denied_parameter};
 use serde_json::{Value, json};
-
-/// Settings that users may not set: the operator or Patroni sets them, or they would weaken what a Region promises
-/// (encryption on the wire, the archive, durability, no data of users in logs). Exact names.
-pub const DENIED: &[&str] = &[
-    "allow_system_table_mods",
-    "backtrace_functions",
-    "cluster_name",
-    "config_file",
-    "cron.database_name",
-    "cron.host",
-    "cron.use_background_workers",
-    "data_directory",
-    "data_sync_retry",
-    "dynamic_library_path",
-    "dynamic_shared_memory_type",
-    "event_source",
-    "external_pid_file",
-    "fsync",
-    "full_page_writes",
-    "hba_file",
-    "hot_standby",
-    "huge_pages",
-    "ident_file",
-    "ignore_checksum_failure",
-    "ignore_invalid_pages",
-    "ignore_system_indexes",
-    "listen_addresses",
-    "local_preload_libraries",
-    "log_destination",
-    "log_directory",
-    "log_error_verbosity",
-    "log_file_mode",
-    "log_filename",
-    "log_line_prefix",
-    "log_min_duration_sample",
-    "log_min_duration_statement",
-    "log_min_error_statement",
-    "log_min_messages",
-    "log_parameter_max_length",
-    "log_parameter_max_length_on_error",
-    "log_statement",
-    "log_statement_sample_rate",
-    "log_transaction_sample_rate",
-    "logging_collector",
-    "password_encryption",
-    "pgaudit.log_parameter",
-    "port",
-    "promote_trigger_file",
-    "restart_after_crash",
-    "restore_command",
-    "session_preload_libraries",
-    "shared_memory_type",
-    "shared_preload_libraries",
-    "ssl",
-    "synchronous_commit",
-    "synchronous_standby_names",
-    "wal_log_hints",
-    "zero_damaged_pages",
-];
-
-/// Settings that users may not set, by how their names begin.
-pub const DENIED_PREFIXES: &[&str] = &[
-    "archive_",
-    "debug_",
-    "krb_",
-    "primary_",
-    "recovery_",
-    "ssl_",
-    "syslog_",
-    "trace_",
-    "unix_socket_",
-];
-
-/// Whether users may not set `name`.
-#[must_use]
-pub fn denied(name: &str) -> bool {
-    DENIED.contains(&name) || DENIED_PREFIXES.iter().any(|it| name.starts_with(it))
-}
 
 /// The settings that a hot standby may not have smaller than its primary. After a decrease the primary restarts
 /// first, else its standbys could not start (PostgreSQL's documentation, "Hot Standby", administrator's overview).
@@ -179,7 +101,7 @@ pub fn parameters(spec: &RegionSpec) -> BTreeMap<String, String> {
         spec.postgres
             .parameters
             .iter()
-            .filter(|(name, _)| !denied(name))
+            .filter(|(name, _)| !is_denied_parameter(name))
             .map(|(name, value)| (name.clone(), value.clone())),
     );
     parameters
@@ -273,39 +195,6 @@ fn cron_database(spec: &RegionSpec) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn denied_names_are_sorted_and_none_is_said_twice() {
-        assert!(DENIED.is_sorted());
-        assert!(DENIED_PREFIXES.is_sorted());
-        for name in DENIED {
-            assert!(
-                !DENIED_PREFIXES.iter().any(|it| name.starts_with(it)),
-                "{name} is denied by its prefix too"
-            );
-        }
-    }
-
-    #[test]
-    fn what_protects_is_denied_and_what_tunes_is_not() {
-        for name in [
-            "ssl",
-            "ssl_ciphers",
-            "archive_command",
-            "log_statement",
-            "fsync",
-        ] {
-            assert!(denied(name), "{name}");
-        }
-        for name in [
-            "shared_buffers",
-            "work_mem",
-            "max_connections",
-            "log_lock_waits",
-        ] {
-            assert!(!denied(name), "{name}");
-        }
-    }
 
     #[test]
     fn memory_settings_are_bytes() {

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::DATABASE_ROLES;
-use super::parameters::{denied, memory_setting};
+use super::parameters::memory_setting;
 use crate::duration;
-use crate::names::{CONTROL_ROLE, REPLICATION_ROLE, REWIND_ROLE};
 use crate::quantity;
-use crate::region::{Durability, RegionSpec};
+use crate::region::{
+    Durability, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES, RESERVED_SCHEMAS,
+    RegionSpec, is_denied_parameter,
+};
 use crate::violation::{Reason, Violation};
 
 /// The least memory with which a member starts: its shared buffers beside Patroni and pgBackRest.
@@ -21,22 +23,6 @@ const LEAST_RPO: i64 = 30;
 const GREATEST_RPO: i64 = 24 * 3600;
 /// PostgreSQL's limit on names, in bytes (`NAMEDATALEN` less one).
 const LONGEST_NAME: usize = 63;
-/// The databases that come with Postgres.
-const RESERVED_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
-/// Words that Postgres or its access rules understand otherwise, and roles that are the operator's.
-const RESERVED_ROLES: [&str; 8] = [
-    "postgres",
-    "public",
-    "none",
-    "all",
-    "replication",
-    CONTROL_ROLE,
-    REPLICATION_ROLE,
-    REWIND_ROLE,
-];
-/// What begins the names of roles that Postgres or the operator keep for themselves.
-const RESERVED_PREFIXES: [&str; 2] = ["pg_", "bailiwick_"];
-
 /// What is wrong with `spec.postgres` and `spec.backup`, in the order of the spec.
 #[must_use]
 pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
@@ -120,7 +106,7 @@ fn settings(spec: &RegionSpec) -> Vec<Violation> {
                 field,
                 "is not the name of a setting; expected lower-case letters, digits, underscores and at most one dot",
             ));
-        } else if denied(name) {
+        } else if is_denied_parameter(name) {
             found.push(invalid(
                 field,
                 "is set by the operator; remove it (docs/reference/region.md lists the settings that it keeps)",
@@ -275,7 +261,7 @@ fn schemas(field: &str, database: &crate::region::Database) -> Vec<Violation> {
                 &field,
                 format!("is {name:?}, expected at most {LONGEST_NAME} {PLAIN}"),
             ));
-        } else if name == "public" || name == "information_schema" || reserved(name) {
+        } else if RESERVED_SCHEMAS.contains(&name) || reserved(name) {
             found.push(invalid(
                 &field,
                 format!("is {name}, which is reserved; choose another name"),

@@ -1,0 +1,115 @@
+//! `bailiwick-operator render`: prints what the operator would apply for the Regions of a file on a cluster that has
+//! what they need. Nothing is asked of a cluster, and no secret is made.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use bailiwick_model::assumption;
+use bailiwick_model::desired::desired;
+use bailiwick_model::plan::{Plan, Platform, plan};
+use bailiwick_model::region::Region;
+use clap::Args;
+
+use super::CommandError;
+use super::check::{is_region, read, text};
+use super::run::{registry, versioned_image};
+
+/// What is rendered, and the platform that is assumed.
+#[derive(Args, Debug)]
+pub struct Render {
+    /// A file with Regions.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// A location that the cluster serves [default: the Region's].
+    #[arg(long = "location", value_name = "LOCATION")]
+    locations: Vec<String>,
+    /// The image of a major version of Postgres, as 17=registry/postgres:17.12-1.
+    #[arg(long = "postgres-image", value_name = "MAJOR=IMAGE", value_parser = versioned_image)]
+    postgres_images: Vec<(i32, String)>,
+    /// The image of the object store.
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "IMAGE",
+        hide_default_value = true
+    )]
+    object_store_image: String,
+    /// A registry that images may come from and the location it is in; * for every served location.
+    #[arg(long = "image-registry", value_name = "PREFIX=LOCATION", value_parser = registry)]
+    image_registries: Vec<(String, String)>,
+}
+
+/// Prints the manifests to `out`, and what is not among them to `hints`.
+///
+/// # Errors
+/// The file cannot be read, a Region in it is refused, or the output cannot be written.
+pub fn run(
+    render: Render,
+    out: &mut impl Write,
+    hints: &mut impl Write,
+) -> Result<(), CommandError> {
+    let Render {
+        file,
+        locations,
+        postgres_images,
+        object_store_image,
+        image_registries,
+    } = render;
+    let given = Platform {
+        locations,
+        postgres_images: postgres_images.into_iter().collect(),
+        object_store_image,
+        image_registries: image_registries.into_iter().collect(),
+    };
+    let documents = read(&file)?;
+    let mut rendered = 0;
+    for document in documents.into_iter().filter(is_region) {
+        let name = text(&document, &["metadata", "name"]);
+        let region: Region =
+            serde_yaml::from_value(document).map_err(|source| CommandError::Yaml {
+                file: file.clone(),
+                source,
+            })?;
+        let region = assumption::applied(region);
+        let platform = assumption::platform(&region, given.clone());
+        let plan = plan(&region, &platform, &assumption::facts(&region))
+            .map_err(|violations| CommandError::Refused { name, violations })?;
+        print(&plan, out)?;
+        rendered += 1;
+    }
+    if rendered == 0 {
+        return Err(CommandError::Argument(format!(
+            "{} holds no Region; name a file that `bailiwick-operator new` printed",
+            file.display()
+        )));
+    }
+    writeln!(
+        hints,
+        "Secrets are minted in the cluster and are only named above. Next: `bailiwick-operator check {}` for its \
+         faults.",
+        file.display()
+    )?;
+    Ok(())
+}
+
+fn print(plan: &Plan, out: &mut impl Write) -> Result<(), CommandError> {
+    writeln!(
+        out,
+        "# Region {}: what the operator applies, in this order.",
+        plan.names.region()
+    )?;
+    for secret in &plan.secrets {
+        let kind = if secret.key { "key Secret" } else { "Secret" };
+        writeln!(out, "# {kind} {}, minted once", secret.name)?;
+    }
+    for manifest in desired(plan) {
+        let text = serde_yaml::to_string(&manifest.object).map_err(|source| {
+            bailiwick_model::delegation::DocumentError {
+                object: manifest.id(),
+                source,
+            }
+        })?;
+        write!(out, "---\n{text}")?;
+    }
+    Ok(())
+}
