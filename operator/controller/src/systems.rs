@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 
 use crate::credentials::Credentials;
 use crate::error::StepError;
+use crate::patroni::Patroni;
 use crate::store::Store;
 
 /// A Region and what is needed to speak to its services.
@@ -79,6 +80,12 @@ impl RegionSystems {
     }
 }
 
+/// The Region's Patroni. Its members' addresses change with their pods: no client is kept.
+fn patroni_of(access: Access<'_>) -> Result<Patroni, ReadFailure> {
+    let instances = access.region.spec.postgres.instances;
+    Patroni::of(access.names, instances, access.credentials)
+}
+
 /// A read as a fact.
 fn observed<T>(read: Result<T, ReadFailure>) -> Observed<T> {
     match read {
@@ -100,8 +107,13 @@ impl Systems for RegionSystems {
             }
         })
     }
-    fn patroni<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
-        Box::pin(async { Observed::NotAsked })
+    fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
+        Box::pin(async move {
+            match patroni_of(access) {
+                Ok(patroni) => observed(patroni.observe().await),
+                Err(failure) => Observed::Failed(failure),
+            }
+        })
     }
     fn postgres<'a>(&'a self, _access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
         Box::pin(async { Observed::NotAsked })
@@ -123,10 +135,18 @@ impl Systems for RegionSystems {
     }
     fn patroni_step<'a>(
         &'a self,
-        _access: Access<'a>,
-        _step: &'a PatroniStep,
+        access: Access<'a>,
+        step: &'a PatroniStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            let patroni = patroni_of(access).map_err(|failure| StepError {
+                system: "patroni",
+                what: "connect".to_owned(),
+                failure,
+                source: None,
+            })?;
+            patroni.perform(step).await
+        })
     }
     fn sql_step<'a>(
         &'a self,
