@@ -1,0 +1,103 @@
+//! A settled operator writes nothing: what the API server's audit log says of it. Reads a file of the checkout.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use bailiwick_model::names::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, audit_log};
+use crate::failure::{Outcome, While, ensure};
+
+/// How long the log is read.
+const WINDOW: Duration = Duration::from_secs(60);
+/// How long the API server may take to write an entry.
+const FLUSH: Duration = Duration::from_secs(2);
+/// `latestRestorable` moves in steps of five minutes, so of two windows in a row at most one holds such a write.
+const WINDOWS: usize = 2;
+
+/// Within one of two windows the operator's only writes renew its Lease.
+pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
+    for place in &cluster.places {
+        cluster
+            .settled(&place.region, Duration::from_secs(180))
+            .await?;
+    }
+    let mut loud = Vec::new();
+    for _ in 0..WINDOWS {
+        let requests = window().await?;
+        let lease = requests
+            .iter()
+            .filter(|((verb, what), _)| what == "leases" && !reads(verb))
+            .map(|(_, count)| count)
+            .sum::<usize>();
+        ensure(lease > 0, || {
+            format!("the audit log shows no renewal of the Lease: is it the right log? {requests:?}")
+        })?;
+        let writes: Vec<String> = requests
+            .iter()
+            .filter(|((verb, what), _)| !reads(verb) && what != "leases")
+            .map(|((verb, what), count)| format!("{count} {verb} {what}"))
+            .collect();
+        let all: Vec<String> = requests
+            .iter()
+            .map(|((verb, what), count)| format!("{count} {verb} {what}"))
+            .collect();
+        if writes.is_empty() {
+            let before = if loud.is_empty() {
+                String::new()
+            } else {
+                format!("; the window before: {}", loud.join(", "))
+            };
+            return Ok(format!("0 writes in {} s, all requests: {}{before}", WINDOW.as_secs(), all.join(", ")));
+        }
+        // Only the step of `latestRestorable` is no surprise.
+        ensure(requests.iter().all(|((verb, what), _)| reads(verb) || what == "leases" || what == "regions/status"), || {
+            format!("a settled operator wrote: {}", writes.join(", "))
+        })?;
+        loud.extend(writes);
+    }
+    Err(crate::failure::Failure::new(format!(
+        "a settled operator wrote in {WINDOWS} windows of {} s in a row: {}",
+        WINDOW.as_secs(),
+        loud.join(", ")
+    )))
+}
+
+fn reads(verb: &str) -> bool {
+    ["get", "list", "watch"].contains(&verb)
+}
+
+/// How often the operator asked for what, by verb and resource.
+async fn window() -> Outcome<BTreeMap<(String, String), usize>> {
+    let path = audit_log();
+    let mut file = File::open(&path).during(path.display())?;
+    file.seek(SeekFrom::End(0))?;
+    tokio::time::sleep(WINDOW + FLUSH).await;
+    let mut text = String::new();
+    file.read_to_string(&mut text).during(path.display())?;
+    let operator =
+        format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
+    let mut requests = BTreeMap::new();
+    for line in text.lines() {
+        // The last line may be half written.
+        let Ok(entry) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        // A watch that goes on has no other stage yet.
+        let counts = matches!(entry["stage"].as_str(), Some("ResponseComplete" | "Panic"))
+            || (entry["stage"] == "ResponseStarted" && entry["verb"] == "watch");
+        if entry["user"]["username"] != operator.as_str() || !counts {
+            continue;
+        }
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut what = word(&entry["objectRef"]["resource"]);
+        if let Some(part) = entry["objectRef"]["subresource"].as_str() {
+            what = format!("{what}/{part}");
+        }
+        *requests.entry((word(&entry["verb"]), what)).or_insert(0) += 1;
+    }
+    Ok(requests)
+}

@@ -1,0 +1,301 @@
+//! Clients of a Region: pods of the probe image in namespaces of the suite's own, which run one of `scripts/` and
+//! print what they found. What is read of them is their log; nothing is executed inside of them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Place};
+use crate::failure::{Failure, Outcome, While};
+use crate::wait::{Look, until};
+
+/// The image of the clients, on every node.
+const IMAGE: &str = "bailiwick.dev/probe:0.1.0";
+/// The field manager of what the suite applies for itself.
+pub const MANAGER: &str = "bailiwick-e2e";
+/// The label on everything that is the suite's own.
+pub const LABEL: &str = "bailiwick.dev/e2e";
+/// The ConfigMap that scripts come in by.
+const SCRIPTS: &str = "scripts";
+/// How long a pod may take to be made and started, beside what its script takes.
+const START: Duration = Duration::from_secs(60);
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Where a client runs.
+#[derive(Clone)]
+pub struct Stand {
+    /// Its namespace.
+    pub namespace: String,
+    /// The location of the node that it runs on.
+    pub location: String,
+}
+
+impl Stand {
+    /// The namespace that a Region lets in, on the Region's own nodes.
+    pub fn allowed(place: &Place) -> Self {
+        Self {
+            namespace: format!("e2e-client-{}", place.region),
+            location: place.location.clone(),
+        }
+    }
+
+    /// The namespace that no Region lets in, on the nodes of a location.
+    pub fn stranger(location: &str) -> Self {
+        Self {
+            namespace: STRANGER.to_owned(),
+            location: location.to_owned(),
+        }
+    }
+}
+
+/// The namespace that no Region lets in.
+const STRANGER: &str = "e2e-stranger";
+
+/// Makes the clients' namespaces with their scripts, takes away pods that an earlier run left, and gives the allowed
+/// clients their credentials.
+pub async fn prepare(cluster: &Cluster) -> Outcome {
+    let mut namespaces = vec![(STRANGER.to_owned(), false)];
+    namespaces.extend(
+        cluster
+            .places
+            .iter()
+            .map(|place| (Stand::allowed(place).namespace, true)),
+    );
+    for (namespace, allowed) in &namespaces {
+        let mut labels = json!({
+            LABEL: "true",
+            "pod-security.kubernetes.io/enforce": "restricted",
+        });
+        if *allowed {
+            labels["team"] = json!("patient");
+        }
+        apply(
+            &Api::<Namespace>::all(cluster.client.clone()),
+            namespace,
+            &json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": { "name": namespace, "labels": labels },
+            }),
+        )
+        .await?;
+        apply(
+            &Api::<ConfigMap>::namespaced(cluster.client.clone(), namespace),
+            SCRIPTS,
+            &json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": { "name": SCRIPTS, "labels": { LABEL: "true" } },
+                "data": scripts(),
+            }),
+        )
+        .await?;
+        Api::<Pod>::namespaced(cluster.client.clone(), namespace)
+            .delete_collection(
+                &DeleteParams::default().grace_period(0),
+                &ListParams::default().labels(LABEL),
+            )
+            .await
+            .during(format_args!("remove the pods of an earlier run in {namespace}"))?;
+    }
+    Ok(())
+}
+
+fn scripts() -> BTreeMap<&'static str, &'static str> {
+    [
+        ("postgres.py", include_str!("scripts/postgres.py")),
+        ("store.py", include_str!("scripts/store.py")),
+        ("table.py", include_str!("scripts/table.py")),
+        ("sql_access.py", include_str!("scripts/sql_access.py")),
+        ("store_access.py", include_str!("scripts/store_access.py")),
+        ("reach.py", include_str!("scripts/reach.py")),
+        ("writer.py", include_str!("scripts/writer.py")),
+        ("present.py", include_str!("scripts/present.py")),
+        ("keep.py", include_str!("scripts/keep.py")),
+        ("wal.py", include_str!("scripts/wal.py")),
+        ("archived.py", include_str!("scripts/archived.py")),
+    ]
+    .into()
+}
+
+/// Copies a Secret of a Region into a client's namespace: the documented way for an application to get its login.
+pub async fn hand_over(cluster: &Cluster, place: &Place, name: &str) -> Outcome {
+    hand_over_to(cluster, place, name, &Stand::allowed(place).namespace).await
+}
+
+/// The same, into any namespace of the suite's own.
+pub async fn hand_over_to(
+    cluster: &Cluster,
+    place: &Place,
+    name: &str,
+    namespace: &str,
+) -> Outcome {
+    let secret = cluster.secret(&place.names.namespace(), name).await?;
+    apply(
+        &Api::<Secret>::namespaced(cluster.client.clone(), namespace),
+        name,
+        &json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": name, "labels": { LABEL: "true" } },
+            "data": secret.data,
+        }),
+    )
+    .await
+}
+
+async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Outcome
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    api.patch(
+        name,
+        &PatchParams::apply(MANAGER).force(),
+        &Patch::Apply(object),
+    )
+    .await
+    .during(format_args!("apply {} {name}", object["kind"].as_str().unwrap_or_default()))?;
+    Ok(())
+}
+
+/// A script to run.
+pub struct Script<'a> {
+    /// Its file in `scripts/`, without `.py`.
+    pub name: &'a str,
+    /// What it is told, as JSON.
+    pub told: Value,
+    /// The Secrets of its namespace that it reads, below `/credentials`.
+    pub secrets: Vec<String>,
+}
+
+/// A client that runs.
+pub struct Running {
+    api: Api<Pod>,
+    /// The name of its pod.
+    pub name: String,
+}
+
+impl Running {
+    /// Starts a script.
+    pub async fn start(cluster: &Cluster, stand: &Stand, script: &Script<'_>) -> Outcome<Self> {
+        let api = Api::<Pod>::namespaced(cluster.client.clone(), &stand.namespace);
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let name = format!(
+            "{}-{seconds}-{}",
+            script.name.replace('_', "-"),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let pod: Pod = serde_json::from_value(pod(&name, stand, script))?;
+        api.create(&PostParams::default(), &pod)
+            .await
+            .during(format_args!("make the client {name} in {}", stand.namespace))?;
+        Ok(Self { api, name })
+    }
+
+    /// What it has printed so far.
+    pub async fn log(&self) -> Outcome<String> {
+        Ok(self.api.logs(&self.name, &LogParams::default()).await?)
+    }
+
+    /// The pod.
+    pub async fn pod(&self) -> Outcome<Pod> {
+        Ok(self.api.get(&self.name).await?)
+    }
+
+    /// Waits until it has ended, and returns what it printed. Fails when the script did. A pod that failed stays for
+    /// whoever wants to know why.
+    pub async fn end(self, limit: Duration) -> Outcome<String> {
+        let what = format!("the end of client {}", self.name);
+        let failed = until(&what, limit, || async {
+            let pod = self.api.get(&self.name).await?;
+            let phase = pod
+                .status
+                .and_then(|status| status.phase)
+                .unwrap_or_default();
+            Ok(match phase.as_str() {
+                "Succeeded" => Look::Seen(false),
+                "Failed" => Look::Seen(true),
+                _ => Look::NotYet(format!("phase {phase}")),
+            })
+        })
+        .await?;
+        let log = self.log().await?;
+        if failed {
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(12)..].join("\n    ");
+            return Err(Failure::new(format!("client {} failed:\n    {tail}", self.name)));
+        }
+        let _ = self
+            .api
+            .delete(&self.name, &DeleteParams::default().grace_period(0))
+            .await;
+        Ok(log)
+    }
+}
+
+/// Runs a script to its end and returns what its last line says, as JSON.
+pub async fn run(
+    cluster: &Cluster,
+    stand: &Stand,
+    script: &Script<'_>,
+    limit: Duration,
+) -> Outcome<Value> {
+    let running = Running::start(cluster, stand, script).await?;
+    let name = running.name.clone();
+    let log = running.end(START + limit).await?;
+    let last = log.lines().last().unwrap_or_default();
+    serde_json::from_str(last).during(format_args!("client {name} ended with {last:?}"))
+}
+
+fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
+    let mut volumes = vec![
+        json!({ "name": "scripts", "configMap": { "name": SCRIPTS } }),
+        json!({ "name": "tmp", "emptyDir": {} }),
+    ];
+    let mut mounts = vec![
+        json!({ "name": "scripts", "mountPath": "/scripts", "readOnly": true }),
+        json!({ "name": "tmp", "mountPath": "/tmp" }),
+    ];
+    for (index, secret) in script.secrets.iter().enumerate() {
+        let volume = format!("secret-{index}");
+        volumes.push(json!({ "name": volume, "secret": { "secretName": secret } }));
+        mounts.push(json!({
+            "name": volume, "mountPath": format!("/credentials/{secret}"), "readOnly": true,
+        }));
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name, "labels": { LABEL: "true", "app": "client" } },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "nodeSelector": { "topology.kubernetes.io/region": stand.location },
+            "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                "fsGroup": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "client",
+                "image": IMAGE,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["python3", "-u", format!("/scripts/{}.py", script.name), script.told.to_string()],
+                "env": [{ "name": "PYTHONDONTWRITEBYTECODE", "value": "1" }],
+                "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "256Mi" } },
+                "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                    "capabilities": { "drop": ["ALL"] } },
+                "volumeMounts": mounts,
+            }],
+            "volumes": volumes,
+        },
+    })
+}
+
+/// The name of a pod, for messages.
+pub fn name_of(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
+}

@@ -1,0 +1,113 @@
+//! What a person wants to see when a case failed: conditions, pods, warnings and the operator's last words. Reads
+//! only, and no Secret: nothing printed here holds a credential.
+
+use bailiwick_model::names::OPERATOR_NAMESPACE;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, LogParams};
+
+use crate::client::{Stand, name_of};
+use crate::cluster::Cluster;
+use crate::failure::Outcome;
+
+/// How many lines of the operator's log, and how many events of a namespace, are shown.
+const LINES: i64 = 15;
+
+/// Prints what can be read; what cannot be read is said in its place.
+pub async fn print(cluster: &Cluster) {
+    for place in &cluster.places {
+        if let Err(failure) = region(cluster, &place.region).await {
+            println!("    region {}: {failure}", place.region);
+        }
+        for namespace in [
+            place.names.namespace(),
+            Stand::allowed(place).namespace,
+        ] {
+            if let Err(failure) = in_namespace(cluster, &namespace).await {
+                println!("    {namespace}: {failure}");
+            }
+        }
+    }
+    if let Err(failure) = operator(cluster).await {
+        println!("    operator: {failure}");
+    }
+}
+
+async fn region(cluster: &Cluster, name: &str) -> Outcome {
+    let region = cluster.regions().get(name).await?;
+    println!(
+        "    region {name}, generation {}, observed {}",
+        region.metadata.generation.unwrap_or_default(),
+        region
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation)
+            .unwrap_or_default()
+    );
+    for condition in region.status.iter().flat_map(|status| &status.conditions) {
+        println!(
+            "      {:<21} {:<8} {:<22} {}",
+            condition.type_, condition.status, condition.reason, condition.message
+        );
+    }
+    Ok(())
+}
+
+async fn in_namespace(cluster: &Cluster, namespace: &str) -> Outcome {
+    for pod in cluster.pods(namespace).await? {
+        let status = pod.status.clone().unwrap_or_default();
+        let containers = status.container_statuses.unwrap_or_default();
+        println!(
+            "    pod {:<40} {:<10} {}/{} ready, {} restarts, role {}, node {}",
+            name_of(&pod),
+            status.phase.unwrap_or_default(),
+            containers.iter().filter(|container| container.ready).count(),
+            containers.len(),
+            containers
+                .iter()
+                .map(|container| container.restart_count)
+                .sum::<i32>(),
+            pod.labels().get("role").map_or("-", String::as_str),
+            pod.spec
+                .as_ref()
+                .and_then(|spec| spec.node_name.as_deref())
+                .unwrap_or("-")
+        );
+    }
+    let mut events = Api::<Event>::namespaced(cluster.client.clone(), namespace)
+        .list(&ListParams::default().fields("type=Warning"))
+        .await?
+        .items;
+    events.sort_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
+    let last = usize::try_from(LINES).unwrap_or_default();
+    for event in events.iter().rev().take(last).rev() {
+        println!(
+            "    event {} {}/{} {}: {}",
+            event
+                .last_timestamp
+                .as_ref()
+                .map_or_else(String::new, |time| time.0.to_string()),
+            event.involved_object.kind.as_deref().unwrap_or_default(),
+            event.involved_object.name.as_deref().unwrap_or_default(),
+            event.reason.as_deref().unwrap_or_default(),
+            event.message.as_deref().unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+async fn operator(cluster: &Cluster) -> Outcome {
+    let api = Api::<Pod>::namespaced(cluster.client.clone(), OPERATOR_NAMESPACE);
+    for pod in cluster.pods(OPERATOR_NAMESPACE).await? {
+        let parameters = LogParams {
+            tail_lines: Some(LINES),
+            ..LogParams::default()
+        };
+        println!("    log of {}", name_of(&pod));
+        match api.logs(&pod.name_any(), &parameters).await {
+            Ok(log) => log.lines().for_each(|line| println!("      {line}")),
+            Err(error) => println!("      {error}"),
+        }
+    }
+    Ok(())
+}

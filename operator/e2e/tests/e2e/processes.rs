@@ -1,0 +1,150 @@
+//! The processes of one pod, found by the pod's own control group on this machine and by nothing else, so that no
+//! other process can ever be meant. Reads /sys/fs/cgroup and /proc, sends signals, freezes and thaws.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::failure::{Failure, Outcome, While, ensure};
+
+/// Where control groups are mounted.
+const GROUPS: &str = "/sys/fs/cgroup";
+/// How deep a pod's group may lie below a hierarchy: node, kubepods, class of service, pod.
+const DEPTH: usize = 4;
+
+/// A process of a pod.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its id on this machine.
+    pub pid: u32,
+    /// The name of its program.
+    pub name: String,
+}
+
+/// The processes of a pod.
+pub fn of(pod: &Pod) -> Outcome<Vec<Process>> {
+    let group = group(pod, "pids")?;
+    let mut processes = Vec::new();
+    collect(&group, &mut processes);
+    ensure(!processes.is_empty(), || {
+        format!("pod {} has no processes in {}", pod.name_any(), group.display())
+    })?;
+    Ok(processes)
+}
+
+/// Sends a signal to the processes of a pod that run a program; returns how many there were.
+pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
+    let pids: Vec<String> = of(pod)?
+        .into_iter()
+        .filter(|process| process.name == program)
+        .map(|process| process.pid.to_string())
+        .collect();
+    ensure(!pids.is_empty(), || {
+        format!("no process of pod {} runs {program}", pod.name_any())
+    })?;
+    // One process among several may have ended meanwhile: kill says so and signals the others all the same.
+    Command::new("kill")
+        .arg(format!("-{signal}"))
+        .args(&pids)
+        .output()
+        .during(format_args!("send {signal} to {program} of {}", pod.name_any()))?;
+    Ok(pids.len())
+}
+
+/// A pod whose processes all stand still, until this is dropped.
+pub struct Frozen {
+    switch: PathBuf,
+    thawed: &'static str,
+}
+
+impl Frozen {
+    /// Stops every process of the pod where it is. Connections stay open and nobody answers.
+    pub fn freeze(pod: &Pod) -> Outcome<Self> {
+        let (switch, frozen, thawed) = switch(pod)?;
+        fs::write(&switch, frozen).during(format_args!("freeze {}", pod.name_any()))?;
+        Ok(Self { switch, thawed })
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(&self.switch, self.thawed)
+            && self.switch.exists()
+        {
+            eprintln!("{} could not be thawed: {error}", self.switch.display());
+        }
+    }
+}
+
+/// Thaws a pod that a run before this one left frozen; one that is not frozen stays as it is.
+pub fn thaw(pod: &Pod) -> Outcome {
+    let (switch, _, thawed) = switch(pod)?;
+    fs::write(&switch, thawed).during(format_args!("thaw {}", pod.name_any()))
+}
+
+fn switch(pod: &Pod) -> Outcome<(PathBuf, &'static str, &'static str)> {
+    let group = group(pod, "freezer")?;
+    Ok(if group.join("freezer.state").exists() {
+        (group.join("freezer.state"), "FROZEN", "THAWED")
+    } else {
+        (group.join("cgroup.freeze"), "1", "0")
+    })
+}
+
+/// The pod's control group: of one controller in the first version of control groups, the only one in the second.
+fn group(pod: &Pod, controller: &str) -> Outcome<PathBuf> {
+    let first = Path::new(GROUPS).join(controller);
+    let root = if first.is_dir() {
+        first
+    } else {
+        PathBuf::from(GROUPS)
+    };
+    let name = format!("pod{}", pod.uid().unwrap_or_default());
+    find(&root, &name, DEPTH).ok_or_else(|| {
+        Failure::new(format!(
+            "pod {} has no control group {name} below {}: does the cluster run on this machine?",
+            pod.name_any(),
+            root.display()
+        ))
+    })
+}
+
+fn find(folder: &Path, name: &str, depth: usize) -> Option<PathBuf> {
+    let folders = fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path());
+    for path in folders {
+        if path.file_name().is_some_and(|found| found == name) {
+            return Some(path);
+        }
+        if depth > 1
+            && let Some(found) = find(&path, name, depth - 1)
+        {
+            return Some(found);
+        }
+    }
+    None
+}
+
+fn collect(group: &Path, processes: &mut Vec<Process>) {
+    let pids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in pids.lines().filter_map(|line| line.parse::<u32>().ok()) {
+        // It may have ended since.
+        if let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) {
+            processes.push(Process {
+                pid,
+                name: name.trim().to_owned(),
+            });
+        }
+    }
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), processes);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A writer that writes numbered rows through a Region's read-write Service while something is broken, and the check
+//! that every row that was acknowledged to it is there. I/O: a client pod.
+
+use std::time::Duration;
+
+use bailiwick_model::names::Names;
+use serde_json::json;
+
+use crate::client::{self, Running, Script, Stand};
+use crate::cluster::{Cluster, Place};
+use crate::failure::{Outcome, While, ensure};
+use crate::processes;
+use crate::wait::{seen_if, until};
+
+/// Seconds between two rows.
+const PAUSE: f64 = 0.02;
+/// How many rows must be acknowledged before anything is broken, or it would not be known that the writer writes.
+const WARM: usize = 50;
+
+/// A writer that runs.
+pub struct Writer<'a> {
+    cluster: &'a Cluster,
+    place: &'a Place,
+    run: String,
+    running: Running,
+}
+
+/// What a writer saw.
+pub struct Report {
+    /// How many rows were acknowledged.
+    pub acknowledged: usize,
+    /// How many were tried in vain.
+    pub failed: usize,
+    /// The longest time without an acknowledged row, in seconds.
+    pub longest_gap: f64,
+    /// How many rows are there, of which some may never have been acknowledged.
+    pub present: u64,
+}
+
+/// The login of the database's administrator, of its writer and of its reader.
+pub fn logins(names: &Names) -> [String; 3] {
+    ["clinical_db_admin", "clinical_app_writer", "clinical_app_reader"]
+        .map(|role| names.postgres_role(role))
+}
+
+/// Hands the logins over and makes the table.
+pub async fn prepare(cluster: &Cluster, place: &Place) -> Outcome {
+    let logins = logins(&place.names);
+    for login in &logins {
+        client::hand_over(cluster, place, login).await?;
+    }
+    let script = Script {
+        name: "table",
+        told: json!({ "admin": logins[0] }),
+        secrets: vec![logins[0].clone()],
+    };
+    client::run(cluster, &Stand::allowed(place), &script, Duration::from_secs(20)).await?;
+    Ok(())
+}
+
+impl<'a> Writer<'a> {
+    /// Starts a writer and waits until it writes.
+    pub async fn start(cluster: &'a Cluster, place: &'a Place, run: &str) -> Outcome<Self> {
+        prepare(cluster, place).await?;
+        let [_, writer, _] = logins(&place.names);
+        let script = Script {
+            name: "writer",
+            told: json!({ "writer": writer, "run": run, "pause": PAUSE }),
+            secrets: vec![writer],
+        };
+        let running = Running::start(cluster, &Stand::allowed(place), &script).await?;
+        let writer = Self {
+            cluster,
+            place,
+            run: run.to_owned(),
+            running,
+        };
+        writer.progress(0, Duration::from_secs(60)).await?;
+        Ok(writer)
+    }
+
+    /// How many rows are acknowledged by now.
+    pub async fn acknowledged(&self) -> Outcome<usize> {
+        Ok(acknowledged(&self.running.log().await?)?.len())
+    }
+
+    /// Waits until more rows are acknowledged than there were.
+    pub async fn progress(&self, from: usize, limit: Duration) -> Outcome {
+        until("rows that are acknowledged", limit, || async move {
+            let now = self.acknowledged().await?;
+            Ok(seen_if(now >= from + WARM, || {
+                format!("{now} rows, {from} before")
+            }))
+        })
+        .await
+    }
+
+    /// Stops it, and checks that every acknowledged row is there.
+    ///
+    /// # Errors
+    /// A row that was acknowledged and is not there: the one thing that must never happen.
+    pub async fn stop(self) -> Outcome<Report> {
+        let pod = self.running.pod().await?;
+        processes::signal(&pod, "python3", "TERM")?;
+        let log = self.running.end(Duration::from_secs(30)).await?;
+        let acknowledged = acknowledged(&log)?;
+        ensure(acknowledged.len() >= WARM, || {
+            format!("only {} rows were acknowledged", acknowledged.len())
+        })?;
+        let [_, writer, _] = logins(&self.place.names);
+        let script = Script {
+            name: "present",
+            told: json!({ "writer": writer, "run": self.run, "remove": true }),
+            secrets: vec![writer],
+        };
+        let stand = Stand::allowed(self.place);
+        let found = client::run(self.cluster, &stand, &script, Duration::from_secs(30)).await?;
+        let present: Vec<(u64, u64)> = serde_json::from_value(found)?;
+        let lost: Vec<u64> = acknowledged
+            .iter()
+            .map(|(number, _)| *number)
+            .filter(|number| {
+                !present
+                    .iter()
+                    .any(|(first, last)| (first..=last).contains(&number))
+            })
+            .collect();
+        ensure(lost.is_empty(), || {
+            format!(
+                "{} of {} acknowledged rows are lost, the first is number {}",
+                lost.len(),
+                acknowledged.len(),
+                lost.first().copied().unwrap_or_default()
+            )
+        })?;
+        let longest_gap = acknowledged
+            .windows(2)
+            .map(|pair| pair[1].1 - pair[0].1)
+            .fold(0.0, f64::max);
+        Ok(Report {
+            acknowledged: acknowledged.len(),
+            failed: log.lines().filter(|line| line.starts_with("e ")).count(),
+            longest_gap,
+            present: present.iter().map(|(first, last)| last - first + 1).sum(),
+        })
+    }
+}
+
+/// The acknowledged numbers with their times, in seconds since 1970.
+fn acknowledged(log: &str) -> Outcome<Vec<(u64, f64)>> {
+    log.lines()
+        .filter_map(|line| line.strip_prefix("a "))
+        // The last line may be half written while the writer runs.
+        .filter_map(|line| line.split_once(' '))
+        .map(|(number, time)| {
+            Ok((
+                number.parse().during(format_args!("line {number:?} of the writer"))?,
+                time.parse().during(format_args!("time {time:?} of the writer"))?,
+            ))
+        })
+        .collect()
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "{} rows acknowledged, 0 lost, {} tried in vain, longest gap {:.1} s",
+            self.acknowledged, self.failed, self.longest_gap
+        )
+    }
+}
+
+/// A name for what one run of a case writes.
+pub fn run_name(case: &str) -> String {
+    format!("{case}-{}", jiff::Timestamp::now().as_second())
+}
+
