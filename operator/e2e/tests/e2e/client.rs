@@ -100,7 +100,9 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
                 &ListParams::default().labels(LABEL),
             )
             .await
-            .during(format_args!("remove the pods of an earlier run in {namespace}"))?;
+            .during(format_args!(
+                "remove the pods of an earlier run in {namespace}"
+            ))?;
     }
     Ok(())
 }
@@ -157,7 +159,10 @@ where
         &Patch::Apply(object),
     )
     .await
-    .during(format_args!("apply {} {name}", object["kind"].as_str().unwrap_or_default()))?;
+    .during(format_args!(
+        "apply {} {name}",
+        object["kind"].as_str().unwrap_or_default()
+    ))?;
     Ok(())
 }
 
@@ -193,7 +198,10 @@ impl Running {
         let pod: Pod = serde_json::from_value(pod(&name, stand, script))?;
         api.create(&PostParams::default(), &pod)
             .await
-            .during(format_args!("make the client {name} in {}", stand.namespace))?;
+            .during(format_args!(
+                "make the client {name} in {}",
+                stand.namespace
+            ))?;
         Ok(Self { api, name })
     }
 
@@ -228,7 +236,10 @@ impl Running {
         if failed {
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(12)..].join("\n    ");
-            return Err(Failure::new(format!("client {} failed:\n    {tail}", self.name)));
+            return Err(Failure::new(format!(
+                "client {} failed:\n    {tail}",
+                self.name
+            )));
         }
         let _ = self
             .api

@@ -68,7 +68,9 @@ async fn run(filters: &[String]) -> Outcome<usize> {
         })
         .collect();
     if chosen.is_empty() {
-        return Err(Failure::new(format!("no case is called like {filters:?}: see --list")));
+        return Err(Failure::new(format!(
+            "no case is called like {filters:?}: see --list"
+        )));
     }
     let cluster = Cluster::connect().await?;
     cases::prepare(&cluster).await?;

@@ -30,7 +30,11 @@ pub fn of(pod: &Pod) -> Outcome<Vec<Process>> {
     let mut processes = Vec::new();
     collect(&group, &mut processes);
     ensure(!processes.is_empty(), || {
-        format!("pod {} has no processes in {}", pod.name_any(), group.display())
+        format!(
+            "pod {} has no processes in {}",
+            pod.name_any(),
+            group.display()
+        )
     })?;
     Ok(processes)
 }
@@ -50,7 +54,10 @@ pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
         .arg(format!("-{signal}"))
         .args(&pids)
         .output()
-        .during(format_args!("send {signal} to {program} of {}", pod.name_any()))?;
+        .during(format_args!(
+            "send {signal} to {program} of {}",
+            pod.name_any()
+        ))?;
     Ok(pids.len())
 }
 

@@ -75,8 +75,15 @@ pub async fn postgres(cluster: &Cluster) -> Outcome<String> {
         ];
         for (what, words) in refusals {
             ensure(
-                found[what].as_str().is_some_and(|found| found.contains(words)),
-                || format!("{}: {what} came to {}, expected {words:?}", place.region, found[what]),
+                found[what]
+                    .as_str()
+                    .is_some_and(|found| found.contains(words)),
+                || {
+                    format!(
+                        "{}: {what} came to {}, expected {words:?}",
+                        place.region, found[what]
+                    )
+                },
             )?;
         }
         checks += expected.len() + refusals.len();
@@ -135,7 +142,11 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
             (place.names.object_store(), port::S3),
         ] {
             let host = format!("{service}.{}.svc", place.names.namespace());
-            targets.push(Target { host, port, served: true });
+            targets.push(Target {
+                host,
+                port,
+                served: true,
+            });
         }
     }
     let mut blocked = 0;
@@ -144,7 +155,10 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
         for (target, answer) in targets.iter().zip(&answers) {
             // A name that is not known would prove nothing.
             ensure(answer != "open" && answer != "no such name", || {
-                format!("a stranger in {location} tried {}:{}: {answer}", target.host, target.port)
+                format!(
+                    "a stranger in {location} tried {}:{}: {answer}",
+                    target.host, target.port
+                )
             })?;
             blocked += 1;
         }
@@ -163,7 +177,9 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
         }
     }
     ensure(blocked > 0 && opened > 0, || "nothing was tried".to_owned())?;
-    Ok(format!("{blocked} attempts of strangers failed, {opened} of clients succeeded"))
+    Ok(format!(
+        "{blocked} attempts of strangers failed, {opened} of clients succeeded"
+    ))
 }
 
 struct Target {
