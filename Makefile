@@ -41,3 +41,27 @@ images: ## Build the container images into the cache, without a container engine
 crds: ## Write crds/regions.yaml and docs/reference/region.md anew from the types
 	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
 	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
+
+.PHONY: check
+check: deny ## Formatting, lints, licences and sources, and the model crate alone
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	cargo check --locked --package bailiwick-model --quiet
+	$(cargo_deny) --log-level error check bans licenses sources
+
+# Built without optimisation: it runs for seconds and builds for minutes.
+cargo_deny_version := 0.20.2
+cache := $(or $(BAILIWICK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bailiwick)
+cargo_deny := $(cache)/tools/bin/cargo-deny
+
+.PHONY: deny
+deny:
+	@$(cargo_deny) --version 2>/dev/null | grep -qF $(cargo_deny_version) || \
+	  { echo "cargo-deny $(cargo_deny_version): building"; \
+	    CARGO_TARGET_DIR=$(cache)/tools/target cargo install --quiet --debug --locked --root $(cache)/tools cargo-deny@$(cargo_deny_version) && \
+	    rm -rf $(cache)/tools/target; }
+
+.PHONY: test
+test: ## Everything: checks, unit tests, and the real cluster end to end (root; an hour on a fresh machine)
+	@infra/test.sh
+
