@@ -33,7 +33,7 @@ regions_apply() { apply -k "$regions"; }
 
 # The tag of a development image stays the same, so a Deployment does not see that the image changed.
 operator_restart_when_new() {
-  local want mark=$checkout/.state/operator-image
+  local want mark=$here_state/operator-image
   want=$("$cluster" image-id operator)
   if [[ $(cat "$mark" 2>/dev/null) != "$want" ]]; then
     if [[ -s $mark ]]; then kubectl -n bailiwick-system rollout restart deployment/bailiwick-operator; fi
@@ -63,9 +63,9 @@ apply_overlay() {
 }
 
 # Every Service with an address of its own, one line a port.
+# shellcheck disable=SC2016 # Go's variables, not the shell's
 endpoints() {
   local region template
-  # shellcheck disable=SC2016 # Go's variables, not the shell's
   template='{{range .items}}{{$service := .}}{{if ne .spec.clusterIP "None"}}{{range .spec.ports}}'
   template+='{{$service.metadata.name}}.{{$service.metadata.namespace}}.svc {{$service.spec.clusterIP}}:{{.port}}{{"\n"}}'
   template+='{{end}}{{end}}{{end}}'

@@ -13,7 +13,7 @@ export KUBECONFIG=$kubeconfig PATH=$bin:$PATH
 # The kind that runs now stays: a Docker engine that appears later must not leave the other one behind.
 kind_of_cluster() {
   local chosen
-  chosen=${DEV_CLUSTER:-$(cat "$checkout/.state/kind" 2>/dev/null || true)}
+  chosen=${DEV_CLUSTER:-$(cat "$here_state/kind" 2>/dev/null || true)}
   if [[ -z $chosen ]]; then
     if timeout 10 docker info >/dev/null 2>&1; then chosen=k3d; else chosen=engineless; fi
   fi
@@ -30,8 +30,8 @@ case $kind in
 esac
 
 up() {
-  mkdir -p "$checkout/.state"
-  echo "$kind" >"$checkout/.state/kind"
+  mkdir -p "$here_state"
+  echo "$kind" >"$here_state/kind"
   echo "cluster: $kind"
   "$cluster" up
   "$cluster" load
@@ -41,7 +41,7 @@ up() {
 case ${1:-} in
   up) up ;;
   reset) "$cluster" erase; up ;;
-  down) "$cluster" down; rm -f "$checkout/.state/kind" ;;
+  down) "$cluster" down; rm -f "$here_state/kind" ;;
   status) echo "cluster: $kind"; "$cluster" status; regions_table ;;
   logs)
     if [[ -n ${2:-} ]]; then

@@ -133,7 +133,7 @@ load() {
 erase() {
   not_another_checkouts
   if exists; then step "delete $context" k3d cluster delete "$name"; fi
-  rm -f "$kubeconfig" "$checkout/.state/operator-image"
+  rm -f "$kubeconfig" "$here_state/operator-image"
 }
 
 case ${1:-} in

@@ -43,10 +43,15 @@ build_module() {
     cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum"
     linker_flags "$name"
     build_tags "$name"
-    go version
+    echo "$compiler"
   } | sha256sum | cut -c1-16)
   dir=$bin/$name-$hash
   mkdir -p "$dir"
+  # Asking go for the list costs a second a module.
+  if [[ ! -s $dir/packages ]]; then
+    (cd "$here/modules/$name" && go list tool) >"$dir/packages.part"
+    mv "$dir/packages.part" "$dir/packages"
+  fi
   while read -r package; do
     # The major version at a path's end is no command's name.
     command=$(basename "$(sed -E 's#/v[0-9]+$##' <<<"$package")")
@@ -59,13 +64,14 @@ build_module() {
       echo "binaries: $command built in $((SECONDS - start)) s"
     fi
     ln -sfn "$name-$hash/$command" "$bin/$command"
-  done < <(cd "$here/modules/$name" && go list tool)
+  done <"$dir/packages"
   # One version of each is kept: the caches together have a limit.
   find "$bin" -mindepth 1 -maxdepth 1 -type d -name "$name-*" ! -path "$dir" -mmin +1440 -exec rm -rf {} +
 }
 
 exec 9>"$bin/.lock"
 flock 9 # two checkouts share the cache
+compiler=$(go version)
 if (($# == 0)); then set -- etcd containerd kubernetes coredns local-path-provisioner minio; fi
 for name in "$@"; do
   build_module "$name"

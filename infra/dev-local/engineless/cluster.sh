@@ -25,11 +25,12 @@ require_root() {
 
 # One command at a time for one checkout. Long-lived processes close the descriptor.
 lock() {
-  mkdir -p "$state" "$checkout/.state"
+  mkdir -p "$state" "$here_state"
   exec 9>"$state/lock"
   flock -n 9 || echo "waiting for another command of this checkout to end"
   flock -w 600 9 || { echo "another command holds $state/lock" >&2; exit 1; }
   echo "$checkout" >"$state/checkout"
+  echo "${instance:-}" >"$state/instance"
 }
 
 # Many watchers of files: three kubelets and every pod count against one user's limit.
@@ -44,12 +45,26 @@ machine_limits() {
 fs.inotify.max_user_watches 524288"
 }
 
-network_up() {
+# Clusters of checkouts that are no longer there: nobody else can end them, and their disks are large.
+abandoned_remove() {
+  local folder
+  for folder in "$cache"/clusters/*/; do
+    [[ -s $folder/checkout && ! -e $(<"$folder/checkout") ]] || continue
+    echo "removing the cluster of $(<"$folder/checkout"), which is gone"
+    CLUSTER_ID=$(basename "$folder") "$here/cluster.sh" forget
+  done
+}
+
+all_stop() {
   local node
-  if network_whole; then return; fi
-  echo "building the network anew"
   for node in "${nodes[@]}"; do node_stop "$node"; done
   stop_recorded outside
+}
+
+network_up() {
+  if network_whole; then network_routes; return; fi
+  echo "building the network anew"
+  all_stop
   network_remove
   network_create
   cp /proc/sys/kernel/random/boot_id "$state/network"
@@ -59,7 +74,7 @@ network_up() {
 node_up() {
   enforcer_install "$1"
   node_start "$1"
-  node_load_images "$1"
+  node_load_images "$1" cluster
 }
 
 workers_up() {
@@ -77,7 +92,7 @@ hub_up() {
   node_start "$hub"
   control_plane_configure
   node_credentials "$hub"
-  node_load_images "$hub"
+  node_load_images "$hub" cluster
   machine_credentials
   api_ready
   rights_apply
@@ -127,7 +142,7 @@ build_cluster_images() {
 load_images() {
   local node jobs=()
   for node in "${nodes[@]}"; do
-    (set -e; node_load_images "$node") &
+    (set -e; node_load_images "$node" platform) &
     jobs+=($!)
   done
   for node in "${jobs[@]}"; do wait "$node"; done
@@ -141,6 +156,7 @@ up() {
   step "policy enforcer" build_enforcer
   step "images of the cluster" build_cluster_images
   step "limits of the machine" machine_limits
+  step "abandoned clusters" abandoned_remove
   step "network" network_up
   step "outside" outside_start
   step "no way beyond" network_closed
@@ -169,16 +185,24 @@ down() {
   step "remove the network" network_remove
 }
 
+# Ends and removes a cluster of which nothing but its folder in the cache is left.
+forget() {
+  require_root
+  all_stop
+  network_remove
+  rm -rf "$state"
+}
+
 erase() {
   down
-  step "erase the disks" rm -rf "$state" "$kubeconfig" "$audit" "$checkout"/.state/{audit.log,outside.jsonl,operator-image}
+  step "erase the disks" rm -rf "$state" "$kubeconfig" "$audit" "$here_state"/{audit.log,outside.jsonl,operator-image}
 }
 
 status() {
   local name pid
   for name in "${nodes[@]}" outside; do
     pid=$(recorded_pid "$name")
-    printf '  %-8s %s\n' "$name" "${pid:+running, pid $pid}${pid:-not running}"
+    printf '  %-8s %s\n' "$name" "$([[ -n $pid ]] && echo "running, pid $pid" || echo "not running")"
   done
   if [[ -s $kubeconfig ]] && kube get --raw /readyz >/dev/null 2>&1; then
     kube get nodes -L topology.kubernetes.io/region
@@ -198,6 +222,7 @@ case ${1:-} in
   down) down ;;
   reset) erase; up ;;
   erase) erase ;;
+  forget) forget ;;
   status) status ;;
   logs) shift; show_logs "$@" ;;
   enter) shift; enter "$@" ;;

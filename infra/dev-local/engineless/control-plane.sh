@@ -125,6 +125,20 @@ nodes_ready() {
   kube --request-timeout 0 wait --for=condition=Ready node "${nodes[@]}" --timeout=120s
 }
 
+# Asks the cluster's DNS for the API server from every node, through the Service, until each of its pods answers.
+names_answered() {
+  local node told
+  for node in "${nodes[@]}"; do
+    for _ in $(seq 200); do
+      if told=$(in_namespace "$(namespace_of "$node")" "$engineless/ask-name.py" \
+        "$cluster_dns" kubernetes.default.svc.cluster.local "$api_service" 8 2>&1); then continue 2; fi
+      sleep 0.3
+    done
+    echo "on $node $told: see kubectl -n kube-system logs -l k8s-app=kube-dns" >&2
+    return 1
+  done
+}
+
 # kube-proxy, cluster DNS and storage; sent only when something about them changed.
 addons_apply() {
   local disk want
@@ -142,4 +156,6 @@ addons_apply() {
   kube --request-timeout 0 -n kube-system rollout status daemonset/kube-proxy --timeout=120s
   kube --request-timeout 0 -n kube-system rollout status deployment/coredns --timeout=120s
   kube --request-timeout 0 -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s
+  # What a Deployment says may be from before a restart.
+  names_answered
 }

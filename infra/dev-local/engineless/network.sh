@@ -98,19 +98,27 @@ connect_outside() {
   ip -n "$outside_namespace" link set metadata up
 }
 
+# Between the nodes' ranges of pods. The hub, which has no default route, also needs one for Services: what its own
+# programs send there is looked up before kube-proxy translates it.
+network_routes() {
+  local node other
+  for node in "${nodes[@]}"; do
+    for other in "${nodes[@]}"; do
+      [[ $node == "$other" ]] || ip -n "$(namespace_of "$node")" route replace "${node_pods[$other]}" via "${node_address[$other]}"
+    done
+  done
+  ip -n "$(namespace_of "$hub")" route replace "$service_range" dev nodes
+}
+
 network_create() {
-  local node other hub_namespace
+  local node hub_namespace
   hub_namespace=$(namespace_of "$hub")
   prepare_namespace "$hub_namespace"
   ip -n "$hub_namespace" link add nodes type bridge
   ip -n "$hub_namespace" address add "${node_address[$hub]}/${node_range#*/}" dev nodes
   ip -n "$hub_namespace" link set nodes up
   for node in "${workers[@]}"; do connect_node "$node"; done
-  for node in "${nodes[@]}"; do
-    for other in "${nodes[@]}"; do
-      [[ $node == "$other" ]] || ip -n "$(namespace_of "$node")" route add "${node_pods[$other]}" via "${node_address[$other]}"
-    done
-  done
+  network_routes
   connect_outside
   connect_machine
 }

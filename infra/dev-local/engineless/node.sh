@@ -99,7 +99,7 @@ node_start() {
   touch "$disk/config/started"
   rm -f "$disk/policies.json"
   mkdir -p "$audit"
-  ln -sfn audit/audit.log "$checkout/.state/audit.log"
+  ln -sfn audit/audit.log "$here_state/audit.log"
   # shellcheck disable=SC2016 # expanded by the inner shell
   start_recorded "$node" bash -c '
     for group in /sys/fs/cgroup/"$1"/host /sys/fs/cgroup/*/"$1"/host; do
@@ -127,28 +127,28 @@ node_stop() {
   cgroups_remove "$1"
 }
 
-# $1 node; prints the names of the images that its pods may need.
+# $1 node, $2 cluster or platform; prints the names of the images that its pods may need, those that are built.
 node_images() {
   local name
   while IFS=$'\t' read -r _ name _; do
     name=$(basename "$name" .tar)
     case $name in
-      kube-apiserver | kube-controller-manager | kube-scheduler | etcd) [[ $1 != "$hub" ]] || echo "$name" ;;
-      postgres | minio | operator) [[ $1 == "$hub" ]] || echo "$name" ;;
-      netpol) ;;
-      *) echo "$name" ;;
+      kube-apiserver | kube-controller-manager | kube-scheduler | etcd | local-path-provisioner) [[ $1 != "$hub" ]] || echo "$name" ;;
+      pause | kube-proxy | coredns | probe) echo "$name" ;;
+      # The platform's pods run on workers only.
+      *) [[ $2 == cluster || $1 == "$hub" ]] || echo "$name" ;;
     esac
   done <"$images/index.tsv"
 }
 
-# $1 node. Loads the images that changed since they were last loaded there.
+# $1 node, $2 cluster or platform. Loads the images that changed since they were last loaded there.
 node_load_images() {
   local node=$1 name ref tar id marks
   marks=$(disk_of "$node")/loaded
   mkdir -p "$marks"
   exec 8<"$images/.lock"
   flock -s 8 # no image is replaced while it is read
-  for name in $(node_images "$node"); do
+  for name in $(node_images "$node" "$2"); do
     IFS=$'\t' read -r ref tar id < <(awk -F'\t' -v tar="/$name.tar" 'substr($2, length($2) - length(tar) + 1) == tar' "$images/index.tsv")
     [[ $(cat "$marks/$name" 2>/dev/null) != "$ref $id" ]] || continue
     enter "$node" ctr --namespace k8s.io images import --local --discard-unpacked-layers --snapshotter overlayfs - <"$tar"

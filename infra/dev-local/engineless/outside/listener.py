@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Plays the internet for the development cluster: answers whatever gets out, and writes it down.
 
 in:  packets in the network namespace that it runs in; --log FILE, --address A (what names resolve to)

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Starts the namespace that plays the internet. Sourced.
-#   in:  settings.sh, processes.sh, network.sh; out: a recorded process, .state/outside.jsonl
+#   in:  settings.sh, processes.sh, network.sh; out: a recorded process, $here_state/outside.jsonl
 
 outside_start() {
+  local log=$here_state/outside.jsonl
   if [[ -n $(recorded_pid outside) && "$(cat "$state/outside-version" 2>/dev/null)" == "$(sha256sum <"$engineless/outside/listener.py")" ]]; then return; fi
   stop_recorded outside
   in_namespace "$outside_namespace" nft -f - <<'RULES'
@@ -16,8 +17,10 @@ outside_start() {
       }
     }
 RULES
+  # A cluster that runs for weeks asks many questions.
+  if (($(stat -c %s "$log" 2>/dev/null || echo 0) > 100000000)); then rm -f "$log"; fi
   start_recorded outside nsenter --net="/run/netns/$outside_namespace" \
-    python3 "$engineless/outside/listener.py" --log "$checkout/.state/outside.jsonl" \
+    /usr/bin/python3 "$engineless/outside/listener.py" --log "$log" \
     --address "$outside_address" --own "$metadata_address"
   sha256sum <"$engineless/outside/listener.py" >"$state/outside-version"
   for _ in $(seq 50); do
