@@ -5,6 +5,7 @@
 # Two members, an API server with etcd as the DCS, MinIO with TLS as the store, and jobs, each in a network namespace of
 # its own that reaches the others and nothing else. Everything lives in namespaces of this process and ends with it.
 # BAILIWICK_KEEP=1 keeps the working folder.
+# shellcheck disable=SC2016 # what stands in single quotes is for the shell in the container
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${BAILIWICK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick}
@@ -16,6 +17,9 @@ if [[ ${1:-} != --inside ]]; then
   [[ $EUID == 0 ]] || { echo "test: root is needed to make namespaces" >&2; exit 1; }
   for file in "$bin"/{etcd,kube-apiserver,kubectl,minio} "$cache/images/postgres.tar"; do
     [[ -e $file ]] || { echo "test: $file is missing: run infra/dev-local/engineless/binaries.sh, then images.sh" >&2; exit 1; }
+  done
+  for tool in buildah curl ip jq nft nsenter openssl setpriv unshare; do
+    command -v "$tool" >/dev/null || { echo "test: $tool is missing: apt-get install buildah curl iproute2 jq nftables openssl util-linux" >&2; exit 1; }
   done
   exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private bash "$0" --inside
 fi
@@ -179,9 +183,9 @@ container() {
 
 # Starts a member's two containers. $1 pod
 start_member() {
-  replace=exec container "$1" "$1" /usr/bin/tini -- /usr/lib/bailiwick/postgres-run >>"$work/$1.log" 2>&1 &
+  replace='exec' container "$1" "$1" /usr/bin/tini -- /usr/lib/bailiwick/postgres-run >>"$work/$1.log" 2>&1 &
   pid_of[$1]=$!
-  replace=exec container "$1" "$1" /usr/bin/tini -- /usr/lib/bailiwick/pgbackrest-server >>"$work/$1-server.log" 2>&1 &
+  replace='exec' container "$1" "$1" /usr/bin/tini -- /usr/lib/bailiwick/pgbackrest-server >>"$work/$1-server.log" 2>&1 &
   pid_of[$1-server]=$!
 }
 
@@ -636,7 +640,7 @@ writer &
 within 20 test -s "$work/acknowledged"
 sleep 3
 old=$primary
-inside "$old" bash -c 'kill -9 "$(head -n 1 "$PGDATA/postmaster.pid" 2>/dev/null || head -n 1 /var/lib/postgresql/data/pgdata/postmaster.pid)"'
+inside "$old" bash -c 'kill -9 "$(head -n 1 /var/lib/postgresql/data/pgdata/postmaster.pid)"'
 moved() { find_primary && [[ $primary != "$old" ]]; }
 expect "kill -9 of the primary's Postgres: the other becomes primary" within 60 moved
 sleep 5
