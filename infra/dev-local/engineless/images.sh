@@ -85,7 +85,7 @@ base_inputs() { { declare -f make_base; echo "$debian"; } | hash_of; }
 
 # $1 kind, then its arguments; prints the hash of everything that goes into the image.
 inputs() {
-  local kind=$1 path file
+  local kind=$1 path
   shift
   {
     declare -f "build_$kind"

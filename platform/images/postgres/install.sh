@@ -47,12 +47,22 @@ apt-get install -q -y --no-install-recommends locales $(words "$here/packages.tx
 localedef --no-archive -i en_US -f UTF-8 /usr/lib/locale/en_US.utf8
 
 # Extensions that would need a superuser: a role that may create in a database may create them there.
-# pg_cron and postgis_topology are left out; bin/fixed-functions.sql tells why.
-for name in postgis postgis_sfcgal vector pgaudit; do
+# pg_cron is left out; bin/fixed-functions.sql tells why.
+for name in postgis postgis_sfcgal postgis_topology vector pgaudit; do
   control=/usr/share/postgresql/$major/extension/$name.control
   [ -e "$control" ] || { echo "install: $control is missing" >&2; exit 1; }
   grep -q '^trusted' "$control" || printf 'trusted = true\n' >>"$control"
 done
+
+# What topology keeps in its schema belongs to whoever creates it, or nobody could let others in. Its functions run as their
+# caller, so nothing is given away with it.
+version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" /usr/share/postgresql/$major/extension/postgis_topology.control)
+cat >>"/usr/share/postgresql/$major/extension/postgis_topology--$version.sql" <<'SQL'
+
+ALTER SCHEMA topology OWNER TO @extowner@;
+ALTER TABLE topology.topology OWNER TO @extowner@;
+ALTER TABLE topology.layer OWNER TO @extowner@;
+SQL
 
 # shellcheck disable=SC2046
 dpkg --purge --force-depends locales $(words "$here/omitted.txt")
