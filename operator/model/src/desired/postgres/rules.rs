@@ -8,7 +8,7 @@ use crate::duration;
 use crate::quantity;
 use crate::region::{
     DATABASE_ROLE_SUFFIXES, Durability, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES,
-    RESERVED_SCHEMAS, RegionSpec, is_denied_parameter,
+    RegionSpec, is_denied_parameter,
 };
 use crate::sql;
 use crate::violation::{Reason, Violation};
