@@ -762,16 +762,14 @@ fn the_archive_waits_for_its_bucket_and_its_user() {
         |store| store.policies.clear(),
         |store| store.users.clear(),
         |store| {
-            store
-                .users
-                .values_mut()
-                .for_each(|user| user.enabled = false)
+            for user in store.users.values_mut() {
+                user.enabled = false;
+            }
         },
         |store| {
-            store
-                .users
-                .values_mut()
-                .for_each(|user| user.key_current = false)
+            for user in store.users.values_mut() {
+                user.key_current = false;
+            }
         },
     ];
     for (index, edit) in edits.into_iter().enumerate() {
