@@ -230,9 +230,17 @@ impl Member<'_> {
         self.fact.is_some_and(|it| it.role == MemberRole::Primary)
     }
 
+    /// Whether the others may lean on it. A new pod must be ready, so that a template that fails stops at the first
+    /// pod; an old one need not, so that whatever keeps all of them from being ready can be rolled away.
     fn serves(&self) -> bool {
-        self.pod.is_some_and(|pod| pod.ready && !pod.terminating)
+        self.pod
+            .is_some_and(|pod| !pod.terminating && (pod.ready || self.outdated))
             && self.fact.is_some_and(MemberFact::serves)
+    }
+
+    /// Whether clients reach it once it is the primary.
+    fn ready(&self) -> bool {
+        self.pod.is_some_and(|pod| pod.ready)
     }
 
     fn delete(&self) -> Option<Step> {
@@ -375,6 +383,7 @@ fn successor(plan: &Plan, members: &[Member<'_>]) -> Option<String> {
         .filter_map(|member| Some((member, member.fact?)))
         .filter(|(member, fact)| {
             member.serves()
+                && member.ready()
                 && match fact.role {
                     MemberRole::Primary => false,
                     MemberRole::SyncStandby => true,

@@ -35,8 +35,8 @@ pub use self::archive::{Archive, ArchiveFailure, archive_health, latest_restorab
 pub use self::mark::Mark;
 pub use self::outcome::settle;
 pub use self::wanted::{
-    EXTENSIONS, Login, SCHEMA_OF_EXTENSIONS, WantedDatabase, WantedPostgres, WantedRole,
-    WantedSchema, logins, violations,
+    EXTENSIONS, Login, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
+    WantedRole, WantedSchema, logins, violations,
 };
 
 use crate::plan::Plan;

@@ -517,20 +517,25 @@ fn certificates(status: &RegionStatus, facts: &Facts) -> Verdict {
 }
 
 fn pending_restart(facts: &Facts) -> Verdict {
+    let Some(patroni) = facts.patroni.seen() else {
+        return Verdict::new(State::Unknown, "NotRead", "Patroni has not been read.");
+    };
     let waiting = |member: &&MemberFact| member.pending_restart;
-    match facts
-        .patroni
-        .seen()
-        .map(|patroni| patroni.members.values().filter(waiting).count())
-    {
-        Some(0) => Verdict::new(State::False, "UpToDate", "Every setting is in force."),
-        Some(count) => Verdict::new(
-            State::True,
-            "SettingsChanged",
-            format!("{count} members wait for a restart; replicas go first, then a switchover."),
-        ),
-        None => Verdict::new(State::Unknown, "NotRead", "Patroni has not been read."),
+    let count = patroni.members.values().filter(waiting).count();
+    if count == 0 {
+        return Verdict::new(State::False, "UpToDate", "Every setting is in force.");
     }
+    let settings: Vec<&str> = patroni.pending_settings().into_iter().collect();
+    let settings = if settings.is_empty() {
+        "Settings".to_owned()
+    } else {
+        settings.join(", ")
+    };
+    Verdict::new(
+        State::True,
+        "SettingsChanged",
+        format!("{settings}: in force once {count} members have restarted, replicas first."),
+    )
 }
 
 fn progressing(applied: &Applied<'_>) -> Verdict {

@@ -558,6 +558,35 @@ fn pods_that_never_came_up_are_replaced_without_patroni() {
 }
 
 #[test]
+fn pods_that_are_all_unready_are_rolled_when_their_members_serve() {
+    let cluster = Cluster::of(plan_of(3, "PreferZeroLoss"), 0).outdated(&[0, 1, 2]);
+    let unready = |names: &[&str]| {
+        let mut facts = cluster.facts();
+        for name in names {
+            facts.pods.get_mut(*name).expect("a pod").ready = false;
+        }
+        facts
+    };
+    let all = unready(&["tr-pg-0", "tr-pg-1", "tr-pg-2"]);
+    assert_eq!(steps(&cluster.plan, &all), [delete(1)]);
+
+    // The first new pod is not ready either: the others stay as they are.
+    let mut first = all;
+    first.pods.get_mut("tr-pg-1").expect("a pod").revision = Some(NEW.to_owned());
+    assert_eq!(steps(&cluster.plan, &first), []);
+}
+
+#[test]
+fn the_successor_is_ready() {
+    let cluster =
+        Cluster::of(plan_of(3, "PreferZeroLoss"), 0).pending(&[0], "shared_buffers", "1", "2");
+    assert_eq!(steps(&cluster.plan, &cluster.facts()), [switchover(0, 1)]);
+    let mut facts = cluster.facts();
+    facts.pods.get_mut("tr-pg-1").expect("a pod").ready = false;
+    assert_eq!(steps(&cluster.plan, &facts), []);
+}
+
+#[test]
 fn the_successor_is_one_that_commits_waited_for() {
     let cluster = Cluster::of(plan_of(3, "PreferZeroLoss"), 0).outdated(&[0]);
     let only_last = facts_with(&cluster, |_, seen| {
@@ -762,16 +791,14 @@ fn the_archive_waits_for_its_bucket_and_its_user() {
         |store| store.policies.clear(),
         |store| store.users.clear(),
         |store| {
-            store
-                .users
-                .values_mut()
-                .for_each(|user| user.enabled = false)
+            for user in store.users.values_mut() {
+                user.enabled = false;
+            }
         },
         |store| {
-            store
-                .users
-                .values_mut()
-                .for_each(|user| user.key_current = false)
+            for user in store.users.values_mut() {
+                user.key_current = false;
+            }
         },
     ];
     for (index, edit) in edits.into_iter().enumerate() {

@@ -1,5 +1,11 @@
 //! The objects and files of a Region's Postgres: a snapshot for reviewers, and the rules that they must keep.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what cannot be looked at ends the test"
+)]
+
 mod fixture;
 
 use bailiwick_model::desired::postgres::{config, jobs, manifests, parameters};

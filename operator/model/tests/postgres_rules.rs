@@ -124,6 +124,10 @@ const CASES: &[(&str, &[&str])] = &[
         &["spec.postgres.databases[0].schemas[1].name"],
     ),
     (
+        "postgres: {databases: [{name: a, extensions: [dblink]}]}",
+        &["spec.postgres.databases[0].extensions"],
+    ),
+    (
         "postgres: {databases: [{name: a, extensions: [postgis, postgis]}]}",
         &["spec.postgres.databases[0].extensions[1]"],
     ),
@@ -173,7 +177,7 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     (
         "postgres: {roles: [{name: a, memberOf: [a]}]}",
-        &["spec.postgres.roles[0].memberOf[0]"],
+        &["spec.postgres.roles[0].memberOf"],
     ),
     (
         "postgres: {roles: [{name: a, memberOf: [clinical_app_reader]}]}",

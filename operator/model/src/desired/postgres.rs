@@ -34,6 +34,7 @@ use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{RegionSpec, Resources};
 use crate::secret::{Contents, SecretWanted};
+use crate::sql;
 
 pub use rules::violations;
 
@@ -102,38 +103,18 @@ pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
             },
         ),
     ];
-    secrets.extend(logins(spec).into_iter().map(|(user, dbname)| {
+    secrets.extend(sql::logins(&spec.postgres).into_iter().map(|login| {
         SecretWanted::replaceable(
-            names.postgres_role(&user),
+            names.postgres_role(&login.role),
             Contents::PostgresLogin {
-                user,
-                dbname,
+                user: login.role,
+                dbname: login.database,
                 host: service_host(names, &names.postgres_rw()),
             },
         )
     }));
     secrets
 }
-
-/// The roles that may log in, each with the database that its Secret names.
-#[must_use]
-pub fn logins(spec: &RegionSpec) -> Vec<(String, String)> {
-    let mut logins = Vec::new();
-    for database in &spec.postgres.databases {
-        for suffix in DATABASE_ROLES {
-            logins.push((format!("{}_{suffix}", database.name), database.name.clone()));
-        }
-    }
-    for role in spec.postgres.roles.iter().filter(|role| role.login) {
-        if let Some(database) = &role.database {
-            logins.push((role.name.clone(), database.clone()));
-        }
-    }
-    logins
-}
-
-/// The roles that each database brings, as suffixes of its name.
-pub const DATABASE_ROLES: [&str; 3] = ["db_admin", "app_writer", "app_reader"];
 
 fn service_host(names: &Names, service: &str) -> String {
     format!("{service}.{}.svc", names.namespace())

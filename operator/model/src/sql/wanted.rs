@@ -12,7 +12,7 @@ use crate::violation::{Reason, Violation};
 pub const SCHEMA_OF_EXTENSIONS: &str = "extensions";
 
 /// Schemas that extensions or Postgres make: a spec may not claim them.
-const TAKEN_SCHEMAS: &[&str] = &[
+pub const TAKEN_SCHEMAS: &[&str] = &[
     SCHEMA_OF_EXTENSIONS,
     "public",
     "information_schema",
@@ -35,6 +35,7 @@ pub const EXTENSIONS: &[&str] = &[
     "intarray",
     "isn",
     "ltree",
+    "pg_cron",
     "pg_trgm",
     "pgaudit",
     "pgcrypto",
@@ -136,17 +137,6 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
                 );
             }
         }
-        for (at, schema) in database.schemas.iter().enumerate() {
-            if TAKEN_SCHEMAS.contains(&schema.name.as_str()) || schema.name.starts_with("pg_") {
-                invalid(
-                    format!("spec.postgres.databases[{index}].schemas[{at}].name"),
-                    format!(
-                        "is {}, which Postgres or an extension uses; choose another name",
-                        schema.name
-                    ),
-                );
-            }
-        }
     }
     for (index, role) in postgres.roles.iter().enumerate() {
         let field = format!("spec.postgres.roles[{index}]");
@@ -159,13 +149,13 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
                 ),
             );
         }
-        for parent in &role.member_of {
+        for (position, parent) in role.member_of.iter().enumerate() {
             if !known.contains(parent) {
                 // Postgres' own roles read files and run programs: none of them is for an application.
                 invalid(
-                    format!("{field}.memberOf"),
+                    format!("{field}.memberOf[{position}]"),
                     format!(
-                        "names {parent}, expected a role of this list or one that comes with a database, as \
+                        "is {parent}, expected a role of this list or one that comes with a database, as \
                          <database>_app_reader"
                     ),
                 );

@@ -185,7 +185,6 @@ fn protected(plan: &Plan) -> BTreeMap<&'static str, String> {
         ("ssl_key_file", own("tls.key")),
         ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
         ("unix_socket_directories", SOCKETS.to_owned()),
-        ("unix_socket_permissions", "0700".to_owned()),
     ]
     .into()
 }
@@ -239,7 +238,8 @@ fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
 /// What every use of pgBackRest has.
 fn everywhere() -> Vec<(String, String)> {
     owned(&[
-        ("log-level-console", "info"),
+        // A Job asks for more; a member would write several lines a segment.
+        ("log-level-console", "warn"),
         // The root filesystem is read-only, and pods' logs are collected.
         ("log-level-file", "off"),
         ("lock-path", "/tmp/pgbackrest"),

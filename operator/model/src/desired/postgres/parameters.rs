@@ -18,7 +18,7 @@ pub const NEVER_BELOW_PRIMARY: &[&str] = &[
 ];
 
 /// The libraries that an extension needs loaded at the server's start.
-const PRELOADED: &[&str] = &["pg_cron", "pg_stat_statements", "pgaudit"];
+const PRELOADED: &[&str] = &["pg_cron", "pgaudit"];
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

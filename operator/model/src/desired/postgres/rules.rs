@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::DATABASE_ROLES;
 use super::parameters::memory_setting;
 use crate::duration;
 use crate::quantity;
 use crate::region::{
-    Durability, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES, RESERVED_SCHEMAS,
+    DATABASE_ROLE_SUFFIXES, Durability, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES,
     RegionSpec, is_denied_parameter,
 };
+use crate::sql;
 use crate::violation::{Reason, Violation};
 
 /// The least memory with which a member starts: its shared buffers beside Patroni and pgBackRest.
@@ -23,6 +23,7 @@ const LEAST_RPO: i64 = 30;
 const GREATEST_RPO: i64 = 24 * 3600;
 /// PostgreSQL's limit on names, in bytes (`NAMEDATALEN` less one).
 const LONGEST_NAME: usize = 63;
+
 /// What is wrong with `spec.postgres` and `spec.backup`, in the order of the spec.
 #[must_use]
 pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
@@ -32,6 +33,7 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
     found.extend(settings(spec));
     found.extend(databases(spec));
     found.extend(roles(spec));
+    found.extend(sql::violations(spec));
     found.extend(failover(spec));
     found.extend(backup(spec));
     found
@@ -193,9 +195,9 @@ fn databases(spec: &RegionSpec) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let longest = LONGEST_NAME
-        - DATABASE_ROLES
+        - DATABASE_ROLE_SUFFIXES
             .iter()
-            .map(|it| it.len() + 1)
+            .map(|it| it.len())
             .max()
             .unwrap_or(0);
     for (index, database) in spec.postgres.databases.iter().enumerate() {
@@ -261,7 +263,7 @@ fn schemas(field: &str, database: &crate::region::Database) -> Vec<Violation> {
                 &field,
                 format!("is {name:?}, expected at most {LONGEST_NAME} {PLAIN}"),
             ));
-        } else if RESERVED_SCHEMAS.contains(&name) || reserved(name) {
+        } else if sql::TAKEN_SCHEMAS.contains(&name) || reserved(name) {
             found.push(invalid(
                 &field,
                 format!("is {name}, which is reserved; choose another name"),
@@ -289,16 +291,6 @@ fn roles(spec: &RegionSpec) -> Vec<Violation> {
         .iter()
         .map(|it| it.name.as_str())
         .collect();
-    let brought: BTreeSet<String> = databases
-        .iter()
-        .flat_map(|database| DATABASE_ROLES.map(|suffix| format!("{database}_{suffix}")))
-        .collect();
-    let listed: BTreeSet<&str> = spec
-        .postgres
-        .roles
-        .iter()
-        .map(|it| it.name.as_str())
-        .collect();
     let mut seen = BTreeSet::new();
     for (index, role) in spec.postgres.roles.iter().enumerate() {
         let field = format!("spec.postgres.roles[{index}]");
@@ -312,11 +304,6 @@ fn roles(spec: &RegionSpec) -> Vec<Violation> {
             found.push(invalid(
                 format!("{field}.name"),
                 format!("is {name}, which is reserved; choose another name"),
-            ));
-        } else if brought.contains(name) {
-            found.push(invalid(
-                format!("{field}.name"),
-                format!("is {name}, which comes with its database; remove it from the list"),
             ));
         }
         if !seen.insert(name) {
@@ -335,15 +322,6 @@ fn roles(spec: &RegionSpec) -> Vec<Violation> {
                 format!("is {database}, which spec.postgres.databases does not list; add it there or name another"),
             )),
             _ => {}
-        }
-        for (position, group) in role.member_of.iter().enumerate() {
-            let known = brought.contains(group) || listed.contains(group.as_str());
-            if group == name || !known {
-                found.push(invalid(
-                    format!("{field}.memberOf[{position}]"),
-                    format!("is {group}, expected another role of the list or one that a database brings"),
-                ));
-            }
         }
         if role.connection_limit < -1 {
             found.push(invalid(
