@@ -25,6 +25,8 @@ mod difference;
 mod mark;
 mod outcome;
 mod remnants;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
