@@ -54,18 +54,18 @@ pub fn archive(plan: &Plan, facts: &Facts, status: Option<&RegionStatus>) -> Arc
         return Archive::Unknown { reason: "NotRead" };
     };
     let rpo = SignedDuration::from_secs(duration::seconds(&plan.spec.backup.rpo).unwrap_or(300));
-    match sql::archive_health(&seen.archiver, seen.in_recovery, facts.now, rpo) {
-        sql::Archive::Working => Archive::Working {
+    match sql::archive_health(&seen.archiver, seen.in_recovery, rpo) {
+        sql::ArchiverHealth::Working => Archive::Working {
             latest_restorable: sql::latest_restorable(
                 &seen.archiver,
                 known.and_then(|backup| backup.latest_restorable),
             ),
         },
-        sql::Archive::Failing { reason, since } => Archive::Failing {
+        sql::ArchiverHealth::Failing { reason, since } => Archive::Failing {
             reason: reason.as_str(),
             since,
         },
-        sql::Archive::Unknown => Archive::Unknown { reason: "NotRead" },
+        sql::ArchiverHealth::Unknown => Archive::Unknown { reason: "NotRead" },
     }
 }
 

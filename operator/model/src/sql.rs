@@ -25,18 +25,20 @@ mod difference;
 mod mark;
 mod outcome;
 mod remnants;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub use self::archive::{Archive, ArchiveFailure, archive_health, latest_restorable};
+pub use self::archive::{ArchiveFailure, ArchiverHealth, archive_health, latest_restorable};
 pub use self::mark::Mark;
 pub use self::outcome::settle;
 pub use self::wanted::{
-    EXTENSIONS, Login, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
-    WantedRole, WantedSchema, logins, violations,
+    EXTENSIONS, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres, WantedRole,
+    WantedSchema, violations,
 };
 
 use crate::plan::Plan;
@@ -153,7 +155,7 @@ pub struct DatabaseFact {
 /// What is in a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inside {
-    /// The extensions, by name.
+    /// The extensions, by name, but for `plpgsql`, which every database has.
     pub extensions: BTreeMap<String, ExtensionFact>,
     /// The schemas, but for Postgres' own.
     pub schemas: BTreeMap<String, SchemaFact>,

@@ -117,15 +117,14 @@ fn each_rule_refuses_a_bad_region_on_create_and_on_update() {
     let rules = rules(&admission);
     let (mut on_create, mut on_update) = (BTreeSet::new(), BTreeSet::new());
     for bad in refused_by_admission() {
-        match &bad.update_of {
-            Some(old) => on_update.extend(ids(&admission, &bad.region, Some(old))),
-            None => {
-                on_create.extend(ids(&admission, &bad.region, None));
-                // As an update, a bad value is as bad. What else changed is not its affair.
-                let mut old = cases::valid()["small"].clone();
-                old["metadata"]["name"] = bad.region["metadata"]["name"].clone();
-                on_update.extend(ids(&admission, &bad.region, Some(&old)));
-            }
+        if let Some(old) = &bad.update_of {
+            on_update.extend(ids(&admission, &bad.region, Some(old)))
+        } else {
+            on_create.extend(ids(&admission, &bad.region, None));
+            // As an update, a bad value is as bad. What else changed is not its affair.
+            let mut old = cases::valid()["small"].clone();
+            old["metadata"]["name"] = bad.region["metadata"]["name"].clone();
+            on_update.extend(ids(&admission, &bad.region, Some(&old)));
         }
     }
     assert!(rules.len() >= 55, "only {} rules were found", rules.len());

@@ -61,6 +61,8 @@ pub(super) enum Statement {
     },
     /// Ends the connections to a database, each with the rights of the role that holds it.
     EndConnections { database: String },
+    /// Drops what a role owns in this database, and takes what others gave it here.
+    DropOwned { role: String },
 }
 
 /// How many objects one statement names.
@@ -234,12 +236,10 @@ fn drop_role(role: &str, databases: &[String]) -> Vec<Work> {
             database: database.to_owned(),
             patience: Patience::Long,
             statements: Statements::Together {
-                all: vec![
-                    act_as(role),
-                    Statement::Sql(format!("DROP OWNED BY {name}")),
-                ],
-                // What `SET ROLE` says of a role that is gone.
-                done_before: vec![SqlState::INVALID_PARAMETER_VALUE],
+                all: vec![Statement::DropOwned {
+                    role: role.to_owned(),
+                }],
+                done_before: vec![SqlState::UNDEFINED_OBJECT],
             },
         })
         .collect();
@@ -538,6 +538,7 @@ async fn run_together(
             Statement::EndConnections { database } => {
                 end_connections(&transaction, database, patience).await?;
             }
+            Statement::DropOwned { role } => drop_owned(&transaction, role, patience).await?,
         }
     }
     within_patience(patience, transaction.commit()).await
@@ -594,4 +595,39 @@ async fn end_connections(
         within_patience(patience, client.batch_execute(&sql)).await?;
     }
     Ok(())
+}
+
+/// `DROP OWNED BY` takes a privilege only with the rights of who gave it, which is who owns the object. For this
+/// transaction the control role has the rights of all owners here that it administers, as it never has otherwise.
+async fn drop_owned(
+    client: &impl GenericClient,
+    role: &str,
+    patience: Patience,
+) -> Result<(), Failed> {
+    let query = "SELECT DISTINCT r.rolname::text FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid \
+         WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' \
+         AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND r.rolname <> current_user AND NOT r.rolsuper AND pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')";
+    let rows = within_patience(patience, client.query(query, &[])).await?;
+    let mut owners: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    owners.insert(role.to_owned());
+    let with = |inherit: &str| {
+        owners
+            .iter()
+            .map(|owner| {
+                format!(
+                    "GRANT {} TO {} WITH INHERIT {inherit}; ",
+                    escape_identifier(owner),
+                    escape_identifier(CONTROL_ROLE)
+                )
+            })
+            .collect::<String>()
+    };
+    let sql = format!(
+        "{}DROP OWNED BY {}; {}",
+        with("TRUE"),
+        escape_identifier(role),
+        with("FALSE")
+    );
+    within_patience(patience, client.batch_execute(&sql)).await
 }

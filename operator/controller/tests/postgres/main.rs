@@ -8,7 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod archive;
 mod bootstrap;
+mod connection;
+mod drift;
+mod permissions;
+mod removal;
 mod server;
 
 use bailiwick_model::names::Names;

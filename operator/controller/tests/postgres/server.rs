@@ -8,11 +8,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bailiwick_model::names::{Names, POSTGRES_UID};
+use bailiwick_model::names::{CONTROL_ROLE, Names, POSTGRES_UID};
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::postgres::Postgres;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -27,6 +27,9 @@ pub const REGION: &str = "tr";
 
 /// The superuser's password, which only tests know.
 const SUPERUSER_PASSWORD: &str = "superuser-of-the-tests";
+
+/// The control role's password, which the operator finds in its Secret.
+const CONTROL_PASSWORD: &str = "the-control-role-of-the-tests";
 
 /// The mounts of a server, in its own mount namespace: its folder for the data, and what the image leaves empty.
 const MOUNTS: &str = r#"
@@ -50,10 +53,10 @@ cat >>/var/lib/postgresql/data/postgresql.conf <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '/run'
 fsync = off
+log_statement = all
 max_connections = 40
 shared_buffers = 32MB
 max_wal_size = 256MB
-ssl = on
 ssl_ca_file = '/var/lib/postgresql/ca.crt'
 ssl_cert_file = '/var/lib/postgresql/tls.crt'
 ssl_key_file = '/var/lib/postgresql/tls.key'
@@ -70,6 +73,7 @@ pg_ctl stop --pgdata /var/lib/postgresql/data --wait --silent
 pub struct Server {
     process: Child,
     folder: PathBuf,
+    _cluster: Arc<Cluster>,
     address: SocketAddr,
     authority: String,
     names: Names,
@@ -83,11 +87,10 @@ impl Server {
         let folder = folder();
         let names = Names::new(REGION);
         let (authority, certificate, key) = certificates(&names);
-        for name in ["data", "archive"] {
-            fs::create_dir(folder.join(name)).unwrap();
-        }
+        let cluster = Cluster::made(&image);
+        cluster.copy_to(&folder);
+        fs::create_dir(folder.join("archive")).unwrap();
         for (name, text) in [
-            ("superuser", SUPERUSER_PASSWORD),
             ("ca.crt", &authority),
             ("tls.crt", &certificate),
             ("tls.key", &key),
@@ -95,20 +98,18 @@ impl Server {
             fs::write(folder.join(name), text).unwrap();
             fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
-        for entry in fs::read_dir(&folder).unwrap() {
-            own(&entry.unwrap().path());
+        for name in ["archive", "ca.crt", "tls.crt", "tls.key", "."] {
+            own(&folder.join(name));
         }
-        own(&folder);
 
         let mut credentials = Credentials::default();
         credentials.insert(
             names.postgres_certificate(),
             secret(&[("ca.crt", &authority)]),
         );
-        let control = "the-control-role-of-the-tests";
         credentials.insert(
             names.postgres_internal(),
-            secret(&[("control-password", control)]),
+            secret(&[("control-password", CONTROL_PASSWORD)]),
         );
         for role in roles {
             credentials.insert(
@@ -117,22 +118,12 @@ impl Server {
             );
         }
 
-        let made = namespace(&image, &folder, INITDB)
-            .env("BAILIWICK_CONTROL_PASSWORD", control)
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "initdb or post-bootstrap failed:\n{}\n{}",
-            String::from_utf8_lossy(&made.stdout),
-            String::from_utf8_lossy(&made.stderr)
-        );
         let port = free_port();
         let log = fs::File::create(folder.join("log")).unwrap();
         let process = namespace(
             &image,
             &folder,
-            &format!("exec postgres -D /var/lib/postgresql/data -p {port}"),
+            &format!("exec postgres -D /var/lib/postgresql/data -p {port} -c ssl=on"),
         )
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -141,6 +132,7 @@ impl Server {
         let server = Self {
             process,
             folder,
+            _cluster: cluster,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             authority,
             names,
@@ -226,6 +218,13 @@ impl Server {
             .unwrap()
     }
 
+    /// Connects as the control role, as the operator does but with its own settings left out.
+    pub async fn control(&self, database: &str) -> Client {
+        self.login_with(CONTROL_ROLE, CONTROL_PASSWORD, database)
+            .await
+            .unwrap()
+    }
+
     /// A file whose being there the archive command looks at: `down` makes it fail, `hang` makes it wait.
     pub fn archive_switch(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -258,6 +257,56 @@ impl Drop for Server {
         // With the namespace's first process go all others in it.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What `initdb` and the image's bootstrap hook leave: made once, and copied for every server of a run.
+struct Cluster {
+    folder: PathBuf,
+}
+
+impl Cluster {
+    fn made(image: &Path) -> Arc<Self> {
+        static MADE: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = made.upgrade() {
+            return cluster;
+        }
+        let folder = folder();
+        fs::create_dir(folder.join("data")).unwrap();
+        fs::write(folder.join("superuser"), SUPERUSER_PASSWORD).unwrap();
+        for name in ["data", "superuser", "."] {
+            own(&folder.join(name));
+        }
+        let output = namespace(image, &folder, INITDB)
+            .env("BAILIWICK_CONTROL_PASSWORD", CONTROL_PASSWORD)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "initdb or post-bootstrap failed:\n{}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let cluster = Arc::new(Self { folder });
+        *made = Arc::downgrade(&cluster);
+        cluster
+    }
+
+    fn copy_to(&self, folder: &Path) {
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(self.folder.join("data"))
+            .arg(folder)
+            .status()
+            .unwrap();
+        assert!(copied.success());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -10,9 +10,6 @@ use super::{
 use crate::names::CONTROL_ROLE;
 use crate::region::Reclaim;
 
-/// The extension that every database has.
-const BUILT_IN_EXTENSION: &str = "plpgsql";
-
 impl WantedPostgres {
     /// The roles, databases, schemas and extensions that left the spec and stayed.
     #[must_use]
@@ -122,9 +119,7 @@ fn retained_inside<'a>(
         .extensions
         .keys()
         .filter(move |extension| {
-            *extension != BUILT_IN_EXTENSION
-                && !wanted.contains(extension)
-                && EXTENSIONS.contains(&extension.as_str())
+            !wanted.contains(extension) && EXTENSIONS.contains(&extension.as_str())
         })
         .map(move |extension| format!("extension {extension} in database {name}"));
     schemas.chain(extensions)
@@ -226,9 +221,6 @@ fn extension_findings(
             .available_extensions
             .get(extension)
             .and_then(|available| available.schema.as_ref());
-        if extension == BUILT_IN_EXTENSION {
-            continue;
-        }
         if !EXTENSIONS.contains(&extension.as_str()) {
             findings.push(format!(
                 "extension {extension} in database {name} is not one that a Region may have: drop it"

@@ -1,0 +1,180 @@
+//! Passwords, certificates and all that can be wrong with a connection.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::names::Names;
+use bailiwick_model::sql::{PasswordFact, PostgresFacts, SqlStep};
+use bailiwick_operator::credentials::Credentials;
+use bailiwick_operator::postgres::Postgres;
+use tokio_postgres::error::SqlState;
+
+use super::server::{REGION, Server};
+use super::{ROLES, converge, observe, spec, wanted};
+
+#[tokio::test]
+async fn a_renewed_secret_becomes_the_password_and_no_log_holds_it() {
+    let mut server = Server::start(&ROLES).await;
+    let wanted = wanted(&spec());
+    converge(&server, &wanted).await;
+    server.renew_secret("bare", "a-renewed-password");
+    let facts = observe(&server).await;
+    assert_eq!(facts.roles["bare"].password, PasswordFact::Stale);
+    let steps = wanted.steps(&facts);
+    assert!(
+        matches!(steps.as_slice(), [SqlStep::SetPassword { role, .. }] if role == "bare"),
+        "{steps:#?}"
+    );
+    converge(&server, &wanted).await;
+    assert!(server.login("bare", "clinical").await.is_ok());
+    let old = server
+        .login_with("bare", "password-of-bare", "clinical")
+        .await
+        .unwrap_err();
+    assert_eq!(old.code(), Some(&SqlState::INVALID_PASSWORD));
+
+    // Not even a server that logs everything gets to see it.
+    let log = server.log();
+    assert!(log.contains("database system is ready"), "{log}");
+    for secret in ["a-renewed-password", "password-of-", "SCRAM-SHA-256$"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+/// How a look fails.
+async fn class(postgres: &Postgres, credentials: &Credentials) -> ReadFailure {
+    match postgres.observe(credentials).await {
+        Observed::Failed(failure) => failure,
+        other => panic!("expected a failure, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_failure_has_its_class() {
+    let server = Server::start(&[]).await;
+    let names = Names::new(REGION);
+    let nobody = {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap()
+    };
+    assert_eq!(
+        class(&server.operator_at(nobody), server.credentials()).await,
+        ReadFailure::Unreachable
+    );
+
+    // Accepts, and never answers.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    assert_eq!(
+        class(
+            &server.operator_at(silent.local_addr().unwrap()),
+            server.credentials()
+        )
+        .await,
+        ReadFailure::TimedOut
+    );
+
+    let mut credentials = server.credentials().clone();
+    credentials.insert(
+        names.postgres_internal(),
+        [("control-password".to_owned(), b"wrong".to_vec())].into(),
+    );
+    assert_eq!(
+        class(&server.operator(), &credentials).await,
+        ReadFailure::Unauthenticated
+    );
+    credentials.remove(&names.postgres_internal());
+    assert_eq!(
+        class(&server.operator(), &credentials).await,
+        ReadFailure::Unauthenticated
+    );
+
+    // Another authority's certificate, and another Region's name.
+    let other = Server::start(&[]).await;
+    assert_eq!(
+        class(&other.operator_at(server.address()), other.credentials()).await,
+        ReadFailure::Untrusted
+    );
+    let elsewhere = Names::new("es");
+    let mut credentials = server.credentials().clone();
+    for (from, to) in [
+        (
+            names.postgres_certificate(),
+            elsewhere.postgres_certificate(),
+        ),
+        (names.postgres_internal(), elsewhere.postgres_internal()),
+    ] {
+        let values = server.credentials().secret(&from).unwrap().clone();
+        credentials.insert(to, values);
+    }
+    let postgres = Postgres::new(elsewhere, &credentials, Some(server.address())).unwrap();
+    assert_eq!(class(&postgres, &credentials).await, ReadFailure::Untrusted);
+}
+
+#[tokio::test]
+async fn a_certificate_secret_without_an_authority_is_refused_by_name() {
+    let names = Names::new(REGION);
+    let anywhere = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    for text in [
+        "",
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        let mut credentials = Credentials::default();
+        credentials.insert(
+            names.postgres_certificate(),
+            [("ca.crt".to_owned(), text.as_bytes().to_vec())].into(),
+        );
+        let Err(error) = Postgres::new(names.clone(), &credentials, anywhere) else {
+            panic!("{text:?} was accepted");
+        };
+        assert_eq!(error.failure, ReadFailure::Untrusted);
+        assert!(
+            format!("{:?}", error.source).contains("tr-pg-tls"),
+            "{error:?}"
+        );
+    }
+}
+
+/// A step that cannot be done says what, and neither how nor with what.
+#[tokio::test]
+async fn the_error_of_a_step_names_it_and_no_value() {
+    let server = Server::start(&[]).await;
+    let step = SqlStep::SetPassword {
+        role: "bare".to_owned(),
+        secret: Names::new(REGION).postgres_role("bare"),
+        mark: bailiwick_model::sql::Mark::new(bailiwick_model::region::Reclaim::Retain),
+    };
+    let error = server
+        .operator()
+        .perform(&step, server.credentials())
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure, ReadFailure::NotReady);
+    assert_eq!(
+        error.to_string(),
+        "postgres: set the password of role bare from Secret tr-pg-role-bare: NotReady"
+    );
+
+    let mut with_secret = Server::start(&["bare"]).await;
+    with_secret.renew_secret("bare", "never-in-a-message");
+    let error = with_secret
+        .operator()
+        .perform(&step, with_secret.credentials())
+        .await
+        .unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("42704"), "{text}");
+    for secret in ["never-in-a-message", "SCRAM-SHA-256$"] {
+        assert!(!text.contains(secret), "{text}");
+        assert!(!with_secret.log().contains(secret));
+    }
+}
+
+#[test]
+fn nothing_is_done_on_a_server_that_replays_wal() {
+    let facts = PostgresFacts {
+        in_recovery: true,
+        ..PostgresFacts::default()
+    };
+    assert_eq!(wanted(&spec()).steps(&facts), []);
+}
