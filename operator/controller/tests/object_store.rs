@@ -1,5 +1,11 @@
 //! The object store's adapter against the real server, started on this machine as the model describes it: made from
 //! nothing, read back, drifted and repaired, crashed between any two steps; and what its users can do, row by row.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test that cannot go on must end, and a table is read in one piece"
+)]
 
 #[path = "../../model/tests/fixture/mod.rs"]
 mod fixture;
@@ -1140,4 +1146,28 @@ async fn the_newest_object_is_found_by_folder_and_time() {
         found.ends_with("000000020000000000000003-cc.zst"),
         "{found}"
     );
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_comes_into_force_without_a_restart() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let mut server = Server::start(&plan, &[]).await;
+    let presented = async |server: &Server| {
+        let url = format!("{}/minio/health/live", server.endpoint);
+        let answer = server.http().get(url).send().await.expect("an answer");
+        let tls = answer.extensions().get::<reqwest::tls::TlsInfo>().cloned();
+        tls.and_then(|tls| tls.peer_certificate().map(<[u8]>::to_vec))
+            .expect("a certificate")
+    };
+    let first = presented(&server).await;
+    server.renew(&plan);
+    // The server looks once a minute.
+    for _ in 0..180 {
+        if presented(&server).await != first {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("it still presents the first certificate");
 }

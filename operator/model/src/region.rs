@@ -578,7 +578,8 @@ pub struct Bucket {
     /// Whether overwritten and deleted objects are kept as versions.
     #[serde(default = "default_true")]
     pub versioning: bool,
-    /// Whether objects can be locked against deletion. Only when the bucket is made; needs `versioning`.
+    /// Whether objects can be locked against deletion, and no client can force the deletion of old versions. Only
+    /// when the bucket is made; needs `versioning`.
     #[serde(default)]
     pub object_lock: bool,
     /// Days after which versions that are no longer current are removed; they stay when left out.
@@ -624,7 +625,8 @@ pub struct Grant {
 pub enum Access {
     /// List and read.
     ReadOnly,
-    /// List, read, write and delete (versions stay).
+    /// List, read, write and delete. Old versions stay, unless a client that means harm forces their deletion with
+    /// a call of the server's own, which only `objectLock` prevents.
     ReadWrite,
 }
 

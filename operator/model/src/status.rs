@@ -13,6 +13,7 @@ use crate::region::{
     BackupRecord, BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus,
     PostgresStatus, Region, RegionStatus, RepoStatus, ResidencyStatus, WalArchiveStatus,
 };
+use crate::store;
 use crate::violation::Violation;
 
 /// How a look at a Region went.
@@ -369,6 +370,7 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
 
     let postgres = postgres(applied);
     let store = object_store(applied);
+    let contained = contained(applied);
     let archive = archive(applied);
     let certificates = certificates(status, facts);
     let restart = pending_restart(facts);
@@ -378,6 +380,7 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
     for (type_, verdict) in [
         ("PostgresAvailable", postgres),
         ("ObjectStoreAvailable", store),
+        ("ObjectStoreContained", contained),
         ("WALArchiving", archive),
         ("CertificatesValid", certificates),
         ("PendingRestart", restart),
@@ -462,6 +465,41 @@ fn object_store(applied: &Applied<'_>) -> Verdict {
                 applied.plan.names.object_store()
             ),
         ),
+    }
+}
+
+/// Whether nothing leads out of the object store. Of the channels of the store, those that its own settings open.
+fn contained(applied: &Applied<'_>) -> Verdict {
+    let Some(seen) = applied.facts.store.seen() else {
+        return Verdict::new(
+            State::Unknown,
+            "NotRead",
+            "The object store was not read: see condition ObjectStoreAvailable.",
+        );
+    };
+    let leaks: Vec<String> = store::drift(applied.plan, seen)
+        .into_iter()
+        .filter(|drift| drift.channel().is_some())
+        .map(|drift| drift.to_string())
+        .collect();
+    if leaks.is_empty() {
+        Verdict::new(
+            State::True,
+            "Contained",
+            "No replication, tier, target or identity provider leads out of the object store.",
+        )
+    } else {
+        Verdict::new(State::False, "LeadsOut", some_of(&leaks))
+    }
+}
+
+/// The first few of several sentences, and how many there are more.
+fn some_of(sentences: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = sentences[..sentences.len().min(SHOWN)].join("; ");
+    match sentences.len().saturating_sub(SHOWN) {
+        0 => format!("{shown}."),
+        more => format!("{shown}; and {more} more."),
     }
 }
 
@@ -579,6 +617,15 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
             "WALArchivingFailing",
             "WAL is not archived: see condition WALArchiving.",
         );
+    }
+    if let Some(seen) = applied.facts.store.seen() {
+        let drift: Vec<String> = store::drift(applied.plan, seen)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !drift.is_empty() {
+            return Verdict::new(State::True, "ObjectStoreDrifted", some_of(&drift));
+        }
     }
     let wanted = if applied.plan.spec.lifecycle.hibernated {
         0

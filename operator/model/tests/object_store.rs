@@ -1,20 +1,30 @@
 //! The object store in the model: what a plan of one or several servers becomes, which specs are refused, and that
 //! steps lead from nothing to nothing left to do and back from each drift. Plans in, values out; no I/O.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test that cannot go on must end, and a table is read in one piece"
+)]
 
 mod fixture;
 
 use std::collections::BTreeSet;
 
+use bailiwick_model::archive::Archive;
 use bailiwick_model::desired::object_store::manifests;
+use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Access, Grant, Reclaim, Region};
 use bailiwick_model::secret::Contents;
+use bailiwick_model::status::{Applied, Outcome, status};
 use bailiwick_model::store::{
     BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, Drift, Encryption, Lifecycle, Outlet,
     StoreFacts, StoreStep, UserFact, Versioning, canonical, drift, policy, policy_name, retained,
     steps,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Buckets of each kind and users of each access.
@@ -371,7 +381,7 @@ fn what_cannot_be_repaired_is_reported_and_left_alone() {
         (facts, Drift::Outlet(outlet), Some(channel))
     });
     for (facts, expected, channel) in cases.into_iter().chain(outlets) {
-        assert_eq!(drift(&plan, &facts), [expected.clone()]);
+        assert_eq!(drift(&plan, &facts), std::slice::from_ref(&expected));
         assert_eq!(expected.channel(), channel);
         assert_eq!(steps(&plan, &facts), [], "{expected}");
     }
@@ -667,4 +677,62 @@ fn each_bad_spec_is_refused_with_its_field() {
             "{edit}: {violations:?}"
         );
     }
+}
+
+#[test]
+fn what_cannot_be_repaired_stands_in_the_status() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let conditions = |store: Observed<StoreFacts>| {
+        let facts = Facts {
+            store,
+            ..fixture::facts(&region)
+        };
+        let applied = Applied {
+            plan: &plan,
+            facts: &facts,
+            steps_due: 0,
+            failed_steps: &[],
+            archive: Archive::Working {
+                latest_restorable: None,
+            },
+            full_backup: None,
+            retained: (Vec::new(), Vec::new()),
+        };
+        let status = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+        ["ObjectStoreContained", "Degraded"].map(|type_| {
+            let mut found = status.conditions.iter();
+            let condition = found.find(|condition| condition.type_ == type_);
+            let condition = condition.expect("the condition is set");
+            (
+                condition.status.clone(),
+                condition.reason.clone(),
+                condition.message.clone(),
+            )
+        })
+    };
+    let whole = made(&plan);
+    let [contained, degraded] = conditions(Observed::Seen(whole.clone()));
+    assert_eq!((&*contained.0, &*contained.1), ("True", "Contained"));
+    assert_ne!(degraded.1, "ObjectStoreDrifted");
+
+    let [contained, _] = conditions(Observed::Failed(ReadFailure::TimedOut));
+    assert_eq!((&*contained.0, &*contained.1), ("Unknown", "NotRead"));
+
+    let mut locked = whole.clone();
+    bucket(&mut locked, BACKUP_BUCKET).object_lock = false;
+    let [contained, degraded] = conditions(Observed::Seen(locked));
+    assert_eq!(contained.0, "True", "no data leaves by it");
+    assert_eq!((&*degraded.0, &*degraded.1), ("True", "ObjectStoreDrifted"));
+    assert!(degraded.2.contains(BACKUP_BUCKET), "{}", degraded.2);
+
+    let mut leaking = whole;
+    leaking.outlets = ["A", "B", "C", "D", "E"]
+        .map(|tier| Outlet::Tier(tier.to_owned()))
+        .into();
+    let [contained, degraded] = conditions(Observed::Seen(leaking));
+    assert_eq!((&*contained.0, &*contained.1), ("False", "LeadsOut"));
+    assert!(contained.2.contains("remote tier C"), "{}", contained.2);
+    assert!(contained.2.ends_with("; and 2 more."), "{}", contained.2);
+    assert_eq!(degraded.1, "ObjectStoreDrifted");
 }

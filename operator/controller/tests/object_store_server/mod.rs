@@ -1,10 +1,15 @@
 //! A real object store on this machine: the server of the engine-less cluster with the very arguments, settings and
 //! Secrets that the model describes, moved from the pod's paths to a directory of the test. In goes a plan, out
 //! comes its endpoint; the process ends with the value.
+#![allow(
+    clippy::expect_used,
+    reason = "a server that does not start must end the test"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +20,10 @@ use bailiwick_model::plan::Plan;
 use bailiwick_model::secret::Contents;
 use bailiwick_operator::credentials::Credentials;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::Value;
+
+/// A region's certificate authority.
+type Authority = CertifiedIssuer<'static, KeyPair>;
 
 static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
 
@@ -25,6 +34,8 @@ pub struct Server {
     binary: PathBuf,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
+    issuer: Authority,
+    pod: Value,
     /// Its endpoint.
     pub endpoint: String,
     /// The region's authority, in PEM.
@@ -44,14 +55,17 @@ impl Server {
         ));
         let port = free_port();
         let endpoint = format!("https://127.0.0.1:{port}");
-        let (authority, credentials) = secrets(plan, &endpoint);
-        mount(plan, &credentials, &directory);
+        let issuer = authority();
+        let credentials = secrets(plan, &endpoint, &issuer);
 
         let stateful_set = manifests(plan)
             .into_iter()
             .find(|manifest| manifest.resource.kind == "StatefulSet")
             .expect("the model describes a StatefulSet");
-        let container = &stateful_set.object.data["spec"]["template"]["spec"]["containers"][0];
+        let pod = stateful_set.object.data["spec"]["template"]["spec"].clone();
+        mount(&pod, &credentials, &directory, "..first");
+        fs::create_dir_all(directory.join("data0")).expect("a directory");
+        let container = &pod["containers"][0];
         let here = directory.display().to_string();
         let moved = |text: &str| match text {
             "/tmp" => here.clone(),
@@ -59,7 +73,7 @@ impl Server {
                 .replace("/etc/object-store", &format!("{here}/etc/object-store"))
                 .replace("/data", &format!("{here}/data")),
         };
-        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
         let arguments = container["args"]
             .as_array()
             .expect("arguments")
@@ -87,7 +101,9 @@ impl Server {
             arguments,
             environment,
             endpoint,
-            authority,
+            authority: issuer.pem().into_bytes(),
+            issuer,
+            pod,
             credentials,
         };
         server.resume().await;
@@ -108,7 +124,7 @@ impl Server {
             .expect("the object store's program starts");
         self.child = Some(child);
         let client = self.http();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let url = format!("{}/minio/health/ready", self.endpoint);
             if let Ok(answer) = client.get(url).send().await
@@ -135,8 +151,17 @@ impl Server {
         reqwest::Client::builder()
             .tls_certs_only([authority.expect("a certificate")])
             .timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(0)
+            .tls_info(true)
             .build()
             .expect("a client")
+    }
+
+    /// Renews its certificate, as the operator would, while it runs.
+    pub fn renew(&mut self, plan: &Plan) {
+        let name = plan.names.object_store_certificate();
+        self.credentials.insert(name, certificate(&self.issuer));
+        mount(&self.pod, &self.credentials, &self.directory, "..second");
     }
 
     /// Ends the process.
@@ -188,30 +213,33 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// The Region's Secrets as the operator would mint them, with a certificate for this machine.
-fn secrets(plan: &Plan, endpoint: &str) -> (Vec<u8>, Credentials) {
+/// An authority that nobody else has.
+fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
-        .expect("an authority");
+    Authority::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+}
+
+/// The certificate Secret of a server on this machine.
+fn certificate(authority: &Authority) -> BTreeMap<String, Vec<u8>> {
     let key = KeyPair::generate().expect("a key");
     let certificate = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])
-        .and_then(|params| params.signed_by(&key, &authority))
+        .and_then(|params| params.signed_by(&key, authority))
         .expect("a certificate");
-    let ca = authority.pem().into_bytes();
+    [
+        ("ca.crt", authority.pem()),
+        ("tls.crt", certificate.pem()),
+        ("tls.key", key.serialize_pem()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.into_bytes()))
+    .into()
+}
 
+/// The Region's Secrets as the operator would mint them, with a certificate for this machine.
+fn secrets(plan: &Plan, endpoint: &str, authority: &Authority) -> Credentials {
     let mut credentials = Credentials::default();
     for wanted in &plan.secrets {
         let values: Vec<(&str, Vec<u8>)> = match &wanted.contents {
-            Contents::Certificate { .. }
-                if wanted.name == plan.names.object_store_certificate() =>
-            {
-                vec![
-                    ("ca.crt", ca.clone()),
-                    ("tls.crt", certificate.pem().into_bytes()),
-                    ("tls.key", key.serialize_pem().into_bytes()),
-                ]
-            }
             Contents::Passwords { keys } => keys
                 .iter()
                 .map(|key| (key.as_str(), format!("{}-{key}", wanted.name).into_bytes()))
@@ -237,38 +265,39 @@ fn secrets(plan: &Plan, endpoint: &str) -> (Vec<u8>, Credentials) {
             .collect();
         credentials.insert(&wanted.name, values);
     }
-    (ca, credentials)
+    let name = plan.names.object_store_certificate();
+    credentials.insert(name, certificate(authority));
+    credentials
 }
 
-/// Puts the files of the pod's Secret volumes where the settings expect them.
-fn mount(plan: &Plan, credentials: &Credentials, directory: &Path) {
-    let names = &plan.names;
-    for (secret, key, path) in [
-        (
-            names.object_store_certificate(),
-            "tls.crt",
-            "certs/public.crt",
-        ),
-        (
-            names.object_store_certificate(),
-            "tls.key",
-            "certs/private.key",
-        ),
-        (
-            names.object_store_certificate(),
-            "ca.crt",
-            "certs/CAs/ca.crt",
-        ),
-        (names.object_store_root(), "access-key", "root/access-key"),
-        (names.object_store_root(), "secret-key", "root/secret-key"),
-        (names.object_store_key(), KMS_KEY, "kms/kms-key"),
-    ] {
-        let path = directory.join("etc/object-store").join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        let value = credentials
-            .bytes(&secret, key)
-            .expect("the Secret is there");
-        fs::write(path, value).expect("a file");
+/// Lays the pod's Secret volumes out as the kubelet does, as the pod template describes them: each key is a link
+/// through `..data` to a directory of this version, so that a new version comes into force at once.
+fn mount(pod: &Value, credentials: &Credentials, directory: &Path, version: &str) {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for volume in list(&pod["volumes"]) {
+        let Some(secret) = volume["secret"]["secretName"].as_str() else {
+            continue;
+        };
+        let name = &volume["name"];
+        let path = list(&pod["containers"][0]["volumeMounts"])
+            .iter()
+            .find(|mount| mount["name"] == *name)
+            .and_then(|mount| mount["mountPath"].as_str())
+            .map(|path| directory.join(path.trim_start_matches('/')))
+            .expect("every volume is mounted");
+        fs::create_dir_all(&path).expect("a directory");
+        for item in list(&volume["secret"]["items"]) {
+            let text = |key: &str| item[key].as_str().expect("text").to_owned();
+            let file = path.join(version).join(text("path"));
+            fs::create_dir_all(file.parent().expect("a parent")).expect("a directory");
+            let value = credentials.bytes(secret, &text("key"));
+            fs::write(&file, value.expect("the Secret holds the key")).expect("a file");
+            let top = text("path");
+            let top = top.split('/').next().expect("a name");
+            // It is there already from an earlier version.
+            let _ = symlink(Path::new("..data").join(top), path.join(top));
+        }
+        symlink(version, path.join("..next")).expect("a link");
+        fs::rename(path.join("..next"), path.join("..data")).expect("a link");
     }
-    fs::create_dir_all(directory.join("data0")).expect("a directory");
 }

@@ -242,11 +242,12 @@ pub fn condition(region: &Region, type_: &str) -> Option<(String, String)> {
 }
 
 /// What a settled Region says of each condition; no reason where several are right.
-pub const SETTLED: [(&str, &str, Option<&str>); 12] = [
+pub const SETTLED: [(&str, &str, Option<&str>); 13] = [
     ("Accepted", "True", Some("Accepted")),
     ("Ready", "True", Some("Serving")),
     ("PostgresAvailable", "True", Some("PrimaryRunning")),
     ("ObjectStoreAvailable", "True", Some("Serving")),
+    ("ObjectStoreContained", "True", Some("Contained")),
     ("WALArchiving", "True", Some("Archiving")),
     ("CertificatesValid", "True", Some("Valid")),
     ("PendingRestart", "False", Some("UpToDate")),
