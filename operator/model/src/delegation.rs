@@ -16,6 +16,7 @@ use crate::names::{
     OPERATOR_SERVICE_ACCOUNT,
 };
 use crate::region::{Access, Service};
+use crate::yaml;
 
 /// The version of the Pod Security Standards that a Region's namespaces enforce; raised on purpose, not with the
 /// cluster.
@@ -140,28 +141,19 @@ pub fn delegation(
 }
 
 /// The documents as one YAML stream.
-///
-/// # Errors
-/// A defect of the types: an object that cannot be written.
-pub fn to_yaml(documents: &[Document]) -> Result<String, DocumentError> {
+#[must_use]
+pub fn to_yaml(documents: &[Document]) -> String {
     let mut text = String::new();
     for document in documents {
         if !text.is_empty() {
             text.push_str("---\n");
         }
         if !document.comment.is_empty() {
-            text.push_str("# ");
-            text.push_str(&document.comment);
-            text.push('\n');
+            text.extend(["# ", &document.comment, "\n"]);
         }
-        text.push_str(&serde_yaml::to_string(&document.object).map_err(|source| {
-            DocumentError {
-                object: describe(&document.object),
-                source,
-            }
-        })?);
+        text.push_str(&yaml::document(&document.object));
     }
-    Ok(text)
+    text
 }
 
 fn document(comment: &str, object: &impl Serialize) -> Result<Document, DocumentError> {
@@ -172,24 +164,6 @@ fn document(comment: &str, object: &impl Serialize) -> Result<Document, Document
             source,
         })?,
     })
-}
-
-fn describe(object: &Value) -> String {
-    let text = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_str)
-            .unwrap_or("unnamed")
-            .to_owned()
-    };
-    format!(
-        "{} {}",
-        text(object.get("kind")),
-        text(
-            object
-                .get("metadata")
-                .and_then(|metadata| metadata.get("name"))
-        )
-    )
 }
 
 fn strings<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {

@@ -26,3 +26,4 @@ pub mod status;
 pub mod step;
 pub mod store;
 pub mod violation;
+pub mod yaml;

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use crate::region::{self, CrdError};
+use crate::region::{
+    self, CrdError, DENIED_PARAMETERS, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES,
+    RESERVED_SCHEMAS,
+};
 
 /// The contents of `docs/reference/region.md`.
 ///
@@ -42,10 +45,27 @@ pub fn markdown() -> Result<String, CrdError> {
             &format!("{}{wide}", describe(column)),
         ]));
     }
+    text.push_str("\n## Settings of PostgreSQL that the operator keeps\n\nNot for `spec.postgres.parameters`: ");
+    text.push_str(&quoted(DENIED_PARAMETERS));
+    text.push_str(".\n\n## Names that are taken\n\nRoles: ");
+    text.push_str(&quoted(RESERVED_ROLES));
+    text.push_str("; databases: ");
+    text.push_str(&quoted(RESERVED_DATABASES));
+    text.push_str("; schemas: ");
+    text.push_str(&quoted(RESERVED_SCHEMAS));
+    text.push_str("; and what begins with ");
+    text.push_str(&quoted(RESERVED_PREFIXES));
+    text.push_str(".\n");
     for part in ["spec", "status"] {
         section(&mut text, &schema["properties"][part], part);
     }
     Ok(text)
+}
+
+/// Words as code, with commas between them.
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
 }
 
 /// The description of a schema on one line.

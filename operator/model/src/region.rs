@@ -29,6 +29,7 @@ pub use rules::{
     category = "residency",
     status = "RegionStatus",
     derive = "PartialEq",
+    doc = "A place's data services, held to a jurisdiction: Postgres, an S3 object store and an encrypted archive.",
     printcolumn(
         name = "LOCATION",
         type_ = "string",
@@ -143,7 +144,9 @@ pub struct Residency {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub allowed_locations: Vec<String>,
-    /// The least assurance with which the Region may be Ready. May rise, never fall.
+    /// The least assurance with which the Region may be Ready; it may rise, never fall. `Simulated`: nodes only carry
+    /// labels of places. `Logical`: nodes, volumes and traffic stay in the location, the control plane is shared.
+    /// `Physical`: the control plane and every declared endpoint are in the allowed locations too.
     #[serde(default)]
     #[x_kube(validation = rules::minimum_assurance())]
     pub minimum_assurance: Assurance,
@@ -198,7 +201,7 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bounded_selector")]
     pub pod_selector: Option<LabelSelector>,
-    /// The services that the client may connect to; at least one.
+    /// The services that the client may connect to, at least one: `Postgres` (port 5432), `ObjectStore` (S3, port 9000).
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub to: Vec<Service>,
 }
@@ -282,7 +285,9 @@ pub struct Postgres {
     pub version: i32,
     /// How many members the cluster has, one of them the primary.
     pub instances: i32,
-    /// What a commit waits for.
+    /// What a commit waits for. `Bounded`: the primary's disk alone, so a failover may lose the last moments.
+    /// `PreferZeroLoss`: a replica too, as long as one is there. `ZeroLoss`: a replica too, always; without one, writes
+    /// wait.
     #[serde(default)]
     pub durability: Durability,
     /// The members' CPU and memory. The memory limit sizes Postgres' shared memory.
@@ -397,7 +402,8 @@ pub struct Database {
     #[serde(default = "default_schemas")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub schemas: Vec<Schema>,
-    /// What becomes of it when it leaves the list.
+    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is dropped
+    /// with what is in it.
     #[serde(default)]
     pub reclaim: Reclaim,
 }
@@ -471,7 +477,7 @@ pub struct Role {
     #[serde(default = "default_connection_limit")]
     #[x_kube(validation = rules::connection_limit())]
     pub connection_limit: i32,
-    /// What becomes of it when it leaves the list.
+    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is dropped.
     #[serde(default)]
     pub reclaim: Reclaim,
 }
@@ -591,7 +597,8 @@ pub struct Bucket {
     #[schemars(length(max = 20))]
     #[x_kube(validation = rules::quantity())]
     pub quota: Option<String>,
-    /// What becomes of it when it leaves the list. A bucket with objects in it is never deleted.
+    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is deleted
+    /// once it is empty; a bucket with objects in it never is.
     #[serde(default)]
     pub reclaim: Reclaim,
 }
@@ -616,7 +623,8 @@ pub struct Grant {
     /// A bucket of the list.
     #[schemars(length(max = 63))]
     pub bucket: String,
-    /// What the user may do with its objects.
+    /// What the user may do with its objects. `ReadOnly`: list and read. `ReadWrite`: list, read, write and delete;
+    /// versions stay.
     pub access: Access,
 }
 
@@ -675,7 +683,7 @@ pub struct Repo {
     #[schemars(length(max = 63))]
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
-    /// What it is kept in.
+    /// What it is kept in. `InRegion`: a bucket of its own in the Region's object store.
     #[serde(default)]
     pub store: RepoStore,
     /// How many backups are kept.
@@ -736,7 +744,8 @@ impl Default for Retention {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Encryption {
-    /// Where the key comes from.
+    /// Where the key comes from. `Generated`: the operator generates it in the Region's namespace, once. Keep a copy of
+    /// that Secret: see the runbook.
     #[serde(default)]
     pub mode: EncryptionMode,
 }
@@ -762,7 +771,9 @@ pub struct Lifecycle {
     /// Whether the API server refuses to delete this Region. Set it to false first to delete it.
     #[serde(default = "default_true")]
     pub deletion_protection: bool,
-    /// What a deletion does to volumes, key Secrets and buckets.
+    /// What a deletion does to volumes, key Secrets and buckets. `Retain`: they stay, and a Region of the same name,
+    /// jurisdiction and location takes them up again. `Purge`: they are deleted; needs the annotation
+    /// `bailiwick.dev/purge-confirm` with the Region's name.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }

@@ -29,7 +29,7 @@ fn draft() -> Draft {
 }
 
 fn objects(draft: &Draft) -> Vec<Value> {
-    let yaml = to_yaml(&manifest(draft).unwrap()).unwrap();
+    let yaml = to_yaml(&manifest(draft).unwrap());
     serde_yaml::Deserializer::from_str(&yaml)
         .map(|document| Value::deserialize(document).unwrap())
         .collect()
@@ -69,6 +69,18 @@ fn the_file_is_applied_from_top_to_bottom() {
             "Region -/tr",
         ]
     );
+}
+
+/// The country whose code is a word: readers of Kubernetes take a bare `NO` for false.
+#[test]
+fn norway_is_a_jurisdiction() {
+    let draft = Draft {
+        jurisdiction: "NO".to_owned(),
+        ..draft()
+    };
+    let yaml = to_yaml(&manifest(&draft).unwrap());
+    assert!(yaml.contains("jurisdiction: 'NO'\n"), "{yaml}");
+    assert!(!yaml.contains("jurisdiction: NO\n"), "{yaml}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub fn run(new: New, out: &mut impl Write, hints: &mut impl Write) -> Result<(),
         buckets,
         clients,
     };
-    let text = delegation::to_yaml(&delegation::manifest(&draft)?)?;
+    let text = delegation::to_yaml(&delegation::manifest(&draft)?);
     out.write_all(text.as_bytes())?;
     writeln!(
         hints,

@@ -8,6 +8,7 @@ use bailiwick_model::assumption;
 use bailiwick_model::desired::desired;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;
+use bailiwick_model::yaml;
 use clap::Args;
 
 use super::CommandError;
@@ -103,12 +104,13 @@ fn print(plan: &Plan, out: &mut impl Write) -> Result<(), CommandError> {
         writeln!(out, "# {kind} {}, minted once", secret.name)?;
     }
     for manifest in desired(plan) {
-        let text = serde_yaml::to_string(&manifest.object).map_err(|source| {
+        let object = serde_yaml::to_value(&manifest.object).map_err(|source| {
             bailiwick_model::delegation::DocumentError {
                 object: manifest.id(),
                 source,
             }
         })?;
+        let text = yaml::document(&object);
         write!(out, "---\n{text}")?;
     }
     Ok(())
