@@ -1,11 +1,14 @@
 //! The cases, in the order in which they run.
 
 mod access;
+mod archive;
 mod audit;
+mod failover;
 mod placement;
 mod ready;
 mod refusals;
 mod repair;
+mod restart;
 mod retention;
 
 use futures::FutureExt;
@@ -24,9 +27,15 @@ pub const CASES: &[(&str, Case)] = &[
     ("client-postgres", |cluster| access::postgres(cluster).boxed()),
     ("client-object-store", |cluster| access::object_store(cluster).boxed()),
     ("stranger-is-kept-out", |cluster| access::stranger(cluster).boxed()),
+    ("archive-is-encrypted", |cluster| archive::ciphertext(cluster).boxed()),
     ("bad-regions-refused", |cluster| refusals::bad_regions(cluster).boxed()),
+    ("postmaster-killed", |cluster| failover::postmaster(cluster).boxed()),
+    ("member-killed", |cluster| failover::member(cluster).boxed()),
+    ("store-stopped", |cluster| archive::store_stopped(cluster).boxed()),
+    ("restart-under-a-writer", |cluster| restart::setting(cluster).boxed()),
     ("deleted-children-repaired", |cluster| repair::deleted(cluster).boxed()),
     ("foreign-edits-removed", |cluster| repair::edited(cluster).boxed()),
+    ("deleted-settings-repaired", |cluster| repair::settings(cluster).boxed()),
     ("region-deleted-and-readopted", |cluster| retention::region(cluster).boxed()),
     ("file-deleted-and-readopted", |cluster| retention::file(cluster).boxed()),
     ("quiet-when-settled", |cluster| audit::quiet(cluster).boxed()),

@@ -116,6 +116,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("writer.py", include_str!("scripts/writer.py")),
         ("present.py", include_str!("scripts/present.py")),
         ("keep.py", include_str!("scripts/keep.py")),
+        ("starts.py", include_str!("scripts/starts.py")),
         ("wal.py", include_str!("scripts/wal.py")),
         ("archived.py", include_str!("scripts/archived.py")),
     ]
