@@ -41,3 +41,7 @@ images: ## Build the container images into the cache, without a container engine
 crds: ## Write crds/regions.yaml and docs/reference/region.md anew from the types
 	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
 	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
+
+.PHONY: test-e2e
+test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
+	@cargo test --quiet --locked -p bailiwick-e2e -- $(CASES)

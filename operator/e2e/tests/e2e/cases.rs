@@ -14,45 +14,77 @@ mod retention;
 use futures::FutureExt;
 
 use crate::Case;
-use crate::client;
 use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
 use crate::processes;
 
 /// All cases.
 pub const CASES: &[(&str, Case)] = &[
-    ("regions-ready", |cluster| ready::conditions(cluster).boxed()),
+    ("regions-ready", |cluster| {
+        ready::conditions(cluster).boxed()
+    }),
     ("printer-columns", |cluster| ready::columns(cluster).boxed()),
-    ("pods-and-volumes-on-own-nodes", |cluster| placement::own_nodes(cluster).boxed()),
-    ("client-postgres", |cluster| access::postgres(cluster).boxed()),
-    ("client-object-store", |cluster| access::object_store(cluster).boxed()),
-    ("stranger-is-kept-out", |cluster| access::stranger(cluster).boxed()),
-    ("archive-is-encrypted", |cluster| archive::ciphertext(cluster).boxed()),
-    ("bad-regions-refused", |cluster| refusals::bad_regions(cluster).boxed()),
-    ("postmaster-killed", |cluster| failover::postmaster(cluster).boxed()),
+    ("pods-and-volumes-on-own-nodes", |cluster| {
+        placement::own_nodes(cluster).boxed()
+    }),
+    ("client-postgres", |cluster| {
+        access::postgres(cluster).boxed()
+    }),
+    ("client-object-store", |cluster| {
+        access::object_store(cluster).boxed()
+    }),
+    ("stranger-is-kept-out", |cluster| {
+        access::stranger(cluster).boxed()
+    }),
+    ("archive-is-encrypted", |cluster| {
+        archive::ciphertext(cluster).boxed()
+    }),
+    ("bad-regions-refused", |cluster| {
+        refusals::bad_regions(cluster).boxed()
+    }),
+    ("postmaster-killed", |cluster| {
+        failover::postmaster(cluster).boxed()
+    }),
     ("member-killed", |cluster| failover::member(cluster).boxed()),
-    ("store-stopped", |cluster| archive::store_stopped(cluster).boxed()),
-    ("restart-under-a-writer", |cluster| restart::setting(cluster).boxed()),
-    ("deleted-children-repaired", |cluster| repair::deleted(cluster).boxed()),
-    ("foreign-edits-removed", |cluster| repair::edited(cluster).boxed()),
-    ("deleted-settings-repaired", |cluster| repair::settings(cluster).boxed()),
-    ("region-deleted-and-readopted", |cluster| retention::region(cluster).boxed()),
-    ("file-deleted-and-readopted", |cluster| retention::file(cluster).boxed()),
-    ("quiet-when-settled", |cluster| audit::quiet(cluster).boxed()),
+    ("store-stopped", |cluster| {
+        archive::store_stopped(cluster).boxed()
+    }),
+    ("restart-under-a-writer", |cluster| {
+        restart::setting(cluster).boxed()
+    }),
+    ("deleted-children-repaired", |cluster| {
+        repair::deleted(cluster).boxed()
+    }),
+    ("foreign-edits-removed", |cluster| {
+        repair::edited(cluster).boxed()
+    }),
+    ("deleted-settings-repaired", |cluster| {
+        repair::settings(cluster).boxed()
+    }),
+    ("region-deleted-and-readopted", |cluster| {
+        retention::region(cluster).boxed()
+    }),
+    ("file-deleted-and-readopted", |cluster| {
+        retention::file(cluster).boxed()
+    }),
+    ("quiet-when-settled", |cluster| {
+        audit::quiet(cluster).boxed()
+    }),
 ];
 
-/// What every case builds on: the Regions applied as they stand in the overlay, nothing left frozen, the clients'
-/// namespaces.
-pub async fn prepare(cluster: &Cluster) -> Outcome {
+/// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
+/// half way must not make the next one fail.
+pub async fn restore(cluster: &Cluster) -> Outcome {
     for place in &cluster.places {
-        cluster
-            .apply(&place.documents)
-            .await
-            .during(format_args!("overlays/dev-local/regions/{}.yaml", place.region))?;
+        retention::remove_foreign(cluster, place).await?;
+        cluster.apply(&place.documents).await.during(format_args!(
+            "overlays/dev-local/regions/{}.yaml",
+            place.region
+        ))?;
         for pod in cluster.pods(&place.names.namespace()).await? {
             // A pod that has ended has no control group, and nothing to thaw.
             let _ = processes::thaw(&pod);
         }
     }
-    client::prepare(cluster).await
+    Ok(())
 }

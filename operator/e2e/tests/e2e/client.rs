@@ -23,7 +23,7 @@ pub const LABEL: &str = "bailiwick.dev/e2e";
 /// The ConfigMap that scripts come in by.
 const SCRIPTS: &str = "scripts";
 /// How long a pod may take to be made and started, beside what its script takes.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -100,7 +100,9 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
                 &ListParams::default().labels(LABEL),
             )
             .await
-            .during(format_args!("remove the pods of an earlier run in {namespace}"))?;
+            .during(format_args!(
+                "remove the pods of an earlier run in {namespace}"
+            ))?;
     }
     Ok(())
 }
@@ -158,7 +160,10 @@ where
         &Patch::Apply(object),
     )
     .await
-    .during(format_args!("apply {} {name}", object["kind"].as_str().unwrap_or_default()))?;
+    .during(format_args!(
+        "apply {} {name}",
+        object["kind"].as_str().unwrap_or_default()
+    ))?;
     Ok(())
 }
 
@@ -194,7 +199,10 @@ impl Running {
         let pod: Pod = serde_json::from_value(pod(&name, stand, script))?;
         api.create(&PostParams::default(), &pod)
             .await
-            .during(format_args!("make the client {name} in {}", stand.namespace))?;
+            .during(format_args!(
+                "make the client {name} in {}",
+                stand.namespace
+            ))?;
         Ok(Self { api, name })
     }
 
@@ -229,7 +237,10 @@ impl Running {
         if failed {
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(12)..].join("\n    ");
-            return Err(Failure::new(format!("client {} failed:\n    {tail}", self.name)));
+            return Err(Failure::new(format!(
+                "client {} failed:\n    {tail}",
+                self.name
+            )));
         }
         let _ = self
             .api

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_model::names::{LABEL_REGION, NODE_REGION, Names};
+use bailiwick_model::names::{NODE_REGION, Names};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
@@ -86,8 +86,10 @@ impl Cluster {
     /// Connects, and refuses any cluster but an engine-less one.
     pub async fn connect() -> Outcome<Self> {
         let path = kubeconfig();
-        let kubeconfig = Kubeconfig::read_from(&path)
-            .during(format_args!("{}: start the cluster with `make dev`", path.display()))?;
+        let kubeconfig = Kubeconfig::read_from(&path).during(format_args!(
+            "{}: start the cluster with `make dev`",
+            path.display()
+        ))?;
         let refused = |why: String| {
             Failure::new(format!(
                 "{}: {why}; the suite breaks things on purpose and runs on the engine-less development cluster alone",
@@ -135,7 +137,9 @@ impl Cluster {
         self.places
             .iter()
             .find(|place| place.region == region)
-            .ok_or_else(|| Failure::new(format!("overlays/dev-local/regions has no Region {region}")))
+            .ok_or_else(|| {
+                Failure::new(format!("overlays/dev-local/regions has no Region {region}"))
+            })
     }
 
     /// The API of Regions.
@@ -186,9 +190,11 @@ impl Cluster {
     ) -> Outcome<T> {
         let api = self.regions();
         let (api, look) = (&api, &look);
-        until(&format!("{what} of Region {region}"), limit, || async move {
-            Ok(look(&api.get(region).await?))
-        })
+        until(
+            &format!("{what} of Region {region}"),
+            limit,
+            || async move { Ok(look(&api.get(region).await?)) },
+        )
         .await
     }
 
@@ -302,15 +308,13 @@ fn places() -> Outcome<Vec<Place>> {
     }
     for place in &places {
         ensure(!place.location.is_empty(), || {
-            format!("overlays/dev-local/regions/{}.yaml names no location", place.region)
+            format!(
+                "overlays/dev-local/regions/{}.yaml names no location",
+                place.region
+            )
         })?;
     }
     Ok(places)
-}
-
-/// The selector of everything that belongs to a Region.
-pub fn of_region(region: &str) -> ListParams {
-    ListParams::default().labels(&format!("{LABEL_REGION}={region}"))
 }
 
 /// The API server's audit log, beside the kubeconfig.
@@ -320,5 +324,6 @@ pub fn audit_log() -> PathBuf {
 
 /// Where the kubeconfig is.
 fn kubeconfig() -> PathBuf {
-    std::env::var_os("KUBECONFIG").map_or_else(|| repository().join(".state/kubeconfig"), PathBuf::from)
+    std::env::var_os("KUBECONFIG")
+        .map_or_else(|| repository().join(".state/kubeconfig"), PathBuf::from)
 }

@@ -19,10 +19,7 @@ pub async fn print(cluster: &Cluster) {
         if let Err(failure) = region(cluster, &place.region).await {
             println!("    region {}: {failure}", place.region);
         }
-        for namespace in [
-            place.names.namespace(),
-            Stand::allowed(place).namespace,
-        ] {
+        for namespace in [place.names.namespace(), Stand::allowed(place).namespace] {
             if let Err(failure) = in_namespace(cluster, &namespace).await {
                 println!("    {namespace}: {failure}");
             }
@@ -61,7 +58,10 @@ async fn in_namespace(cluster: &Cluster, namespace: &str) -> Outcome {
             "    pod {:<40} {:<10} {}/{} ready, {} restarts, role {}, node {}",
             name_of(&pod),
             status.phase.unwrap_or_default(),
-            containers.iter().filter(|container| container.ready).count(),
+            containers
+                .iter()
+                .filter(|container| container.ready)
+                .count(),
             containers.len(),
             containers
                 .iter()

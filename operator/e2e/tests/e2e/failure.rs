@@ -50,9 +50,5 @@ impl<T, E: Into<Failure>> While<T> for Result<T, E> {
 
 /// Fails with the words unless it holds.
 pub fn ensure(holds: bool, words: impl FnOnce() -> String) -> Outcome {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure(words()))
-    }
+    if holds { Ok(()) } else { Err(Failure(words())) }
 }

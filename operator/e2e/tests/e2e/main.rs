@@ -68,16 +68,18 @@ async fn run(filters: &[String]) -> Outcome<usize> {
         })
         .collect();
     if chosen.is_empty() {
-        return Err(Failure::new(format!("no case is called like {filters:?}: see --list")));
+        return Err(Failure::new(format!(
+            "no case is called like {filters:?}: see --list"
+        )));
     }
     let cluster = Cluster::connect().await?;
-    cases::prepare(&cluster).await?;
+    client::prepare(&cluster).await?;
     let (mut passed, mut failed) = (0, 0);
     let started = Instant::now();
     for (name, case) in chosen {
         let began = Instant::now();
         // A panic is a defect of the suite; it must not keep the others from running.
-        let outcome = std::panic::AssertUnwindSafe(case(&cluster))
+        let outcome = std::panic::AssertUnwindSafe(attempt(&cluster, *case))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(Failure::new("the case panicked")));
@@ -97,4 +99,10 @@ async fn run(filters: &[String]) -> Outcome<usize> {
     println!("{} s", started.elapsed().as_secs());
     println!("{passed} passed, {failed} failed");
     Ok(failed)
+}
+
+/// Runs a case from the state that every case begins in.
+async fn attempt(cluster: &Cluster, case: Case) -> Outcome<String> {
+    cases::restore(cluster).await?;
+    case(cluster).await
 }

@@ -30,7 +30,11 @@ pub fn of(pod: &Pod) -> Outcome<Vec<Process>> {
     let mut processes = Vec::new();
     collect(&group, &mut processes);
     ensure(!processes.is_empty(), || {
-        format!("pod {} has no processes in {}", pod.name_any(), group.display())
+        format!(
+            "pod {} has no processes in {}",
+            pod.name_any(),
+            group.display()
+        )
     })?;
     Ok(processes)
 }
@@ -59,7 +63,10 @@ fn send(pod: &Pod, signal: &str, chosen: impl Fn(&Process) -> bool) -> Outcome<u
         .arg(format!("-{signal}"))
         .args(&pids)
         .output()
-        .during(format_args!("send {signal} to processes of {}", pod.name_any()))?;
+        .during(format_args!(
+            "send {signal} to processes of {}",
+            pod.name_any()
+        ))?;
     Ok(pids.len())
 }
 

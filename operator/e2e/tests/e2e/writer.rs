@@ -39,8 +39,12 @@ pub struct Report {
 
 /// The login of the database's administrator, of its writer and of its reader.
 pub fn logins(names: &Names) -> [String; 3] {
-    ["clinical_db_admin", "clinical_app_writer", "clinical_app_reader"]
-        .map(|role| names.postgres_role(role))
+    [
+        "clinical_db_admin",
+        "clinical_app_writer",
+        "clinical_app_reader",
+    ]
+    .map(|role| names.postgres_role(role))
 }
 
 /// Hands the logins over and makes the table.
@@ -54,7 +58,13 @@ pub async fn prepare(cluster: &Cluster, place: &Place) -> Outcome {
         told: json!({ "admin": logins[0] }),
         secrets: vec![logins[0].clone()],
     };
-    client::run(cluster, &Stand::allowed(place), &script, Duration::from_secs(20)).await?;
+    client::run(
+        cluster,
+        &Stand::allowed(place),
+        &script,
+        Duration::from_secs(20),
+    )
+    .await?;
     Ok(())
 }
 
@@ -75,7 +85,7 @@ impl<'a> Writer<'a> {
             run: run.to_owned(),
             running,
         };
-        writer.progress(0, Duration::from_secs(60)).await?;
+        writer.progress(0, Duration::from_mins(1)).await?;
         Ok(writer)
     }
 
@@ -154,8 +164,11 @@ fn acknowledged(log: &str) -> Outcome<Vec<(u64, f64)>> {
         .filter_map(|line| line.split_once(' '))
         .map(|(number, time)| {
             Ok((
-                number.parse().during(format_args!("line {number:?} of the writer"))?,
-                time.parse().during(format_args!("time {time:?} of the writer"))?,
+                number
+                    .parse()
+                    .during(format_args!("line {number:?} of the writer"))?,
+                time.parse()
+                    .during(format_args!("time {time:?} of the writer"))?,
             ))
         })
         .collect()
@@ -165,8 +178,8 @@ impl std::fmt::Display for Report {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "{} rows acknowledged, 0 lost, {} tried in vain, longest gap {:.1} s",
-            self.acknowledged, self.failed, self.longest_gap
+            "{} rows acknowledged and {} there, 0 lost, {} tried in vain, longest gap {:.1} s",
+            self.acknowledged, self.present, self.failed, self.longest_gap
         )
     }
 }
@@ -175,4 +188,3 @@ impl std::fmt::Display for Report {
 pub fn run_name(case: &str) -> String {
     format!("{case}-{}", jiff::Timestamp::now().as_second())
 }
-

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bailiwick_model::names::port;
+use futures::future::try_join_all;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::failure::{Failure, Outcome, ensure};
 use crate::writer::{logins, prepare, run_name};
 
 /// How long a script may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// The bucket of the overlay's Regions, and the user of the same name.
 pub const BUCKET: &str = "documents";
 
@@ -75,8 +76,15 @@ pub async fn postgres(cluster: &Cluster) -> Outcome<String> {
         ];
         for (what, words) in refusals {
             ensure(
-                found[what].as_str().is_some_and(|found| found.contains(words)),
-                || format!("{}: {what} came to {}, expected {words:?}", place.region, found[what]),
+                found[what]
+                    .as_str()
+                    .is_some_and(|found| found.contains(words)),
+                || {
+                    format!(
+                        "{}: {what} came to {}, expected {words:?}",
+                        place.region, found[what]
+                    )
+                },
             )?;
         }
         checks += expected.len() + refusals.len();
@@ -135,24 +143,44 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
             (place.names.object_store(), port::S3),
         ] {
             let host = format!("{service}.{}.svc", place.names.namespace());
-            targets.push(Target { host, port, served: true });
+            targets.push(Target {
+                host,
+                port,
+                served: true,
+            });
         }
     }
+    let strangers: Vec<Stand> = cluster
+        .places
+        .iter()
+        .map(|place| Stand::stranger(&place.location))
+        .collect();
+    let clients: Vec<Stand> = cluster.places.iter().map(Stand::allowed).collect();
+    let (of_strangers, of_clients) = futures::try_join!(
+        try_join_all(
+            strangers
+                .iter()
+                .map(|stand| reach(cluster, stand, &targets))
+        ),
+        try_join_all(clients.iter().map(|stand| reach(cluster, stand, &targets))),
+    )?;
     let mut blocked = 0;
-    for location in cluster.places.iter().map(|place| &place.location) {
-        let answers = reach(cluster, &Stand::stranger(location), &targets).await?;
-        for (target, answer) in targets.iter().zip(&answers) {
+    for (stand, answers) in strangers.iter().zip(&of_strangers) {
+        let location = &stand.location;
+        for (target, answer) in targets.iter().zip(answers) {
             // A name that is not known would prove nothing.
             ensure(answer != "open" && answer != "no such name", || {
-                format!("a stranger in {location} tried {}:{}: {answer}", target.host, target.port)
+                format!(
+                    "a stranger in {location} tried {}:{}: {answer}",
+                    target.host, target.port
+                )
             })?;
             blocked += 1;
         }
     }
     let mut opened = 0;
-    for place in &cluster.places {
-        let answers = reach(cluster, &Stand::allowed(place), &targets).await?;
-        for (target, answer) in targets.iter().zip(&answers) {
+    for (place, answers) in cluster.places.iter().zip(&of_clients) {
+        for (target, answer) in targets.iter().zip(answers) {
             ensure((answer == "open") == target.served, || {
                 format!(
                     "the client of {} tried {}:{}: {answer}",
@@ -163,7 +191,9 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
         }
     }
     ensure(blocked > 0 && opened > 0, || "nothing was tried".to_owned())?;
-    Ok(format!("{blocked} attempts of strangers failed, {opened} of clients succeeded"))
+    Ok(format!(
+        "{blocked} attempts of strangers failed, {opened} of clients succeeded"
+    ))
 }
 
 struct Target {

@@ -17,9 +17,9 @@ use crate::wait::{Look, seen_if, until};
 use crate::writer::{Writer, logins, prepare, run_name};
 
 /// Within which a failing archive must show: issue 3, section 4.
-const NOTICED: Duration = Duration::from_secs(60);
+const NOTICED: Duration = Duration::from_mins(1);
 /// How long the archive may take to catch up.
-const CAUGHT_UP: Duration = Duration::from_secs(180);
+const CAUGHT_UP: Duration = Duration::from_mins(3);
 /// The reasons that an archive may fail for, as far as a stopped store is concerned.
 const REASONS: [&str; 3] = ["StoreUnavailable", "WalWaiting", "CommandFailing"];
 /// How pgBackRest's encrypted files begin: OpenSSL's salted format.
@@ -34,15 +34,27 @@ struct Wal {
     timeline: String,
 }
 
-async fn wal(cluster: &Cluster, place: &Place, run: &str, first: u64, fill: bool, remove: bool) -> Outcome<Wal> {
+async fn wal(
+    cluster: &Cluster,
+    place: &Place,
+    run: &str,
+    first: u64,
+    fill: bool,
+    remove: bool,
+) -> Outcome<Wal> {
     let [_, writer, _] = logins(&place.names);
     let script = Script {
         name: "wal",
         told: json!({ "writer": writer, "run": run, "first": first, "fill": fill, "remove": remove }),
         secrets: vec![writer],
     };
-    let found =
-        client::run(cluster, &Stand::allowed(place), &script, Duration::from_secs(90)).await?;
+    let found = client::run(
+        cluster,
+        &Stand::allowed(place),
+        &script,
+        Duration::from_secs(90),
+    )
+    .await?;
     let text = |key: &str| found[key].as_str().map(str::to_owned);
     ensure(!fill || found["start"] != found["current"], || {
         format!("no WAL file was filled: {found}")
@@ -64,8 +76,13 @@ async fn archived(cluster: &Cluster, place: &Place) -> Outcome<(BTreeSet<String>
             "prefix": format!("{}/archive/{}/", place.region, place.names.stanza(1)) }),
         secrets: vec![user],
     };
-    let found =
-        client::run(cluster, &Stand::allowed(place), &script, Duration::from_secs(60)).await?;
+    let found = client::run(
+        cluster,
+        &Stand::allowed(place),
+        &script,
+        Duration::from_mins(1),
+    )
+    .await?;
     let files = serde_json::from_value(found["files"].clone())?;
     Ok((files, found))
 }
@@ -75,7 +92,9 @@ pub async fn ciphertext(cluster: &Cluster) -> Outcome<String> {
     let mut words = Vec::new();
     for place in &cluster.places {
         let (files, found) = archived(cluster, place).await?;
-        ensure(!files.is_empty(), || format!("{}: the archive is empty", place.region))?;
+        ensure(!files.is_empty(), || {
+            format!("{}: the archive is empty", place.region)
+        })?;
         let begins = found["begins"].as_str().unwrap_or_default();
         // A plain file would begin with WAL's magic number, a compressed one with zstd's, lz4's or gzip's.
         ensure(begins.starts_with(SALTED), || {
@@ -83,7 +102,10 @@ pub async fn ciphertext(cluster: &Cluster) -> Outcome<String> {
         })?;
         words.push(format!("{} {} files", place.region, files.len()));
     }
-    Ok(format!("{}, each read begins with \"Salted__\"", words.join(", ")))
+    Ok(format!(
+        "{}, each read begins with \"Salted__\"",
+        words.join(", ")
+    ))
 }
 
 /// Stops the store and starts it again.
@@ -113,9 +135,10 @@ pub async fn store_stopped(cluster: &Cluster) -> Outcome<String> {
         wal(cluster, place, &run, 0, true, false),
     );
     let ((reason, noticed), filled) = (noticed?, filled?);
-    ensure(noticed <= NOTICED.as_secs_f64() && REASONS.contains(&reason.as_str()), || {
-        format!("WALArchiving=False with {reason} after {noticed:.0} s")
-    })?;
+    ensure(
+        noticed <= NOTICED.as_secs_f64() && REASONS.contains(&reason.as_str()),
+        || format!("WALArchiving=False with {reason} after {noticed:.0} s"),
+    )?;
     writer.progress(before, Duration::from_secs(30)).await?;
     let region = cluster.regions().get(&place.region).await?;
     ensure(
@@ -126,22 +149,33 @@ pub async fn store_stopped(cluster: &Cluster) -> Outcome<String> {
     let started = Instant::now();
     let last = wal(cluster, place, &run, 10_000, true, false).await?;
     cluster
-        .region_until(&place.region, "WALArchiving=True", CAUGHT_UP, |region| {
-            match condition(region, "WALArchiving") {
+        .region_until(
+            &place.region,
+            "WALArchiving=True",
+            CAUGHT_UP,
+            |region| match condition(region, "WALArchiving") {
                 Some((status, _)) if status == "True" => Look::Seen(()),
                 other => Look::NotYet(format!("{other:?}")),
-            }
-        })
+            },
+        )
         .await?;
     // The file before the one that is written now is finished: it must arrive, and all before it.
     let target = number(&last.current)?.saturating_sub(1);
     let caught = until("the archiver to catch up", CAUGHT_UP, || async {
         let now = wal(cluster, place, &run, 0, false, false).await?;
-        let reached = now.archived.as_deref().map(number).transpose()?.unwrap_or_default();
+        let reached = now
+            .archived
+            .as_deref()
+            .map(number)
+            .transpose()?
+            .unwrap_or_default();
         Ok(if reached >= target {
             Look::Seen(now)
         } else {
-            Look::NotYet(format!("archived {:?}, awaited {}", now.archived, last.current))
+            Look::NotYet(format!(
+                "archived {:?}, awaited {}",
+                now.archived, last.current
+            ))
         })
     })
     .await?;
@@ -166,25 +200,39 @@ async fn no_gap(
     timeline: &str,
 ) -> Outcome<u64> {
     ensure(first.timeline == timeline, || {
-        format!("the timeline went from {} to {timeline} although only the store was stopped", first.timeline)
+        format!(
+            "the timeline went from {} to {timeline} although only the store was stopped",
+            first.timeline
+        )
     })?;
     let first = number(&first.current)?;
-    ensure(last > first, || "no WAL file was finished meanwhile".to_owned())?;
+    ensure(last > first, || {
+        "no WAL file was finished meanwhile".to_owned()
+    })?;
     let wanted: BTreeSet<String> = (first..=last)
         .map(|number| format!("{timeline}{:08X}{:08X}", number / FILES, number % FILES))
         .collect();
-    until("every WAL file in the bucket", Duration::from_secs(30), || async {
-        let (files, _) = archived(cluster, place).await?;
-        let missing: Vec<&String> = wanted.difference(&files).collect();
-        Ok(seen_if(missing.is_empty(), || format!("missing {missing:?}")))
-    })
+    until(
+        "every WAL file in the bucket",
+        Duration::from_secs(30),
+        || async {
+            let (files, _) = archived(cluster, place).await?;
+            let missing: Vec<&String> = wanted.difference(&files).collect();
+            Ok(seen_if(missing.is_empty(), || {
+                format!("missing {missing:?}")
+            }))
+        },
+    )
     .await?;
     Ok(last - first + 1)
 }
 
 /// The number of a WAL file, counted over all log ids, whatever its timeline.
 fn number(file: &str) -> Outcome<u64> {
-    let part = |range| file.get(range).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let part = |range| {
+        file.get(range)
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+    };
     match (part(8..16), part(16..24)) {
         (Some(log), Some(file)) => Ok(log * FILES + file),
         _ => Err(Failure::new(format!("{file:?} is no name of a WAL file"))),

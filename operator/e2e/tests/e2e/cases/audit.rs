@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, audit_log};
 use crate::failure::{Outcome, While, ensure};
 
 /// How long the log is read.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// How long the API server may take to write an entry.
 const FLUSH: Duration = Duration::from_secs(2);
 /// `latestRestorable` moves in steps of five minutes, so of two windows in a row at most one holds such a write.
@@ -22,7 +22,7 @@ const WINDOWS: usize = 2;
 pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
     for place in &cluster.places {
         cluster
-            .settled(&place.region, Duration::from_secs(180))
+            .settled(&place.region, Duration::from_mins(3))
             .await?;
     }
     let mut loud = Vec::new();
@@ -34,7 +34,9 @@ pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
             .map(|(_, count)| count)
             .sum::<usize>();
         ensure(lease > 0, || {
-            format!("the audit log shows no renewal of the Lease: is it the right log? {requests:?}")
+            format!(
+                "the audit log shows no renewal of the Lease: is it the right log? {requests:?}"
+            )
         })?;
         let writes: Vec<String> = requests
             .iter()
@@ -51,12 +53,19 @@ pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
             } else {
                 format!("; the window before: {}", loud.join(", "))
             };
-            return Ok(format!("0 writes in {} s, all requests: {}{before}", WINDOW.as_secs(), all.join(", ")));
+            return Ok(format!(
+                "0 writes in {} s, all requests: {}{before}",
+                WINDOW.as_secs(),
+                all.join(", ")
+            ));
         }
         // Only the step of `latestRestorable` is no surprise.
-        ensure(requests.iter().all(|((verb, what), _)| reads(verb) || what == "leases" || what == "regions/status"), || {
-            format!("a settled operator wrote: {}", writes.join(", "))
-        })?;
+        ensure(
+            requests.iter().all(|((verb, what), _)| {
+                reads(verb) || what == "leases" || what == "regions/status"
+            }),
+            || format!("a settled operator wrote: {}", writes.join(", ")),
+        )?;
         loud.extend(writes);
     }
     Err(crate::failure::Failure::new(format!(
@@ -78,8 +87,7 @@ async fn window() -> Outcome<BTreeMap<(String, String), usize>> {
     tokio::time::sleep(WINDOW + FLUSH).await;
     let mut text = String::new();
     file.read_to_string(&mut text).during(path.display())?;
-    let operator =
-        format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
+    let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
     let mut requests = BTreeMap::new();
     for line in text.lines() {
         // The last line may be half written.

@@ -16,7 +16,7 @@ use crate::writer::{Writer, run_name};
 /// How long a takeover may take: the leader's lease of the overlay's Regions is 30 s, and the members look every 10 s.
 const TAKEOVER: Duration = Duration::from_secs(90);
 /// How long the old primary may take to follow the new one.
-const WHOLE: Duration = Duration::from_secs(240);
+const WHOLE: Duration = Duration::from_mins(4);
 
 /// The primary as the status has it.
 fn primary(region: &Region) -> Option<String> {
@@ -26,7 +26,10 @@ fn primary(region: &Region) -> Option<String> {
 /// Kills the processes of PostgreSQL on the primary; Patroni beside it lives and gives the lead away at once.
 pub async fn postmaster(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
-    killed(cluster, place, |pod| processes::signal(pod, "postgres", "KILL")).await
+    killed(cluster, place, |pod| {
+        processes::signal(pod, "postgres", "KILL")
+    })
+    .await
 }
 
 /// Kills Patroni with it: nobody gives the lead away, it must run out.
@@ -54,17 +57,23 @@ async fn killed(
     writer.progress(before, TAKEOVER).await?;
     let (new, old) = (new.as_str(), old.as_str());
     cluster
-        .region_until(&place.region, "the new primary in the status", TAKEOVER, |region| {
-            match primary(region) {
+        .region_until(
+            &place.region,
+            "the new primary in the status",
+            TAKEOVER,
+            |region| match primary(region) {
                 Some(now) if now == new => Look::Seen(()),
                 other => Look::NotYet(format!("{other:?}")),
-            }
-        })
+            },
+        )
         .await?;
     let report = writer.stop().await?;
     // A gap of nothing would mean that nothing was broken.
     ensure(report.longest_gap > 0.5, || {
-        format!("the longest gap is {:.3} s: was the primary killed?", report.longest_gap)
+        format!(
+            "the longest gap is {:.3} s: was the primary killed?",
+            report.longest_gap
+        )
     })?;
     let settled = cluster.settled(&place.region, WHOLE).await?;
     let timeline = settled
@@ -88,7 +97,11 @@ async fn labelled(cluster: &Cluster, place: &Place, old: &str) -> Outcome<String
         let pods = cluster.pods(&place.names.namespace()).await?;
         let primaries: Vec<String> = pods
             .iter()
-            .filter(|pod| pod.labels().get("role").is_some_and(|role| role == "primary"))
+            .filter(|pod| {
+                pod.labels()
+                    .get("role")
+                    .is_some_and(|role| role == "primary")
+            })
             .map(ResourceExt::name_any)
             .collect();
         Ok(match primaries.iter().find(|name| *name != old) {

@@ -34,7 +34,10 @@ pub async fn own_nodes(cluster: &Cluster) -> Outcome<String> {
         ensure(pods >= 3 && volumes >= 3, || {
             format!("{}: only {pods} pods and {volumes} volumes", place.region)
         })?;
-        counts.push(format!("{} {pods} pods and {volumes} volumes", place.region));
+        counts.push(format!(
+            "{} {pods} pods and {volumes} volumes",
+            place.region
+        ));
     }
     Ok(counts.join(", "))
 }
@@ -53,7 +56,11 @@ async fn pods(
                 .and_then(|spec| spec.node_name.clone())
                 .ok_or_else(|| Failure::new(format!("pod {} has no node", pod.name_any())))?;
             ensure(locations.get(&node) == Some(&place.location), || {
-                format!("pod {} of {} is on node {node}", pod.name_any(), place.region)
+                format!(
+                    "pod {} of {} is on node {node}",
+                    pod.name_any(),
+                    place.region
+                )
             })?;
             count += 1;
         }
@@ -79,14 +86,21 @@ fn volumes_of(
     for volume in of_region {
         let found = places_of(volume, locations);
         ensure(found == BTreeSet::from([place.location.as_str()]), || {
-            format!("volume {} of {} may be used in {found:?}", volume.name_any(), place.region)
+            format!(
+                "volume {} of {} may be used in {found:?}",
+                volume.name_any(),
+                place.region
+            )
         })?;
         let policy = volume
             .spec
             .as_ref()
             .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
         ensure(policy == Some("Retain"), || {
-            format!("volume {} is not retained with its claim gone", volume.name_any())
+            format!(
+                "volume {} is not retained with its claim gone",
+                volume.name_any()
+            )
         })?;
         count += 1;
     }
@@ -106,13 +120,15 @@ fn places_of<'v>(
         .flat_map(|term| term.match_expressions.iter().flatten())
         .filter(|expression| expression.operator == "In")
         .flat_map(|expression| {
-            expression.values.iter().flatten().filter_map(|value| {
-                match expression.key.as_str() {
+            expression
+                .values
+                .iter()
+                .flatten()
+                .filter_map(|value| match expression.key.as_str() {
                     NODE_HOSTNAME => Some(locations.get(value).unwrap_or(value).as_str()),
                     NODE_REGION => Some(value.as_str()),
                     _ => None,
-                }
-            })
+                })
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, SETTLED};
 use crate::failure::{Failure, Outcome, While, ensure};
 
 /// From nothing, images on the nodes: members, store, stanza, first backup.
-const FROM_NOTHING: Duration = Duration::from_secs(300);
+const FROM_NOTHING: Duration = Duration::from_mins(5);
 
 /// Both Regions settle, with every condition as expected and no other condition.
 pub async fn conditions(cluster: &Cluster) -> Outcome<String> {
@@ -24,7 +24,12 @@ pub async fn conditions(cluster: &Cluster) -> Outcome<String> {
         for condition in &conditions {
             ensure(
                 SETTLED.iter().any(|(type_, ..)| *type_ == condition.type_),
-                || format!("{}: nobody expects condition {}", place.region, condition.type_),
+                || {
+                    format!(
+                        "{}: nobody expects condition {}",
+                        place.region, condition.type_
+                    )
+                },
             )?;
             ensure(!condition.message.is_empty(), || {
                 format!("{}: {} has no message", place.region, condition.type_)
@@ -46,7 +51,11 @@ pub async fn columns(cluster: &Cluster) -> Outcome<String> {
         "Accept",
         "application/json;as=Table;v=v1;g=meta.k8s.io".parse()?,
     );
-    let table: Value = cluster.client.request(request).await.during("list Regions as a table")?;
+    let table: Value = cluster
+        .client
+        .request(request)
+        .await
+        .during("list Regions as a table")?;
     let names: Vec<&str> = table["columnDefinitions"]
         .as_array()
         .into_iter()
@@ -64,7 +73,9 @@ pub async fn columns(cluster: &Cluster) -> Outcome<String> {
             .iter()
             .zip(row["cells"].as_array().into_iter().flatten())
             .map(|(name, cell)| {
-                let text = cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
+                let text = cell
+                    .as_str()
+                    .map_or_else(|| cell.to_string(), str::to_owned);
                 (name.to_uppercase(), text)
             })
             .collect();
@@ -85,9 +96,16 @@ pub async fn columns(cluster: &Cluster) -> Outcome<String> {
                 found == expected
             };
             ensure(right, || {
-                format!("{}: column {column} shows {found:?}, expected {expected:?}", place.region)
+                format!(
+                    "{}: column {column} shows {found:?}, expected {expected:?}",
+                    place.region
+                )
             })?;
         }
     }
-    Ok(format!("{} columns: {}", names.len(), names.join(", ").to_uppercase()))
+    Ok(format!(
+        "{} columns: {}",
+        names.len(),
+        names.join(", ").to_uppercase()
+    ))
 }

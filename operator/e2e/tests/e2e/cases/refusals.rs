@@ -28,7 +28,7 @@ use crate::wait::{Look, seen_if, until};
 /// How many bad Regions there must be at least, or the folder is not the right one.
 const LEAST: usize = 20;
 /// How long namespaces may take to go.
-const GONE: Duration = Duration::from_secs(120);
+const GONE: Duration = Duration::from_mins(2);
 
 /// A bad Region, from its file.
 struct Bad {
@@ -54,14 +54,15 @@ pub async fn bad_regions(cluster: &Cluster) -> Outcome<String> {
 }
 
 async fn attempt(cluster: &Cluster, bad: &[Bad]) -> Outcome<String> {
-    ensure(bad.len() >= LEAST, || format!("only {} bad Regions", bad.len()))?;
+    ensure(bad.len() >= LEAST, || {
+        format!("only {} bad Regions", bad.len())
+    })?;
     clean(cluster, bad).await?;
     storage_classes(cluster).await?;
     let (by_admission, by_plan): (Vec<&Bad>, Vec<&Bad>) =
         bad.iter().partition(|bad| bad.by_admission);
-    let (news, updates): (Vec<&Bad>, Vec<&Bad>) = by_admission
-        .iter()
-        .partition(|bad| bad.update_of.is_none());
+    let (news, updates): (Vec<&Bad>, Vec<&Bad>) =
+        by_admission.iter().partition(|bad| bad.update_of.is_none());
     let api = api(&cluster.client);
     for bad in &news {
         let answer = api.create(&PostParams::default(), &bad.region).await;
@@ -71,7 +72,10 @@ async fn attempt(cluster: &Cluster, bad: &[Bad]) -> Outcome<String> {
         let of = bad.update_of.as_deref().unwrap_or_default();
         let live = match api.get_opt(of).await? {
             Some(live) => live,
-            None => api.create(&PostParams::default(), &good(of)?).await.during(of)?,
+            None => api
+                .create(&PostParams::default(), &good(of)?)
+                .await
+                .during(of)?,
         };
         // The operator writes its status meanwhile, so a patch of the spec rather than a replacement.
         let answer = api
@@ -122,22 +126,31 @@ fn read() -> Outcome<Vec<Bad>> {
         .map(|entry| entry.path())
         .collect();
     paths.sort();
-    paths.iter().map(|path| {
-        let text = std::fs::read_to_string(path).during(path.display())?;
-        let header = |key: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(&format!("# {key}:")))
-                .map(|value| value.trim().to_owned())
-        };
-        let missing = |key: &str| Failure::new(format!("{}: has no line `# {key}:`", path.display()));
-        Ok(Bad {
-            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            by_admission: header("refused-by").ok_or_else(|| missing("refused-by"))? == "admission",
-            field: header("field").ok_or_else(|| missing("field"))?,
-            update_of: header("update-of"),
-            region: only(path.display(), &text)?,
+    paths
+        .iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(path).during(path.display())?;
+            let header = |key: &str| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix(&format!("# {key}:")))
+                    .map(|value| value.trim().to_owned())
+            };
+            let missing =
+                |key: &str| Failure::new(format!("{}: has no line `# {key}:`", path.display()));
+            Ok(Bad {
+                name: path
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                by_admission: header("refused-by").ok_or_else(|| missing("refused-by"))?
+                    == "admission",
+                field: header("field").ok_or_else(|| missing("field"))?,
+                update_of: header("update-of"),
+                region: only(path.display(), &text)?,
+            })
         })
-    }).collect()
+        .collect()
 }
 
 fn good(name: &str) -> Outcome<DynamicObject> {
@@ -161,7 +174,13 @@ fn replacing(live: &DynamicObject, wanted: &DynamicObject) -> serde_json::Value 
         };
         let mut merged: serde_json::Map<_, _> = fields
             .iter()
-            .map(|(key, new)| (key.clone(), old.get(key).map_or(new.clone(), |old| merge(old, new))))
+            .map(|(key, new)| {
+                (
+                    key.clone(),
+                    old.get(key)
+                        .map_or_else(|| new.clone(), |old| merge(old, new)),
+                )
+            })
             .collect();
         for key in old.keys().filter(|key| !fields.contains_key(*key)) {
             merged.insert(key.clone(), serde_json::Value::Null);
@@ -175,7 +194,12 @@ fn refused_at_field(bad: &Bad, answer: kube::Result<DynamicObject>) -> Outcome {
     let status = match answer {
         Err(kube::Error::Api(status)) => status,
         Err(error) => return Err(error).during(&bad.name),
-        Ok(_) => return Err(Failure::new(format!("{}: the API server took it", bad.name))),
+        Ok(_) => {
+            return Err(Failure::new(format!(
+                "{}: the API server took it",
+                bad.name
+            )));
+        }
     };
     let fields: Vec<&str> = status
         .details
@@ -248,15 +272,18 @@ async fn nothing_made(cluster: &Cluster, bad: &Bad) -> Outcome {
             ApiResource::erase::<Job>(&()),
             ApiResource::erase::<Pod>(&()),
         ] {
-            let found: Vec<String> =
-                Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &namespace, &resource)
-                    .list_metadata(&ListParams::default())
-                    .await?
-                    .into_iter()
-                    .map(|object| object.name_any())
-                    // Kubernetes puts it into every namespace.
-                    .filter(|name| name != "kube-root-ca.crt")
-                    .collect();
+            let found: Vec<String> = Api::<DynamicObject>::namespaced_with(
+                cluster.client.clone(),
+                &namespace,
+                &resource,
+            )
+            .list_metadata(&ListParams::default())
+            .await?
+            .into_iter()
+            .map(|object| object.name_any())
+            // Kubernetes puts it into every namespace.
+            .filter(|name| name != "kube-root-ca.crt")
+            .collect();
             ensure(found.is_empty(), || {
                 format!("{}: {namespace} has {} {found:?}", bad.name, resource.kind)
             })?;
@@ -310,13 +337,22 @@ async fn clean(cluster: &Cluster, bad: &[Bad]) -> Outcome {
         .collect();
     for name in names.iter().filter(|name| present.contains(name)) {
         let open = json!({ "spec": { "lifecycle": { "deletionProtection": false } } });
-        api.patch(name, &PatchParams::default(), &Patch::Merge(open)).await.during(name)?;
-        api.delete(name, &DeleteParams::default()).await.during(name)?;
+        api.patch(name, &PatchParams::default(), &Patch::Merge(open))
+            .await
+            .during(name)?;
+        api.delete(name, &DeleteParams::default())
+            .await
+            .during(name)?;
     }
     let namespaces = Api::<Namespace>::all(cluster.client.clone());
-    let wanted: Vec<String> = names.iter().flat_map(|name| Names::new(name).namespaces()).collect();
+    let wanted: Vec<String> = names
+        .iter()
+        .flat_map(|name| Names::new(name).namespaces())
+        .collect();
     let found = |all: kube::core::ObjectList<Namespace>| -> Vec<Namespace> {
-        all.into_iter().filter(|namespace| wanted.contains(&namespace.name_any())).collect()
+        all.into_iter()
+            .filter(|namespace| wanted.contains(&namespace.name_any()))
+            .collect()
     };
     for namespace in found(namespaces.list(&ListParams::default()).await?) {
         if namespace.metadata.deletion_timestamp.is_some() {
@@ -324,19 +360,33 @@ async fn clean(cluster: &Cluster, bad: &[Bad]) -> Outcome {
         }
         let name = namespace.name_any();
         let open = json!({ "metadata": { "labels": { LABEL_DELETION_PROTECTION: null } } });
-        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        namespaces.patch(&name, &parameters, &Patch::Merge(open)).await.during(&name)?;
-        namespaces.delete(&name, &DeleteParams::default()).await.during(&name)?;
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        namespaces
+            .patch(&name, &parameters, &Patch::Merge(open))
+            .await
+            .during(&name)?;
+        namespaces
+            .delete(&name, &DeleteParams::default())
+            .await
+            .during(&name)?;
     }
     let classes = Api::<k8s_openapi::api::storage::v1::StorageClass>::all(cluster.client.clone());
     for class in CLASSES {
         if classes.get_metadata_opt(class).await?.is_some() {
-            classes.delete(class, &DeleteParams::default()).await.during(class)?;
+            classes
+                .delete(class, &DeleteParams::default())
+                .await
+                .during(class)?;
         }
     }
     until("the namespaces of bad Regions to go", GONE, || async {
         let left = found(namespaces.list(&ListParams::default()).await?);
-        Ok(seen_if(left.is_empty(), || format!("{} namespaces", left.len())))
+        Ok(seen_if(left.is_empty(), || {
+            format!("{} namespaces", left.len())
+        }))
     })
     .await
 }

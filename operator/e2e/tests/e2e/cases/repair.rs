@@ -7,7 +7,9 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy,
+};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Place};
@@ -19,7 +21,7 @@ const WATCHED: Duration = Duration::from_secs(15);
 /// How soon a ConfigMap is: it is not watched, but looked at every five minutes.
 const UNWATCHED: Duration = Duration::from_secs(330);
 /// How soon all is well after children were gone, pods of the store among them.
-const SETTLED: Duration = Duration::from_secs(180);
+const SETTLED: Duration = Duration::from_mins(3);
 /// Somebody else.
 const INTRUDER: &str = "e2e-intruder";
 
@@ -124,7 +126,10 @@ pub async fn settings(cluster: &Cluster) -> Outcome<String> {
         UNWATCHED,
     )
     .await?;
-    Ok(format!("back after {seconds:.0} s, within {} s", UNWATCHED.as_secs()))
+    Ok(format!(
+        "back after {seconds:.0} s, within {} s",
+        UNWATCHED.as_secs()
+    ))
 }
 
 /// Somebody adds a port, a hole in the boundary and a container, and takes our label off.
@@ -132,15 +137,17 @@ pub async fn edited(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     let names = &place.names;
     let mut times = Vec::new();
-    let apply = |kind: &str, version: &str, spec: Value| {
-        json!({ "apiVersion": version, "kind": kind, "spec": spec })
-    };
+    let apply = |kind: &str, version: &str, spec: Value| json!({ "apiVersion": version, "kind": kind, "spec": spec });
     let edits: [(ApiResource, String, Patch<Value>, &str); 4] = [
         (
             ApiResource::erase::<Service>(&()),
             names.postgres_ro(),
-            Patch::Apply(apply("Service", "v1", json!({ "ports": [
-                { "name": "e2e-intruder", "port": 6543, "protocol": "TCP" }] }))),
+            Patch::Apply(apply(
+                "Service",
+                "v1",
+                json!({ "ports": [
+                { "name": "e2e-intruder", "port": 6543, "protocol": "TCP" }] }),
+            )),
             "/spec/ports",
         ),
         (
@@ -153,8 +160,12 @@ pub async fn edited(cluster: &Cluster) -> Outcome<String> {
         (
             ApiResource::erase::<StatefulSet>(&()),
             names.postgres(),
-            Patch::Apply(apply("StatefulSet", "apps/v1", json!({ "template": { "spec": { "containers": [
-                { "name": "e2e-intruder", "image": "bailiwick.dev/probe:0.1.0" }] } } }))),
+            Patch::Apply(apply(
+                "StatefulSet",
+                "apps/v1",
+                json!({ "template": { "spec": { "containers": [
+                { "name": "e2e-intruder", "image": "bailiwick.dev/probe:0.1.0" }] } } }),
+            )),
             "/spec/template/spec/containers",
         ),
         (
@@ -178,13 +189,23 @@ pub async fn edited(cluster: &Cluster) -> Outcome<String> {
         let edited = api.patch(name, &parameters, edit).await.during(&what)?;
         let started = Instant::now();
         let after = part(&edited)?;
-        ensure(after != before, || format!("{what}: the edit changed nothing of {path}"))?;
-        until(&format!("{path} of {what} to be as before"), WATCHED, || async {
-            let now = part(&api.get(name).await?)?;
-            Ok(seen_if(now == before, || format!("{now:?}")))
-        })
+        ensure(after != before, || {
+            format!("{what}: the edit changed nothing of {path}")
+        })?;
+        until(
+            &format!("{path} of {what} to be as before"),
+            WATCHED,
+            || async {
+                let now = part(&api.get(name).await?)?;
+                Ok(seen_if(now == before, || format!("{now:?}")))
+            },
+        )
         .await?;
-        times.push(format!("{} {:.1} s", resource.kind, started.elapsed().as_secs_f64()));
+        times.push(format!(
+            "{} {:.1} s",
+            resource.kind,
+            started.elapsed().as_secs_f64()
+        ));
     }
     cluster.settled(&place.region, SETTLED).await?;
     Ok(times.join(", "))

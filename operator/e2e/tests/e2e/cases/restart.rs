@@ -16,7 +16,7 @@ use crate::wait::Look;
 use crate::writer::{Writer, logins, prepare, run_name};
 
 /// How long the change may take to be in force everywhere.
-const ROLLED: Duration = Duration::from_secs(240);
+const ROLLED: Duration = Duration::from_mins(4);
 /// The setting: PostgreSQL reads it only when it starts, and a standby's must not be below the primary's.
 const SETTING: &str = "max_connections";
 
@@ -34,7 +34,9 @@ pub async fn setting(cluster: &Cluster) -> Outcome<String> {
     let writer = Writer::start(cluster, place, &run_name("restart-back")).await?;
     let down = rolled(cluster, place, &place.document()?, before).await?;
     let back = writer.stop().await?;
-    Ok(format!("{before} to {raised}: {up}; {report}; and back: {down}; {back}"))
+    Ok(format!(
+        "{before} to {raised}: {up}; {report}; and back: {down}; {back}"
+    ))
 }
 
 /// Applies a Region and waits until the setting is in force; returns how it went.
@@ -48,17 +50,22 @@ async fn rolled(
     let started = Instant::now();
     cluster.apply(std::slice::from_ref(document)).await?;
     cluster
-        .region_until(&place.region, "PendingRestart=True", ROLLED, |region: &Region| {
-            match condition(region, "PendingRestart") {
+        .region_until(
+            &place.region,
+            "PendingRestart=True",
+            ROLLED,
+            |region: &Region| match condition(region, "PendingRestart") {
                 Some((status, _)) if status == "True" => Look::Seen(()),
                 other => Look::NotYet(format!("{other:?}")),
-            }
-        })
+            },
+        )
         .await?;
     cluster.settled(&place.region, ROLLED).await?;
     let took = started.elapsed().as_secs_f64();
     let found = now(cluster, place).await?;
-    ensure(found == expected, || format!("{SETTING} is {found}, expected {expected}"))?;
+    ensure(found == expected, || {
+        format!("{SETTING} is {found}, expected {expected}")
+    })?;
     let after = starts(cluster, place).await?;
     let (old_primary, _) = before
         .iter()
@@ -68,7 +75,9 @@ async fn rolled(
     let mut replicas_at = Timestamp::MIN;
     for (name, (_, started)) in &after {
         let was = before.get(name).map(|(_, started)| *started);
-        ensure(was != Some(*started), || format!("{name} was not restarted"))?;
+        ensure(was != Some(*started), || {
+            format!("{name} was not restarted")
+        })?;
         if name == old_primary {
             primary_at = *started;
         } else {
@@ -76,7 +85,9 @@ async fn rolled(
         }
     }
     ensure(replicas_at < primary_at, || {
-        format!("the primary {old_primary} started at {primary_at}, a replica not before {replicas_at}")
+        format!(
+            "the primary {old_primary} started at {primary_at}, a replica not before {replicas_at}"
+        )
     })?;
     let new_primary = after
         .iter()
@@ -105,8 +116,13 @@ async fn members(cluster: &Cluster, place: &Place) -> Outcome<Vec<Member>> {
             "read_only_host": format!("{}.{}.svc", place.names.postgres_ro(), place.names.namespace()) }),
         secrets: vec![writer],
     };
-    let found =
-        client::run(cluster, &Stand::allowed(place), &script, Duration::from_secs(30)).await?;
+    let found = client::run(
+        cluster,
+        &Stand::allowed(place),
+        &script,
+        Duration::from_secs(30),
+    )
+    .await?;
     Ok(serde_json::from_value(found)?)
 }
 
@@ -118,13 +134,18 @@ async fn starts(cluster: &Cluster, place: &Place) -> Outcome<BTreeMap<String, (b
         let pod = pods
             .iter()
             .find(|pod| {
-                let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
+                let address = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.pod_ip.as_ref());
                 address == Some(&member.address)
             })
             .ok_or_else(|| Failure::new(format!("no pod has the address {}", member.address)))?;
         starts.insert(pod.name_any(), (member.primary, member.started));
     }
-    ensure(starts.len() == 2, || format!("expected a primary and a replica, found {starts:?}"))?;
+    ensure(starts.len() == 2, || {
+        format!("expected a primary and a replica, found {starts:?}")
+    })?;
     Ok(starts)
 }
 

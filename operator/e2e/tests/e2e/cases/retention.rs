@@ -22,9 +22,9 @@ use crate::wait::{Look, seen_if, until};
 use crate::writer::{logins, prepare, run_name};
 
 /// How long pods and children may take to go: a member writes its last checkpoint first.
-const GONE: Duration = Duration::from_secs(240);
+const GONE: Duration = Duration::from_mins(4);
 /// How long a Region may take to serve its old data again.
-const BACK: Duration = Duration::from_secs(300);
+const BACK: Duration = Duration::from_mins(5);
 /// The Region that is deleted.
 const REGION: &str = "es";
 
@@ -50,9 +50,10 @@ impl Remains {
             secrets: uids(ApiResource::erase::<Secret>(&())).await?,
         };
         // Two members and a server of the store; keys, certificates and logins.
-        ensure(remains.claims.len() >= 3 && remains.secrets.len() >= 10, || {
-            format!("{} has only {remains:?}", place.region)
-        })?;
+        ensure(
+            remains.claims.len() >= 3 && remains.secrets.len() >= 10,
+            || format!("{} has only {remains:?}", place.region),
+        )?;
         Ok(remains)
     }
 }
@@ -71,7 +72,13 @@ fn system_identifier(region: &Region) -> Outcome<String> {
 }
 
 /// Rows and an object, left or looked for.
-async fn trace(cluster: &Cluster, place: &Place, run: &str, leave: bool, remove: bool) -> Outcome<Value> {
+async fn trace(
+    cluster: &Cluster,
+    place: &Place,
+    run: &str,
+    leave: bool,
+    remove: bool,
+) -> Outcome<Value> {
     let [_, writer, _] = logins(&place.names);
     let user = place.names.object_store_user(BUCKET);
     client::hand_over(cluster, place, &writer).await?;
@@ -82,12 +89,32 @@ async fn trace(cluster: &Cluster, place: &Place, run: &str, leave: bool, remove:
             "leave": leave, "remove": remove }),
         secrets: vec![writer, user],
     };
-    let found =
-        client::run(cluster, &Stand::allowed(place), &script, Duration::from_secs(60)).await?;
-    ensure(found["rows"] == 1000 && found["object"] == 200 && found["same"] == true, || {
-        format!("found {found} of 1000 rows and an object")
-    })?;
+    let found = client::run(
+        cluster,
+        &Stand::allowed(place),
+        &script,
+        Duration::from_mins(1),
+    )
+    .await?;
+    ensure(
+        found["rows"] == 1000 && found["object"] == 200 && found["same"] == true,
+        || format!("found {found} of 1000 rows and an object"),
+    )?;
     Ok(found)
+}
+
+/// Takes away a Region of another jurisdiction that an earlier run left under a name of the overlay.
+pub async fn remove_foreign(cluster: &Cluster, place: &Place) -> Outcome {
+    let regions = cluster.regions();
+    match regions.get_opt(&place.region).await? {
+        Some(region) if region.spec.residency.jurisdiction != place.jurisdiction => {
+            regions
+                .delete(&place.region, &DeleteParams::default())
+                .await?;
+            gone(cluster, place).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes the protection off, as whoever applies the file does.
@@ -101,7 +128,10 @@ async fn unprotect(cluster: &Cluster, place: &Place) -> Outcome {
 async fn gone(cluster: &Cluster, place: &Place) -> Outcome {
     let regions = cluster.regions();
     until("the Region to go", GONE, || async {
-        Ok(seen_if(regions.get_opt(&place.region).await?.is_none(), || "it is there".to_owned()))
+        Ok(seen_if(
+            regions.get_opt(&place.region).await?.is_none(),
+            || "it is there".to_owned(),
+        ))
     })
     .await?;
     until("the Region's children to go", GONE, || async {
@@ -125,7 +155,9 @@ async fn children(cluster: &Cluster, place: &Place) -> Outcome<Vec<String>> {
         ApiResource::erase::<NetworkPolicy>(&()),
         ApiResource::erase::<PodDisruptionBudget>(&()),
     ] {
-        let found = namespaced(cluster, place, &resource).list_metadata(&ours).await?;
+        let found = namespaced(cluster, place, &resource)
+            .list_metadata(&ours)
+            .await?;
         left.extend(
             found
                 .into_iter()
@@ -172,7 +204,11 @@ async fn before(cluster: &Cluster, place: &Place, run: &str) -> Outcome<(Remains
     let region = cluster.settled(&place.region, BACK).await?;
     prepare(cluster, place).await?;
     let found = trace(cluster, place, run, true, false).await?;
-    Ok((Remains::of(cluster, place).await?, system_identifier(&region)?, found))
+    Ok((
+        Remains::of(cluster, place).await?,
+        system_identifier(&region)?,
+        found,
+    ))
 }
 
 /// Deletes the Region alone: refused while it is protected, then its data stays and is taken up again.
@@ -181,18 +217,25 @@ pub async fn region(cluster: &Cluster) -> Outcome<String> {
     let run = run_name("region-deleted");
     let before = before(cluster, place, &run).await?;
     let regions = cluster.regions();
-    match regions.delete(&place.region, &DeleteParams::default()).await {
+    match regions
+        .delete(&place.region, &DeleteParams::default())
+        .await
+    {
         Err(kube::Error::Api(status)) if status.message.contains("is protected") => {}
         Err(error) => return Err(error).during("a refusal that names the protection"),
         Ok(_) => return Err(Failure::new("a protected Region was deleted")),
     }
     unprotect(cluster, place).await?;
     let started = Instant::now();
-    regions.delete(&place.region, &DeleteParams::default()).await?;
+    regions
+        .delete(&place.region, &DeleteParams::default())
+        .await?;
     gone(cluster, place).await?;
     let went = started.elapsed().as_secs_f64();
     let stayed = Remains::of(cluster, place).await?;
-    ensure(stayed == before.0, || format!("{stayed:?} stayed of {:?}", before.0))?;
+    ensure(stayed == before.0, || {
+        format!("{stayed:?} stayed of {:?}", before.0)
+    })?;
     patroni_remembers(cluster, place).await?;
     let started = Instant::now();
     cluster.apply(&place.documents).await?;
@@ -215,11 +258,15 @@ pub async fn file(cluster: &Cluster) -> Outcome<String> {
     delete_file(cluster, place).await?;
     gone(cluster, place).await?;
     let stayed = Remains::of(cluster, place).await?;
-    ensure(stayed == before.0, || format!("{stayed:?} stayed of {:?}", before.0))?;
+    ensure(stayed == before.0, || {
+        format!("{stayed:?} stayed of {:?}", before.0)
+    })?;
     patroni_remembers(cluster, place).await?;
     let reason = foreign(cluster, place).await?;
     let stayed = Remains::of(cluster, place).await?;
-    ensure(stayed == before.0, || format!("{stayed:?} stayed of {:?}", before.0))?;
+    ensure(stayed == before.0, || {
+        format!("{stayed:?} stayed of {:?}", before.0)
+    })?;
     let started = Instant::now();
     cluster.apply(&place.documents).await?;
     readopted(cluster, place, &before, &run).await?;
@@ -236,20 +283,25 @@ async fn delete_file(cluster: &Cluster, place: &Place) -> Outcome {
         let api = cluster.api_of(document)?;
         let name = document.name_any();
         if kind(document) != "Namespace" {
-            api.delete(&name, &DeleteParams::default()).await.during(&name)?;
+            api.delete(&name, &DeleteParams::default())
+                .await
+                .during(&name)?;
             continue;
         }
         // Tried first without effect: a namespace that is not protected would take all data with it.
         for parameters in [DeleteParams::default().dry_run(), DeleteParams::default()] {
             match api.delete(&name, &parameters).await {
-                Err(kube::Error::Api(status)) if status.message.contains("holds data of Region") => {}
+                Err(kube::Error::Api(status))
+                    if status.message.contains("holds data of Region") => {}
                 Err(error) => return Err(error).during(&name),
                 Ok(_) => return Err(Failure::new(format!("namespace {name} may be deleted"))),
             }
         }
         kept += 1;
     }
-    ensure(kept == 3, || format!("{kept} namespaces are in the file, expected 3"))
+    ensure(kept == 3, || {
+        format!("{kept} namespaces are in the file, expected 3")
+    })
 }
 
 /// A Region of the same name for the other jurisdiction, with all the rights that the file gives.
@@ -271,18 +323,23 @@ async fn foreign(cluster: &Cluster, place: &Place) -> Outcome<String> {
     region.data["spec"]["lifecycle"] = json!({ "deletionProtection": false });
     cluster.apply(&[region]).await?;
     let (reason, message) = cluster
-        .region_until(&place.region, "Accepted=False", Duration::from_secs(30), |region| {
-            let message = region
-                .status
-                .iter()
-                .flat_map(|status| &status.conditions)
-                .find(|condition| condition.type_ == "Accepted")
-                .map_or_else(String::new, |condition| condition.message.clone());
-            match condition(region, "Accepted") {
-                Some((status, reason)) if status == "False" => Look::Seen((reason, message)),
-                other => Look::NotYet(format!("{other:?}")),
-            }
-        })
+        .region_until(
+            &place.region,
+            "Accepted=False",
+            Duration::from_secs(30),
+            |region| {
+                let message = region
+                    .status
+                    .iter()
+                    .flat_map(|status| &status.conditions)
+                    .find(|condition| condition.type_ == "Accepted")
+                    .map_or_else(String::new, |condition| condition.message.clone());
+                match condition(region, "Accepted") {
+                    Some((status, reason)) if status == "False" => Look::Seen((reason, message)),
+                    other => Look::NotYet(format!("{other:?}")),
+                }
+            },
+        )
         .await?;
     ensure(
         ["NotDelegated", "ForeignVolume"].contains(&reason.as_str())
@@ -292,7 +349,9 @@ async fn foreign(cluster: &Cluster, place: &Place) -> Outcome<String> {
     )?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let made = children(cluster, place).await?;
-    ensure(made.is_empty(), || format!("the Region of another jurisdiction got {}", made.join(", ")))?;
+    ensure(made.is_empty(), || {
+        format!("the Region of another jurisdiction got {}", made.join(", "))
+    })?;
     cluster
         .regions()
         .delete(&place.region, &DeleteParams::default())
