@@ -65,3 +65,6 @@ deny:
 test: ## Everything: checks, unit tests, and the real cluster end to end (root; an hour on a fresh machine)
 	@infra/test.sh
 
+.PHONY: test-e2e
+test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
+	@cargo test --quiet --locked -p bailiwick-e2e -- $(CASES)

@@ -1,17 +1,19 @@
 //! The cases, in the order in which they run.
 
 mod access;
+mod archive;
 mod audit;
+mod failover;
 mod placement;
 mod ready;
 mod refusals;
 mod repair;
+mod restart;
 mod retention;
 
 use futures::FutureExt;
 
 use crate::Case;
-use crate::client;
 use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
 use crate::processes;
@@ -34,14 +36,30 @@ pub const CASES: &[(&str, Case)] = &[
     ("stranger-is-kept-out", |cluster| {
         access::stranger(cluster).boxed()
     }),
+    ("archive-is-encrypted", |cluster| {
+        archive::ciphertext(cluster).boxed()
+    }),
     ("bad-regions-refused", |cluster| {
         refusals::bad_regions(cluster).boxed()
+    }),
+    ("postmaster-killed", |cluster| {
+        failover::postmaster(cluster).boxed()
+    }),
+    ("member-killed", |cluster| failover::member(cluster).boxed()),
+    ("store-stopped", |cluster| {
+        archive::store_stopped(cluster).boxed()
+    }),
+    ("restart-under-a-writer", |cluster| {
+        restart::setting(cluster).boxed()
     }),
     ("deleted-children-repaired", |cluster| {
         repair::deleted(cluster).boxed()
     }),
     ("foreign-edits-removed", |cluster| {
         repair::edited(cluster).boxed()
+    }),
+    ("deleted-settings-repaired", |cluster| {
+        repair::settings(cluster).boxed()
     }),
     ("region-deleted-and-readopted", |cluster| {
         retention::region(cluster).boxed()
@@ -54,10 +72,11 @@ pub const CASES: &[(&str, Case)] = &[
     }),
 ];
 
-/// What every case builds on: the Regions applied as they stand in the overlay, nothing left frozen, the clients'
-/// namespaces.
-pub async fn prepare(cluster: &Cluster) -> Outcome {
+/// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
+/// half way must not make the next one fail.
+pub async fn restore(cluster: &Cluster) -> Outcome {
     for place in &cluster.places {
+        retention::remove_foreign(cluster, place).await?;
         cluster.apply(&place.documents).await.during(format_args!(
             "overlays/dev-local/regions/{}.yaml",
             place.region
@@ -67,5 +86,5 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
             let _ = processes::thaw(&pod);
         }
     }
-    client::prepare(cluster).await
+    Ok(())
 }

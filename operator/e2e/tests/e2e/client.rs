@@ -23,7 +23,7 @@ pub const LABEL: &str = "bailiwick.dev/e2e";
 /// The ConfigMap that scripts come in by.
 const SCRIPTS: &str = "scripts";
 /// How long a pod may take to be made and started, beside what its script takes.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -118,6 +118,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("writer.py", include_str!("scripts/writer.py")),
         ("present.py", include_str!("scripts/present.py")),
         ("keep.py", include_str!("scripts/keep.py")),
+        ("starts.py", include_str!("scripts/starts.py")),
         ("wal.py", include_str!("scripts/wal.py")),
         ("archived.py", include_str!("scripts/archived.py")),
     ]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_model::names::{LABEL_REGION, NODE_REGION, Names};
+use bailiwick_model::names::{NODE_REGION, Names};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
@@ -316,11 +316,6 @@ fn places() -> Outcome<Vec<Place>> {
         })?;
     }
     Ok(places)
-}
-
-/// The selector of everything that belongs to a Region.
-pub fn of_region(region: &str) -> ListParams {
-    ListParams::default().labels(&format!("{LABEL_REGION}={region}"))
 }
 
 /// The API server's audit log, beside the kubeconfig.

@@ -2,6 +2,7 @@
 //! only, and no Secret: nothing printed here holds a credential.
 
 use bailiwick_model::names::OPERATOR_NAMESPACE;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
@@ -12,6 +13,8 @@ use crate::failure::Outcome;
 
 /// How many lines of the operator's log, and how many events of a namespace, are shown.
 const LINES: i64 = 15;
+/// How old an event may be.
+const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Prints what can be read; what cannot be read is said in its place.
 pub async fn print(cluster: &Cluster) {
@@ -78,6 +81,13 @@ async fn in_namespace(cluster: &Cluster, namespace: &str) -> Outcome {
         .list(&ListParams::default().fields("type=Warning"))
         .await?
         .items;
+    let since = Timestamp::now() - RECENT;
+    events.retain(|event| {
+        event
+            .last_timestamp
+            .as_ref()
+            .is_none_or(|time| time.0 > since)
+    });
     events.sort_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
     let last = usize::try_from(LINES).unwrap_or_default();
     for event in events.iter().rev().take(last).rev() {

@@ -73,13 +73,13 @@ async fn run(filters: &[String]) -> Outcome<usize> {
         )));
     }
     let cluster = Cluster::connect().await?;
-    cases::prepare(&cluster).await?;
+    client::prepare(&cluster).await?;
     let (mut passed, mut failed) = (0, 0);
     let started = Instant::now();
     for (name, case) in chosen {
         let began = Instant::now();
         // A panic is a defect of the suite; it must not keep the others from running.
-        let outcome = std::panic::AssertUnwindSafe(case(&cluster))
+        let outcome = std::panic::AssertUnwindSafe(attempt(&cluster, *case))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(Failure::new("the case panicked")));
@@ -99,4 +99,10 @@ async fn run(filters: &[String]) -> Outcome<usize> {
     println!("{} s", started.elapsed().as_secs());
     println!("{passed} passed, {failed} failed");
     Ok(failed)
+}
+
+/// Runs a case from the state that every case begins in.
+async fn attempt(cluster: &Cluster, case: Case) -> Outcome<String> {
+    cases::restore(cluster).await?;
+    case(cluster).await
 }

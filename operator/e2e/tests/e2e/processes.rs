@@ -41,13 +41,22 @@ pub fn of(pod: &Pod) -> Outcome<Vec<Process>> {
 
 /// Sends a signal to the processes of a pod that run a program; returns how many there were.
 pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
+    send(pod, signal, |process| process.name == program)
+}
+
+/// Sends a signal to every process of a pod but the one that holds its namespaces; returns how many there were.
+pub fn signal_all(pod: &Pod, signal: &str) -> Outcome<usize> {
+    send(pod, signal, |process| process.name != "pause")
+}
+
+fn send(pod: &Pod, signal: &str, chosen: impl Fn(&Process) -> bool) -> Outcome<usize> {
     let pids: Vec<String> = of(pod)?
         .into_iter()
-        .filter(|process| process.name == program)
+        .filter(chosen)
         .map(|process| process.pid.to_string())
         .collect();
     ensure(!pids.is_empty(), || {
-        format!("no process of pod {} runs {program}", pod.name_any())
+        format!("pod {} has no such process", pod.name_any())
     })?;
     // One process among several may have ended meanwhile: kill says so and signals the others all the same.
     Command::new("kill")
@@ -55,7 +64,7 @@ pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
         .args(&pids)
         .output()
         .during(format_args!(
-            "send {signal} to {program} of {}",
+            "send {signal} to processes of {}",
             pod.name_any()
         ))?;
     Ok(pids.len())

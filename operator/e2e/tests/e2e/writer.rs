@@ -85,7 +85,7 @@ impl<'a> Writer<'a> {
             run: run.to_owned(),
             running,
         };
-        writer.progress(0, Duration::from_secs(60)).await?;
+        writer.progress(0, Duration::from_mins(1)).await?;
         Ok(writer)
     }
 
@@ -178,8 +178,8 @@ impl std::fmt::Display for Report {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "{} rows acknowledged, 0 lost, {} tried in vain, longest gap {:.1} s",
-            self.acknowledged, self.failed, self.longest_gap
+            "{} rows acknowledged and {} there, 0 lost, {} tried in vain, longest gap {:.1} s",
+            self.acknowledged, self.present, self.failed, self.longest_gap
         )
     }
 }

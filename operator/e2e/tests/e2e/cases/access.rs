@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bailiwick_model::names::port;
+use futures::future::try_join_all;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::failure::{Failure, Outcome, ensure};
 use crate::writer::{logins, prepare, run_name};
 
 /// How long a script may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// The bucket of the overlay's Regions, and the user of the same name.
 pub const BUCKET: &str = "documents";
 
@@ -149,10 +150,24 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
             });
         }
     }
+    let strangers: Vec<Stand> = cluster
+        .places
+        .iter()
+        .map(|place| Stand::stranger(&place.location))
+        .collect();
+    let clients: Vec<Stand> = cluster.places.iter().map(Stand::allowed).collect();
+    let (of_strangers, of_clients) = futures::try_join!(
+        try_join_all(
+            strangers
+                .iter()
+                .map(|stand| reach(cluster, stand, &targets))
+        ),
+        try_join_all(clients.iter().map(|stand| reach(cluster, stand, &targets))),
+    )?;
     let mut blocked = 0;
-    for location in cluster.places.iter().map(|place| &place.location) {
-        let answers = reach(cluster, &Stand::stranger(location), &targets).await?;
-        for (target, answer) in targets.iter().zip(&answers) {
+    for (stand, answers) in strangers.iter().zip(&of_strangers) {
+        let location = &stand.location;
+        for (target, answer) in targets.iter().zip(answers) {
             // A name that is not known would prove nothing.
             ensure(answer != "open" && answer != "no such name", || {
                 format!(
@@ -164,9 +179,8 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
         }
     }
     let mut opened = 0;
-    for place in &cluster.places {
-        let answers = reach(cluster, &Stand::allowed(place), &targets).await?;
-        for (target, answer) in targets.iter().zip(&answers) {
+    for (place, answers) in cluster.places.iter().zip(&of_clients) {
+        for (target, answer) in targets.iter().zip(answers) {
             ensure((answer == "open") == target.served, || {
                 format!(
                     "the client of {} tried {}:{}: {answer}",

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, audit_log};
 use crate::failure::{Outcome, While, ensure};
 
 /// How long the log is read.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// How long the API server may take to write an entry.
 const FLUSH: Duration = Duration::from_secs(2);
 /// `latestRestorable` moves in steps of five minutes, so of two windows in a row at most one holds such a write.
@@ -22,7 +22,7 @@ const WINDOWS: usize = 2;
 pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
     for place in &cluster.places {
         cluster
-            .settled(&place.region, Duration::from_secs(180))
+            .settled(&place.region, Duration::from_mins(3))
             .await?;
     }
     let mut loud = Vec::new();

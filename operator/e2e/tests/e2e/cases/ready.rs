@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, SETTLED};
 use crate::failure::{Failure, Outcome, While, ensure};
 
 /// From nothing, images on the nodes: members, store, stanza, first backup.
-const FROM_NOTHING: Duration = Duration::from_secs(300);
+const FROM_NOTHING: Duration = Duration::from_mins(5);
 
 /// Both Regions settle, with every condition as expected and no other condition.
 pub async fn conditions(cluster: &Cluster) -> Outcome<String> {

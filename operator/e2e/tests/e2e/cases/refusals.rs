@@ -28,7 +28,7 @@ use crate::wait::{Look, seen_if, until};
 /// How many bad Regions there must be at least, or the folder is not the right one.
 const LEAST: usize = 20;
 /// How long namespaces may take to go.
-const GONE: Duration = Duration::from_secs(120);
+const GONE: Duration = Duration::from_mins(2);
 
 /// A bad Region, from its file.
 struct Bad {
@@ -177,7 +177,8 @@ fn replacing(live: &DynamicObject, wanted: &DynamicObject) -> serde_json::Value 
             .map(|(key, new)| {
                 (
                     key.clone(),
-                    old.get(key).map_or(new.clone(), |old| merge(old, new)),
+                    old.get(key)
+                        .map_or_else(|| new.clone(), |old| merge(old, new)),
                 )
             })
             .collect();

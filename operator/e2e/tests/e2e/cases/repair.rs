@@ -21,7 +21,7 @@ const WATCHED: Duration = Duration::from_secs(15);
 /// How soon a ConfigMap is: it is not watched, but looked at every five minutes.
 const UNWATCHED: Duration = Duration::from_secs(330);
 /// How soon all is well after children were gone, pods of the store among them.
-const SETTLED: Duration = Duration::from_secs(180);
+const SETTLED: Duration = Duration::from_mins(3);
 /// Somebody else.
 const INTRUDER: &str = "e2e-intruder";
 

@@ -26,7 +26,11 @@ def _wait(connection):
         left = until - time.monotonic()
         readable = [connection] if state == extensions.POLL_READ else []
         writable = [connection] if state == extensions.POLL_WRITE else []
-        if left <= 0 or not any(select.select(readable, writable, [], left)):
+        try:
+            answered = left > 0 and any(select.select(readable, writable, [], left))
+        except (ValueError, OSError) as error:
+            raise Overdue("the connection is gone") from error
+        if not answered:
             connection.close()
             raise Overdue("no answer within %.0f s" % LIMIT)
 

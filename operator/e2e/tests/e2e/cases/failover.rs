@@ -1,0 +1,113 @@
+//! The primary is killed under a writer: another member takes over, and no acknowledged row is lost. I/O: signals to
+//! the processes of one pod, client pods.
+
+use std::time::{Duration, Instant};
+
+use bailiwick_model::region::Region;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+
+use crate::cluster::{Cluster, Place};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::processes;
+use crate::wait::{Look, until};
+use crate::writer::{Writer, run_name};
+
+/// How long a takeover may take: the leader's lease of the overlay's Regions is 30 s, and the members look every 10 s.
+const TAKEOVER: Duration = Duration::from_secs(90);
+/// How long the old primary may take to follow the new one.
+const WHOLE: Duration = Duration::from_mins(4);
+
+/// The primary as the status has it.
+fn primary(region: &Region) -> Option<String> {
+    region.status.as_ref()?.postgres.as_ref()?.primary.clone()
+}
+
+/// Kills the processes of PostgreSQL on the primary; Patroni beside it lives and gives the lead away at once.
+pub async fn postmaster(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place("tr")?;
+    killed(cluster, place, |pod| {
+        processes::signal(pod, "postgres", "KILL")
+    })
+    .await
+}
+
+/// Kills Patroni with it: nobody gives the lead away, it must run out.
+pub async fn member(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place("es")?;
+    killed(cluster, place, |pod| processes::signal_all(pod, "KILL")).await
+}
+
+async fn killed(
+    cluster: &Cluster,
+    place: &Place,
+    kill: impl Fn(&Pod) -> Outcome<usize>,
+) -> Outcome<String> {
+    let settled = cluster.settled(&place.region, WHOLE).await?;
+    let old = primary(&settled).ok_or_else(|| Failure::new("there is no primary"))?;
+    let pod = Api::<Pod>::namespaced(cluster.client.clone(), &place.names.namespace())
+        .get(&old)
+        .await?;
+    let writer = Writer::start(cluster, place, &run_name("failover")).await?;
+    let before = writer.acknowledged().await?;
+    let started = Instant::now();
+    let count = kill(&pod)?;
+    let new = labelled(cluster, place, &old).await?;
+    let took = started.elapsed().as_secs_f64();
+    writer.progress(before, TAKEOVER).await?;
+    let (new, old) = (new.as_str(), old.as_str());
+    cluster
+        .region_until(
+            &place.region,
+            "the new primary in the status",
+            TAKEOVER,
+            |region| match primary(region) {
+                Some(now) if now == new => Look::Seen(()),
+                other => Look::NotYet(format!("{other:?}")),
+            },
+        )
+        .await?;
+    let report = writer.stop().await?;
+    // A gap of nothing would mean that nothing was broken.
+    ensure(report.longest_gap > 0.5, || {
+        format!(
+            "the longest gap is {:.3} s: was the primary killed?",
+            report.longest_gap
+        )
+    })?;
+    let settled = cluster.settled(&place.region, WHOLE).await?;
+    let timeline = settled
+        .status
+        .and_then(|status| status.postgres)
+        .map(|postgres| postgres.instances)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|member| member.timeline)
+        .max()
+        .unwrap_or_default();
+    Ok(format!(
+        "{count} processes of {old} killed, {new} is the primary after {took:.1} s (timeline {timeline}); {report}"
+    ))
+}
+
+/// Waits until Patroni has labelled another member as the primary, and returns its name.
+async fn labelled(cluster: &Cluster, place: &Place, old: &str) -> Outcome<String> {
+    use kube::ResourceExt;
+    until("another primary", TAKEOVER, || async {
+        let pods = cluster.pods(&place.names.namespace()).await?;
+        let primaries: Vec<String> = pods
+            .iter()
+            .filter(|pod| {
+                pod.labels()
+                    .get("role")
+                    .is_some_and(|role| role == "primary")
+            })
+            .map(ResourceExt::name_any)
+            .collect();
+        Ok(match primaries.iter().find(|name| *name != old) {
+            Some(new) => Look::Seen(new.clone()),
+            None => Look::NotYet(format!("{primaries:?}")),
+        })
+    })
+    .await
+}
