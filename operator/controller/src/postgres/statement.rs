@@ -621,7 +621,8 @@ async fn drop_owned(
                     escape_identifier(CONTROL_ROLE)
                 )
             })
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
     };
     let sql = format!(
         "{}DROP OWNED BY {}; {}",
