@@ -118,7 +118,7 @@ fn each_rule_refuses_a_bad_region_on_create_and_on_update() {
     let (mut on_create, mut on_update) = (BTreeSet::new(), BTreeSet::new());
     for bad in refused_by_admission() {
         if let Some(old) = &bad.update_of {
-            on_update.extend(ids(&admission, &bad.region, Some(old)))
+            on_update.extend(ids(&admission, &bad.region, Some(old)));
         } else {
             on_create.extend(ids(&admission, &bad.region, None));
             // As an update, a bad value is as bad. What else changed is not its affair.
