@@ -3,6 +3,7 @@
 #   in:  DEV_CLUSTER=k3d|engineless to choose; out: a cluster with overlays/dev-local applied, .state/kubeconfig
 # usage: dev.sh up | status | logs [NODE] | reset | down
 set -euo pipefail
+if ((BASH_VERSINFO[0] < 5)); then echo "bash $BASH_VERSION is too old: install version 5 and put it first in PATH" >&2; exit 1; fi
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/engineless/settings.sh"

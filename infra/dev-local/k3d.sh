@@ -82,8 +82,7 @@ ready() { kubectl wait --for=condition=Ready node --all --timeout=120s; }
 
 # name, reference and build context of every image of the platform; one table for both kinds of cluster.
 platform_images() {
-  sed -n '/^readonly table="/,/^"/p' "$here/engineless/images.sh" |
-    awk '$3 == "folder" && $1 != "pause" && $1 != "netpol" {print $1, $2, $4, $5}'
+  "$here/engineless/images.sh" --list | awk '$3 == "folder" && $1 != "pause" {print $1, $2, $4, $5}'
 }
 
 # The programs that images carry, built for the engine's Linux whatever the machine is.

@@ -13,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/settings.sh"
 source "$here/progress.sh"
 source "$here/processes.sh"
+source "$here/preflight.sh"
 source "$here/network.sh"
 source "$here/node.sh"
 source "$here/packet-filter.sh"
@@ -32,6 +33,11 @@ lock() {
   echo "$checkout" >"$state/checkout"
   echo "${instance:-}" >"$state/instance"
 }
+
+# From the build of an image until it is loaded: the archives are shared, and another checkout's images have the same
+# names.
+images_take() { mkdir -p "$images"; exec 7>"$images/.turn"; flock 7; }
+images_leave() { exec 7>&-; }
 
 # Many watchers of files: three kubelets and every pod count against one user's limit.
 machine_limits() {
@@ -151,9 +157,11 @@ load_images() {
 up() {
   require_root
   lock
+  step "preflight" preflight
   step "Debian packages" "$here/packages.sh"
   step "commands" build_commands
   step "policy enforcer" build_enforcer
+  images_take
   step "images of the cluster" build_cluster_images
   step "limits of the machine" machine_limits
   step "abandoned clusters" abandoned_remove
@@ -162,6 +170,7 @@ up() {
   step "no way beyond" network_closed
   step "control plane ($hub)" hub_up
   step "nodes (${workers[*]})" workers_up
+  images_leave
   step "network policies" policies_in_force
   step "nodes ready" nodes_ready
   step "add-ons" addons_apply
@@ -172,8 +181,10 @@ load() {
   require_root
   lock
   step "operator" build_operator
+  images_take
   step "images" build_images
   step "images on the nodes" load_images
+  images_leave
 }
 
 down() {
@@ -226,6 +237,7 @@ case ${1:-} in
   status) status ;;
   logs) shift; show_logs "$@" ;;
   enter) shift; enter "$@" ;;
-  image-id) awk -F'\t' -v tar="/$2.tar" 'substr($2, length($2) - length(tar) + 1) == tar {print $3}' "$images/index.tsv" ;;
+  # The one that is loaded here; the archive may be another checkout's by now.
+  image-id) cut -d' ' -f2 "$(disk_of "${workers[0]}")/loaded/$2" ;;
   *) sed -n '4,8s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -3,6 +3,7 @@
 #   in:  commands in $BAILIWICK_CACHE/bin (binaries.sh), platform/images/<name>/, the operator that cargo built, Debian's packages
 #   out: $BAILIWICK_CACHE/images/<name>.tar (docker-archive) and images/index.tsv: ref, tar file, image id
 # usage: images.sh [--fresh] [NAME...]     all of them without a NAME; --fresh takes Debian's newest packages again
+#        images.sh --list                  name, reference and what it is made of, for other builders
 # An image is built again when the hash of its inputs changes. Whoever imports a tar holds images/.lock shared meanwhile.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -212,6 +213,10 @@ sweep() { rm -rf "$store"; }
 
 # --- main -------------------------------------------------------------------------------------------------------
 
+if [[ ${1:-} == --list ]]; then
+  grep . <<<"$table"
+  exit
+fi
 for tool in buildah mmdebstrap gcc flock; do
   command -v "$tool" >/dev/null || { echo "images: $tool is missing: apt-get install buildah mmdebstrap gcc util-linux" >&2; exit 1; }
 done

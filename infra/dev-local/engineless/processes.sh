@@ -14,7 +14,8 @@ start_time() {
 # $1 name; prints the pid when the recorded process lives.
 recorded_pid() {
   local boot pid started
-  read -r boot pid started <"$records/$1" 2>/dev/null || return 0
+  [[ -s $records/$1 ]] || return 0
+  read -r boot pid started <"$records/$1" || return 0
   [[ $boot == "$(</proc/sys/kernel/random/boot_id)" ]] || return 0
   [[ -n $started && $(start_time "$pid") == "$started" ]] || return 0
   # A zombie holds nothing any more.
@@ -36,7 +37,7 @@ start_recorded() {
     stat=$(cat "/proc/$$/stat"); stat=${stat##*) }
     printf "%s %s %s\n" "$(cat /proc/sys/kernel/random/boot_id)" "$$" "$(awk "{print \$20}" <<<"$stat")" >"$record.part"
     mv "$record.part" "$record"
-    exec 8>&- 9>&-
+    exec 7>&- 8>&- 9>&-
     exec "$@"
   ' start "$records/$name" "$@" </dev/null >"$logs/$name.log" 2>&1 &
   disown
