@@ -5,7 +5,7 @@
 # Two members, an API server with etcd as the DCS, MinIO with TLS as the store, and jobs, each in a network namespace of
 # its own that reaches the others and nothing else. Everything lives in namespaces of this process and ends with it.
 # BAILIWICK_KEEP=1 keeps the working folder.
-# shellcheck disable=SC2016 # what stands in single quotes is for the shell in the container
+# shellcheck disable=SC2016,SC2317 # single quotes are for the shell in the container; finish is called by the trap
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${BAILIWICK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick}
@@ -21,14 +21,24 @@ if [[ ${1:-} != --inside ]]; then
   for tool in buildah curl ip jq nft nsenter openssl setpriv unshare; do
     command -v "$tool" >/dev/null || { echo "test: $tool is missing: apt-get install buildah curl iproute2 jq nftables openssl util-linux" >&2; exit 1; }
   done
-  exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private bash "$0" --inside
+  work=$(mktemp -d "${TMPDIR:-/tmp}/bailiwick-postgres-test.XXXXXX")
+  unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private bash "$0" --inside "$work" &
+  world=$!
+  # The namespaces' first process dies with its parent, and everything in them with it.
+  finish() {
+    kill -KILL "$world" 2>/dev/null && { wait "$world" || true; } 2>/dev/null
+    if [[ -n ${BAILIWICK_KEEP:-} ]]; then echo "test: kept $work" >&2; else rm -rf "$work" || { sleep 2; rm -rf "$work"; }; fi
+  }
+  trap finish EXIT
+  status=0
+  wait "$world" || status=$?
+  exit "$status"
 fi
+[[ $$ == 1 ]] || { echo "test: run it without --inside" >&2; exit 1; }
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/bailiwick-postgres-test.XXXXXX")
+work=$2
 pki=$work/pki
 passed=0 failed=0
-finish() { if [[ -z ${BAILIWICK_KEEP:-} ]]; then umount -R "$work"/* 2>/dev/null || true; rm -rf "$work"; else echo "test: kept $work" >&2; fi; }
-trap finish EXIT
 
 # --- checks -----------------------------------------------------------------------------------------------------
 
