@@ -317,11 +317,11 @@ fn disturbance(plan: &Plan, facts: &Facts) -> Option<Step> {
             if !others_serve(replica) {
                 return None;
             }
-            return if replica.outdated {
-                replica.delete()
-            } else {
-                Some(replica.restart())
-            };
+            if replica.outdated {
+                return replica.delete();
+            }
+            // One that does not follow may lack the very record that lets it take the new value.
+            return replica.serves().then(|| replica.restart());
         }
     }
 

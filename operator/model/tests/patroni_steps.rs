@@ -482,6 +482,13 @@ fn each_single_decision() {
             vec![delete(1)],
         ),
         (
+            "a replica that does not follow is not restarted",
+            of(2)
+                .pending(&[1], "shared_buffers", "1", "2")
+                .phase(1, Phase::Starting(1)),
+            vec![],
+        ),
+        (
             "a new pod brings new settings too",
             of(2)
                 .outdated(&[1])

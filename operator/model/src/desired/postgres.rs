@@ -32,9 +32,8 @@ use crate::names::{
 };
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{RegionSpec, Resources};
+use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 use crate::secret::{Contents, SecretWanted};
-use crate::sql;
 
 pub use rules::violations;
 
@@ -103,17 +102,30 @@ pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
             },
         ),
     ];
-    secrets.extend(sql::logins(&spec.postgres).into_iter().map(|login| {
+    secrets.extend(logins(spec).into_iter().map(|(user, dbname)| {
         SecretWanted::replaceable(
-            names.postgres_role(&login.role),
+            names.postgres_role(&user),
             Contents::PostgresLogin {
-                user: login.role,
-                dbname: login.database,
+                user,
+                dbname,
                 host: service_host(names, &names.postgres_rw()),
             },
         )
     }));
     secrets
+}
+
+/// The roles that log in, each with the database that its Secret names: three a database, then those of the list.
+fn logins(spec: &RegionSpec) -> Vec<(String, String)> {
+    let of_databases = spec.postgres.databases.iter().flat_map(|database| {
+        DATABASE_ROLE_SUFFIXES
+            .iter()
+            .map(|suffix| (format!("{}{suffix}", database.name), database.name.clone()))
+    });
+    let of_list = spec.postgres.roles.iter().filter(|role| role.login);
+    of_databases
+        .chain(of_list.filter_map(|role| Some((role.name.clone(), role.database.clone()?))))
+        .collect()
 }
 
 fn service_host(names: &Names, service: &str) -> String {
