@@ -185,10 +185,9 @@ fn meaning(field: &Value, required: bool) -> String {
             .map_or_else(|| default.to_string(), str::to_owned);
         text.extend([" Default: `", &default, "`."]);
     }
-    for (_, message) in rules(field)
-        .into_iter()
-        .filter(|_| fields_of(field).is_none())
-    {
+    // An object's rules stand under its own table, which selectors, being Kubernetes' own, have not.
+    let alone = fields_of(field).is_none() || field["properties"]["matchLabels"].is_object();
+    for (_, message) in rules(field).into_iter().filter(|_| alone) {
         text.extend([" Rule: ", &message, "."]);
     }
     text

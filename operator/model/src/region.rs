@@ -154,6 +154,7 @@ pub struct Residency {
     /// `topology.kubernetes.io/region` with the value of `location`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[x_kube(validation = rules::labels())]
     pub node_selector: BTreeMap<String, String>,
 }
 
@@ -195,34 +196,62 @@ pub struct Client {
     pub name: String,
     /// The namespaces of the client's pods. It must select something: an empty selector is refused.
     #[schemars(schema_with = "bounded_selector")]
-    #[x_kube(validation = rules::selects_something())]
+    #[x_kube(
+        validation = rules::selects_something(),
+        validation = rules::selector_labels(),
+        validation = rules::selector_expressions()
+    )]
     pub namespace_selector: LabelSelector,
     /// The client's pods in these namespaces; all, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bounded_selector")]
+    #[x_kube(
+        validation = rules::selector_labels(),
+        validation = rules::selector_expressions()
+    )]
     pub pod_selector: Option<LabelSelector>,
     /// The services that the client may connect to, at least one: `Postgres` (port 5432), `ObjectStore` (S3, port 9000).
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub to: Vec<Service>,
 }
 
-/// A selector whose lists have bounds: without them the cost of the rules on it cannot be told.
+/// A selector whose lists and texts have bounds: without them the cost of the rules on it cannot be told.
 fn bounded_selector(generator: &mut SchemaGenerator) -> schemars::Schema {
     let mut schema = LabelSelector::json_schema(generator);
-    if let Some(properties) = schema
-        .get_mut("properties")
-        .and_then(serde_json::Value::as_object_mut)
-    {
-        for (name, bound) in [
-            ("matchLabels", "maxProperties"),
-            ("matchExpressions", "maxItems"),
-        ] {
-            if let Some(property) = properties
-                .get_mut(name)
-                .and_then(serde_json::Value::as_object_mut)
-            {
-                property.insert(bound.to_owned(), 16.into());
-            }
+    for (path, bound, most) in [
+        ("/properties/matchLabels", "maxProperties", 16),
+        (
+            "/properties/matchLabels/additionalProperties",
+            "maxLength",
+            63,
+        ),
+        ("/properties/matchExpressions", "maxItems", 16),
+        (
+            "/properties/matchExpressions/items/properties/key",
+            "maxLength",
+            317,
+        ),
+        (
+            "/properties/matchExpressions/items/properties/operator",
+            "maxLength",
+            12,
+        ),
+        (
+            "/properties/matchExpressions/items/properties/values",
+            "maxItems",
+            16,
+        ),
+        (
+            "/properties/matchExpressions/items/properties/values/items",
+            "maxLength",
+            63,
+        ),
+    ] {
+        if let Some(part) = schema
+            .pointer_mut(path)
+            .and_then(serde_json::Value::as_object_mut)
+        {
+            part.insert(bound.to_owned(), most.into());
         }
     }
     schema

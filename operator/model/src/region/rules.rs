@@ -245,6 +245,41 @@ pub(super) fn selects_something() -> Rule {
     )
 }
 
+/// The key of a label, in CEL.
+const LABEL_KEY: &str =
+    "'^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'";
+/// The value of a label, in CEL; its length is the schema's affair.
+const LABEL_VALUE: &str = "'^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'";
+
+/// Labels that an object can have: others would be refused only when a policy or pod is made with them.
+pub(super) fn labels() -> Rule {
+    Rule::new(format!(
+        "self.all(k, k.matches({LABEL_KEY}) && self[k].matches({LABEL_VALUE}))"
+    ))
+    .message("expected labels as Kubernetes has them: letters, digits, `-`, `_` and `.`, after an optional `prefix/`")
+}
+
+/// The labels of a selector, likewise.
+pub(super) fn selector_labels() -> Rule {
+    Rule::new(format!(
+        "(!has(self.matchLabels) || self.matchLabels.all(k, k.matches({LABEL_KEY}) && \
+         self.matchLabels[k].matches({LABEL_VALUE}))) && \
+         (!has(self.matchExpressions) || self.matchExpressions.all(e, e.key.matches({LABEL_KEY}) && \
+         (!has(e.values) || e.values.all(v, v.matches({LABEL_VALUE})))))"
+    ))
+    .message("expected labels as Kubernetes has them: letters, digits, `-`, `_` and `.`, after an optional `prefix/`")
+}
+
+/// The expressions of a selector.
+pub(super) fn selector_expressions() -> Rule {
+    Rule::new(
+        "!has(self.matchExpressions) || self.matchExpressions.all(e, \
+         (e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0) || \
+         (e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || e.values.size() == 0)))",
+    )
+    .message("expected the operator In or NotIn with values, or Exists or DoesNotExist without")
+}
+
 /// A host name.
 pub(super) fn host() -> Rule {
     Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])*[a-z]([-a-z0-9]*[a-z0-9])?$')")
