@@ -27,8 +27,14 @@ suite() {
 if suite "Debian packages" "$engineless/packages.sh" &&
   suite "Go commands" "$engineless/binaries.sh"; then
   suite "checks" make --no-print-directory check
+  suite "operator" cargo build --locked --package bailiwick-operator --package bailiwick-dev-netpol --quiet
+  suite "images" "$engineless/images.sh"
+  if BAILIWICK_TEST_POSTGRES=$("$engineless/rootfs.sh" postgres); then
+    export BAILIWICK_TEST_POSTGRES
+  fi
   suite "unit, invariant and integration tests" \
     cargo test --locked --workspace --exclude bailiwick-e2e --no-fail-fast --quiet
+  suite "Postgres image" platform/images/postgres/test.sh
   # A cluster of this checkout may be left from an earlier run; the suite starts from nothing.
   if suite "development cluster" make --no-print-directory dev-reset; then
     suite "end to end" make --no-print-directory test-e2e
