@@ -611,7 +611,7 @@ async fn drop_owned(
     let mut owners: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     owners.insert(role.to_owned());
     let with = |inherit: &str| {
-        owners
+        let grants: Vec<String> = owners
             .iter()
             .map(|owner| {
                 format!(
@@ -620,8 +620,8 @@ async fn drop_owned(
                     escape_identifier(CONTROL_ROLE)
                 )
             })
-            .collect::<Vec<_>>()
-            .concat()
+            .collect();
+        grants.concat()
     };
     let sql = format!(
         "{}DROP OWNED BY {}; {}",
