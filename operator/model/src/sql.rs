@@ -37,7 +37,7 @@ pub use self::archive::{ArchiveFailure, ArchiverHealth, archive_health, latest_r
 pub use self::mark::Mark;
 pub use self::outcome::settle;
 pub use self::wanted::{
-    EXTENSIONS, Login, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
+    CRON, EXTENSIONS, Login, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
     WantedRole, WantedSchema, logins, violations,
 };
 
@@ -60,6 +60,10 @@ pub struct PostgresFacts {
     pub databases: BTreeMap<String, DatabaseFact>,
     /// The extensions that the server has the files of, at their default version.
     pub available_extensions: BTreeMap<String, AvailableExtension>,
+    /// The libraries that were loaded when the server started; some extensions need theirs.
+    pub preloaded_libraries: BTreeSet<String>,
+    /// The database that pg_cron keeps its jobs in, when it runs.
+    pub cron_database: Option<String>,
     /// The archive.
     pub archiver: ArchiverFact,
     /// Who streams WAL from here.
@@ -157,7 +161,7 @@ pub struct DatabaseFact {
 pub struct Inside {
     /// The extensions, by name, but for `plpgsql`, which every database has.
     pub extensions: BTreeMap<String, ExtensionFact>,
-    /// The schemas, but for Postgres' own.
+    /// The schemas, but for Postgres' own and the image's.
     pub schemas: BTreeMap<String, SchemaFact>,
     /// The default privileges that were altered. The owner's own are not shown.
     pub default_privileges: BTreeMap<DefaultsOf, Privileges>,
@@ -170,12 +174,11 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// What is in a database that was just made from `template0`.
+    /// What is in a database that was just made from `template1`, as the image's bootstrap leaves that.
     #[must_use]
     pub fn fresh() -> Self {
         let public = SchemaFact {
             owner: "pg_database_owner".to_owned(),
-            privileges: Privileges::from([(Grantee::Public, BTreeSet::from([Privilege::Usage]))]),
             ..SchemaFact::default()
         };
         Self {
@@ -440,7 +443,7 @@ pub enum SqlStep {
         /// The role that granted it.
         grantor: String,
     },
-    /// Make a database, from `template0`, owned by the control role.
+    /// Make a database, from `template1`, owned by the control role.
     CreateDatabase {
         /// The database.
         database: String,
@@ -521,10 +524,17 @@ pub enum SqlStep {
         database: String,
         /// The extension.
         extension: String,
-        /// The schema that it will stand in.
+        /// The schema to put it in.
         schema: String,
-        /// Whether the extension itself insists on that schema, and makes it.
-        insists: bool,
+        /// The version.
+        version: String,
+    },
+    /// Make pg_cron, by the function that the image's bootstrap left for it, and let a role use it.
+    CreateCron {
+        /// The database.
+        database: String,
+        /// The role.
+        user: String,
         /// The version.
         version: String,
     },
@@ -612,6 +622,9 @@ impl SqlStep {
                 extension,
                 ..
             } => format!("create extension {extension} in database {database}"),
+            Self::CreateCron { database, .. } => {
+                format!("create extension {CRON} in database {database}")
+            }
             Self::DropDatabase { database } => format!("drop database {database}"),
             Self::DropRole { role, .. } => format!("drop role {role}"),
         }

@@ -216,7 +216,12 @@ fn refused(code: &SqlState) -> ReadFailure {
         return ReadFailure::TimedOut;
     }
     // A replica, a server that starts or stops, one without connections to spare, an object that is in use.
-    let not_ready = *code == SqlState::READ_ONLY_SQL_TRANSACTION
+    // So is a database that was dropped since it was listed.
+    let not_ready = [
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::INVALID_CATALOG_NAME,
+    ]
+    .contains(code)
         || ["08", "40", "53", "55", "57"]
             .iter()
             .any(|class| code.code().starts_with(class));

@@ -20,7 +20,9 @@ use super::password::Passwords;
 const SERVER: &str = "
     SELECT current_setting('server_version_num')::int4 AS version,
            pg_is_in_recovery() AS in_recovery,
-           (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier";
+           (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+           string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ',') AS preloaded,
+           current_setting('cron.database_name', true) AS cron_database";
 
 // Oid 10 is the superuser that initdb makes (BOOTSTRAP_SUPERUSERID).
 const ROLES: &str = "
@@ -106,14 +108,14 @@ const SCHEMAS: &str = "
     SELECT n.nspname::text AS name, r.rolname::text AS owner
     FROM pg_namespace n
     JOIN pg_roles r ON r.oid = n.nspowner
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'bailiwick')";
 
 const SCHEMA_PRIVILEGES: &str = "
     SELECT n.nspname::text AS name, r.rolname::text AS grantee, a.privilege_type AS privilege, a.is_grantable
     FROM pg_namespace n
     CROSS JOIN LATERAL aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
     LEFT JOIN pg_roles r ON r.oid = a.grantee
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND a.grantee <> n.nspowner";
+    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'bailiwick') AND a.grantee <> n.nspowner";
 
 // One row a schema, class and privilege, however many objects there are. A class that has objects on which nobody
 // but the owner holds anything has one row without a grantee's name and without a privilege.
@@ -139,7 +141,7 @@ const OBJECTS: &str = "
     JOIN pg_namespace n ON n.oid = o.schema
     LEFT JOIN LATERAL aclexplode(o.acl) a ON a.grantee <> o.owner
     LEFT JOIN pg_roles r ON r.oid = a.grantee
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'bailiwick')
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = o.catalog AND d.objid = o.object AND d.deptype = 'e')
     GROUP BY 1, 2, 3, 4, 5";
@@ -173,6 +175,8 @@ pub(super) async fn server(
         facts.server_version = get(&row, "version")?;
         facts.in_recovery = get(&row, "in_recovery")?;
         facts.system_identifier = get(&row, "system_identifier")?;
+        facts.preloaded_libraries = get::<Vec<String>>(&row, "preloaded")?.into_iter().collect();
+        facts.cron_database = get(&row, "cron_database")?;
     }
     for row in rows(client, ROLES).await? {
         let name: String = get(&row, "name")?;

@@ -85,7 +85,7 @@ pub(super) fn work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Vec<Work
             patience: Patience::Long,
             statements: Statements::Alone {
                 sql: format!(
-                    "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'",
+                    "CREATE DATABASE {} TEMPLATE template1",
                     escape_identifier(database)
                 ),
                 done_before: vec![SqlState::DUPLICATE_DATABASE],
@@ -101,9 +101,10 @@ pub(super) fn work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Vec<Work
         | SqlStep::SchemaPrivileges { database, .. }
         | SqlStep::DefaultPrivileges { database, .. }
         | SqlStep::ObjectPrivileges { database, .. }
-        | SqlStep::CreateExtension { database, .. } => vec![Work {
+        | SqlStep::CreateExtension { database, .. }
+        | SqlStep::CreateCron { database, .. } => vec![Work {
             patience: match step {
-                SqlStep::CreateExtension { .. } => Patience::Long,
+                SqlStep::CreateExtension { .. } | SqlStep::CreateCron { .. } => Patience::Long,
                 _ => Patience::Short,
             },
             ..together(database, inside_sql(step))
@@ -352,22 +353,20 @@ fn inside_sql(step: &SqlStep) -> Vec<Statement> {
         SqlStep::CreateExtension {
             extension,
             schema,
-            insists,
             version,
             ..
         } => {
-            // A schema that the extension insists on may not be named unless it is there.
-            let place = if *insists {
-                String::new()
-            } else {
-                format!(" SCHEMA {}", escape_identifier(schema))
-            };
             vec![Statement::Sql(format!(
-                "CREATE EXTENSION IF NOT EXISTS {}{place} VERSION {}",
+                "CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} VERSION {}",
                 escape_identifier(extension),
+                escape_identifier(schema),
                 escape_literal(version)
             ))]
         }
+        SqlStep::CreateCron { user, .. } => vec![Statement::Sql(format!(
+            "SELECT bailiwick.create_pg_cron({})",
+            escape_literal(user)
+        ))],
         _ => Vec::new(),
     }
 }
@@ -612,7 +611,7 @@ async fn drop_owned(
     let mut owners: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     owners.insert(role.to_owned());
     let with = |inherit: &str| {
-        owners
+        let grants: Vec<String> = owners
             .iter()
             .map(|owner| {
                 format!(
@@ -621,8 +620,8 @@ async fn drop_owned(
                     escape_identifier(CONTROL_ROLE)
                 )
             })
-            .collect::<Vec<_>>()
-            .concat()
+            .collect();
+        grants.concat()
     };
     let sql = format!(
         "{}DROP OWNED BY {}; {}",
@@ -631,4 +630,136 @@ async fn drop_owned(
         with("FALSE")
     );
     within_patience(patience, client.batch_execute(&sql)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use bailiwick_model::names::Names;
+
+    use super::*;
+    use crate::credentials::Credentials;
+
+    /// The statements of a step that needs no credentials, as text.
+    fn sql(step: &SqlStep) -> Vec<String> {
+        let (names, credentials) = (Names::new("tr"), Credentials::default());
+        let work = work(step, &Passwords::new(&names, &credentials)).unwrap();
+        work.into_iter()
+            .flat_map(|work| match work.statements {
+                Statements::Alone { sql, .. } => vec![sql],
+                Statements::Together { all, .. } => all
+                    .into_iter()
+                    .map(|statement| match statement {
+                        Statement::Sql(sql) => sql,
+                        Statement::OnObjects { before, after, .. } => format!("{before}...{after}"),
+                        other => format!("{other:?}"),
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+
+    /// Whether quotes are balanced and every character of the name stands within them.
+    fn is_quoted(sql: &str, name: &str) -> bool {
+        sql.contains(&format!("\"{}\"", name.replace('"', "\"\"")))
+    }
+
+    #[test]
+    fn names_cannot_leave_their_quotes() {
+        for name in [
+            "a\"; DROP DATABASE clinical; --",
+            "\"",
+            "\"\"",
+            "a'b",
+            "a\\b",
+            "$$",
+            "select",
+            "İstanbul",
+            "a b\nc",
+        ] {
+            let change = PrivilegeChange {
+                grantee: Grantee::role(name),
+                grant: BTreeSet::from([Privilege::Connect]),
+                revoke: BTreeSet::from([Privilege::Create, Privilege::GrantOption]),
+            };
+            let steps = [
+                SqlStep::ActAs {
+                    role: name.to_owned(),
+                },
+                SqlStep::CreateDatabase {
+                    database: name.to_owned(),
+                },
+                SqlStep::GrantRole {
+                    role: name.to_owned(),
+                    member: name.to_owned(),
+                },
+                SqlStep::DatabasePrivileges {
+                    database: name.to_owned(),
+                    change: change.clone(),
+                },
+                SqlStep::SetSearchPath {
+                    database: name.to_owned(),
+                    schemas: vec![name.to_owned()],
+                },
+                SqlStep::DropDatabase {
+                    database: name.to_owned(),
+                },
+                SqlStep::CreateSchema {
+                    database: "d".to_owned(),
+                    schema: name.to_owned(),
+                    owner: name.to_owned(),
+                },
+                SqlStep::DefaultPrivileges {
+                    database: "d".to_owned(),
+                    of: DefaultsOf {
+                        role: name.to_owned(),
+                        schema: Some(name.to_owned()),
+                        class: ObjectClass::Tables,
+                    },
+                    change,
+                },
+            ];
+            for step in steps {
+                for sql in sql(&step) {
+                    let whole = sql.starts_with("EndConnections");
+                    assert!(whole || is_quoted(&sql, name), "{name:?}: {sql}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_cannot_leave_their_quotes() {
+        let step = SqlStep::CreateCron {
+            database: "d".to_owned(),
+            user: "a'); DROP DATABASE d; --".to_owned(),
+            version: "1".to_owned(),
+        };
+        assert_eq!(
+            sql(&step),
+            ["SELECT bailiwick.create_pg_cron('a''); DROP DATABASE d; --')"]
+        );
+    }
+
+    #[test]
+    fn a_change_of_privileges_takes_before_it_gives() {
+        let step = SqlStep::SchemaPrivileges {
+            database: "clinical".to_owned(),
+            schema: "audit".to_owned(),
+            owner: Some("clinical_db_admin".to_owned()),
+            change: PrivilegeChange {
+                grantee: Grantee::Public,
+                grant: BTreeSet::from([Privilege::Usage]),
+                revoke: BTreeSet::from([Privilege::Create, Privilege::GrantOption]),
+            },
+        };
+        assert_eq!(
+            sql(&step),
+            [
+                r#"SET LOCAL ROLE "clinical_db_admin""#,
+                r#"REVOKE CREATE ON SCHEMA "audit" FROM PUBLIC CASCADE"#,
+                r#"REVOKE GRANT OPTION FOR ALL ON SCHEMA "audit" FROM PUBLIC CASCADE"#,
+                r#"GRANT USAGE ON SCHEMA "audit" TO PUBLIC"#,
+            ]
+        );
+    }
 }

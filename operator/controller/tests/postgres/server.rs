@@ -83,6 +83,11 @@ pub struct Server {
 impl Server {
     /// Starts a server that holds what the image's bootstrap leaves. `roles` get Secrets.
     pub async fn start(roles: &[&str]) -> Self {
+        Self::start_with(roles, "").await
+    }
+
+    /// The same, with more settings on the server's command line.
+    pub async fn start_with(roles: &[&str], settings: &str) -> Self {
         let image = image();
         let folder = folder();
         let names = Names::new(REGION);
@@ -123,7 +128,7 @@ impl Server {
         let process = namespace(
             &image,
             &folder,
-            &format!("exec postgres -D /var/lib/postgresql/data -p {port} -c ssl=on"),
+            &format!("exec postgres -D /var/lib/postgresql/data -p {port} -c ssl=on {settings}"),
         )
         .stdout(log.try_clone().unwrap())
         .stderr(log)

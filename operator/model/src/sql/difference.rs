@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wanted::DATABASE_OWNER;
+use super::wanted::{DATABASE_OWNER, NEED_PRELOAD};
 use super::{
-    AvailableExtension, DatabaseFact, DefaultsOf, Grantee, Inside, Mark, Membership, ObjectClass,
-    ObjectsOf, PasswordFact, PostgresFacts, Privilege, PrivilegeChange, Privileges, RoleFact,
-    SCHEMA_OF_EXTENSIONS, SchemaFact, SqlStep, WantedDatabase, WantedPostgres, WantedRole,
-    WantedSchema,
+    AvailableExtension, CRON, DatabaseFact, DefaultsOf, Grantee, Inside, Mark, Membership,
+    ObjectClass, ObjectsOf, PasswordFact, PostgresFacts, Privilege, PrivilegeChange, Privileges,
+    RoleFact, SCHEMA_OF_EXTENSIONS, SchemaFact, SqlStep, WantedDatabase, WantedPostgres,
+    WantedRole, WantedSchema,
 };
 use crate::names::CONTROL_ROLE;
 use crate::region::Reclaim;
@@ -309,20 +309,6 @@ fn inside_steps(database: &WantedDatabase, inside: &Inside, seen: &PostgresFacts
         &database.on_schema_of_extensions(),
     ));
     steps.extend(extension_steps(database, inside, seen));
-    for extension in &database.extensions {
-        // An extension that insists on a schema has it made for us, and us alone.
-        let insists = seen
-            .available_extensions
-            .get(extension)
-            .and_then(|available| available.schema.as_deref());
-        if let Some(schema) = insists
-            && let Some(fact) = inside.schemas.get(schema)
-            && fact.owner == DATABASE_OWNER
-        {
-            let wanted = database.on_schema_of_extensions();
-            steps.extend(schema_privileges(database, schema, None, fact, &wanted));
-        }
-    }
     if !may_administer(&database.admin, seen) {
         return steps;
     }
@@ -501,16 +487,28 @@ fn extension_steps(
     extensions_in_order(&database.extensions, &seen.available_extensions)
         .into_iter()
         .filter(|(name, _)| !inside.extensions.contains_key(*name))
-        .filter(|(_, available)| schema_is_ours && !available.superuser_only)
-        .map(|(name, available)| SqlStep::CreateExtension {
-            database: database.name.clone(),
-            extension: name.to_owned(),
-            schema: available
-                .schema
-                .clone()
-                .unwrap_or_else(|| SCHEMA_OF_EXTENSIONS.to_owned()),
-            insists: available.schema.is_some(),
-            version: available.version.clone(),
+        // Until the server was restarted with its library, the extension cannot be made.
+        .filter(|(name, _)| {
+            !NEED_PRELOAD.contains(name) || seen.preloaded_libraries.contains(*name)
+        })
+        .filter_map(|(name, available)| {
+            if name == CRON {
+                return (seen.cron_database.as_ref() == Some(&database.name)).then(|| {
+                    SqlStep::CreateCron {
+                        database: database.name.clone(),
+                        user: database.admin.clone(),
+                        version: available.version.clone(),
+                    }
+                });
+            }
+            let creatable =
+                schema_is_ours && !available.superuser_only && available.schema.is_none();
+            creatable.then(|| SqlStep::CreateExtension {
+                database: database.name.clone(),
+                extension: name.to_owned(),
+                schema: SCHEMA_OF_EXTENSIONS.to_owned(),
+                version: available.version.clone(),
+            })
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::difference::built_in_defaults;
 use super::wanted::DATABASE_OWNER;
 use super::{
-    DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside, Mark, Membership, ObjectClass,
+    CRON, DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside, Mark, Membership, ObjectClass,
     ObjectsOf, PasswordFact, PostgresFacts, Privilege, PrivilegeChange, Privileges, RoleFact,
     SchemaFact, SqlStep,
 };
@@ -45,7 +45,8 @@ pub fn settle(facts: &mut PostgresFacts, step: &SqlStep) {
         | SqlStep::SchemaPrivileges { database, .. }
         | SqlStep::DefaultPrivileges { database, .. }
         | SqlStep::ObjectPrivileges { database, .. }
-        | SqlStep::CreateExtension { database, .. } => {
+        | SqlStep::CreateExtension { database, .. }
+        | SqlStep::CreateCron { database, .. } => {
             let inside = facts
                 .databases
                 .get_mut(database)
@@ -232,6 +233,15 @@ fn settle_inside(inside: &mut Inside, step: &SqlStep) {
                 .or_insert_with(|| ExtensionFact {
                     version: version.clone(),
                     schema: schema.clone(),
+                });
+        }
+        SqlStep::CreateCron { version, .. } => {
+            inside
+                .extensions
+                .entry(CRON.to_owned())
+                .or_insert_with(|| ExtensionFact {
+                    version: version.clone(),
+                    schema: "pg_catalog".to_owned(),
                 });
         }
         _ => {}

@@ -4,7 +4,7 @@
 use super::difference::{extensions_in_order, revocable, surplus_on_objects};
 use super::wanted::DATABASE_OWNER;
 use super::{
-    EXTENSIONS, Grantee, Inside, Mark, ObjectClass, PostgresFacts, SCHEMA_OF_EXTENSIONS,
+    CRON, EXTENSIONS, Grantee, Inside, Mark, ObjectClass, PostgresFacts, SCHEMA_OF_EXTENSIONS,
     WantedDatabase, WantedPostgres,
 };
 use crate::names::CONTROL_ROLE;
@@ -209,7 +209,7 @@ fn extension_findings(
                 "extension {extension} of database {name} is not in the image: take it out of the spec, or use an \
                  image that has it"
             )),
-            Some(available) if available.superuser_only => findings.push(format!(
+            Some(available) if available.superuser_only && extension != CRON => findings.push(format!(
                 "extension {extension} of database {name} needs a superuser: as one, CREATE EXTENSION \
                  \"{extension}\" SCHEMA {SCHEMA_OF_EXTENSIONS}"
             )),

@@ -70,13 +70,7 @@ fn bootstrapped() -> PostgresFacts {
         )]),
         available_extensions: [
             ("postgis", extension(&[])),
-            (
-                "postgis_topology",
-                AvailableExtension {
-                    schema: Some("topology".to_owned()),
-                    ..extension(&["postgis"])
-                },
-            ),
+            ("postgis_sfcgal", extension(&["postgis"])),
             ("uuid-ossp", extension(&[])),
             ("pgcrypto", extension(&[])),
             ("citext", extension(&[])),
@@ -563,10 +557,9 @@ fn schemas_and_extensions_that_leave_the_spec_are_retained() {
 #[test]
 fn an_extension_comes_after_what_it_needs_and_one_that_is_not_there_is_said() {
     let mut spec = spec();
-    spec.postgres.databases[0].extensions =
-        vec!["postgis_topology".to_owned(), "vector".to_owned()];
+    spec.postgres.databases[0].extensions = vec!["postgis_sfcgal".to_owned(), "vector".to_owned()];
     let wanted = wanted(&spec);
-    let made: Vec<(String, String, bool)> = wanted
+    let made: Vec<(String, String)> = wanted
         .steps(&bootstrapped())
         .into_iter()
         .filter_map(|step| match step {
@@ -574,17 +567,16 @@ fn an_extension_comes_after_what_it_needs_and_one_that_is_not_there_is_said() {
                 database,
                 extension,
                 schema,
-                insists,
                 ..
-            } if database == "clinical" => Some((extension, schema, insists)),
+            } if database == "clinical" => Some((extension, schema)),
             _ => None,
         })
         .collect();
     assert_eq!(
         made,
         [
-            ("postgis".to_owned(), SCHEMA_OF_EXTENSIONS.to_owned(), false),
-            ("postgis_topology".to_owned(), "topology".to_owned(), true),
+            ("postgis".to_owned(), SCHEMA_OF_EXTENSIONS.to_owned()),
+            ("postgis_sfcgal".to_owned(), SCHEMA_OF_EXTENSIONS.to_owned()),
         ]
     );
     let after = settled(&wanted, bootstrapped());
@@ -619,7 +611,7 @@ fn every_login_has_the_secret_that_is_minted_for_it() {
 
 #[test]
 fn violations_name_the_field() {
-    let refused = |change: fn(&mut RegionSpec)| {
+    let refused = |change: &dyn Fn(&mut RegionSpec)| -> Vec<String> {
         let mut spec = spec();
         change(&mut spec);
         violations(&spec)
@@ -628,42 +620,23 @@ fn violations_name_the_field() {
                 assert_eq!(violation.reason, Reason::Invalid);
                 violation.field
             })
-            .collect::<Vec<_>>()
+            .collect()
     };
-    assert_eq!(refused(|_| {}), Vec::<String>::new());
-    for extension in [
-        "dblink",
-        "postgres_fdw",
-        "file_fdw",
-        "plpython3u",
-        "pg_cron",
-        "lo",
-    ] {
-        let mut spec = spec();
-        spec.postgres.databases[1]
-            .extensions
-            .push(extension.to_owned());
-        assert_eq!(violations(&spec).len(), 1, "{extension}");
-    }
-    assert_eq!(
-        refused(|spec| spec.postgres.databases[1]
-            .extensions
-            .push("dblink".to_owned())),
-        ["spec.postgres.databases[1].extensions"]
-    );
-    for name in ["public", "extensions", "pg_temp", "topology"] {
-        let mut spec = spec();
-        spec.postgres.databases[0].schemas[1].name = name.to_owned();
+    assert_eq!(refused(&|_| {}), Vec::<String>::new());
+    for extension in ["dblink", "postgres_fdw", "file_fdw", "plpython3u", "lo"] {
         assert_eq!(
-            violations(&spec)[0].field,
-            "spec.postgres.databases[0].schemas[1].name"
+            refused(&|spec| spec.postgres.databases[1]
+                .extensions
+                .push(extension.to_owned())),
+            ["spec.postgres.databases[1].extensions"],
+            "{extension}"
         );
     }
     assert_eq!(
-        refused(|spec| spec.postgres.roles[0].name = "billing_db_admin".to_owned()),
+        refused(&|spec| spec.postgres.roles[0].name = "billing_db_admin".to_owned()),
         [
             "spec.postgres.roles[0].name",
-            "spec.postgres.roles[1].memberOf"
+            "spec.postgres.roles[1].memberOf[0]"
         ]
     );
     for parent in [
@@ -672,16 +645,14 @@ fn violations_name_the_field() {
         CONTROL_ROLE,
         "nobody",
     ] {
-        let mut spec = spec();
-        spec.postgres.roles[1].member_of = vec![parent.to_owned()];
         assert_eq!(
-            violations(&spec)[0].field,
-            "spec.postgres.roles[1].memberOf",
+            refused(&|spec| spec.postgres.roles[1].member_of = vec![parent.to_owned()]),
+            ["spec.postgres.roles[1].memberOf[0]"],
             "{parent}"
         );
     }
     assert_eq!(
-        refused(|spec| spec.postgres.roles[0].member_of = vec!["export".to_owned()]),
+        refused(&|spec| spec.postgres.roles[0].member_of = vec!["export".to_owned()]),
         [
             "spec.postgres.roles[0].memberOf",
             "spec.postgres.roles[1].memberOf"
@@ -697,4 +668,47 @@ fn every_privilege_has_its_word() {
     }
     assert_eq!(Privilege::parse("GRANT OPTION"), None);
     assert_eq!(Privilege::parse("select"), None);
+}
+
+#[test]
+fn an_extension_waits_until_its_library_is_loaded() {
+    let mut spec = spec();
+    spec.postgres.databases[0].extensions = vec!["pgaudit".to_owned(), "pg_cron".to_owned()];
+    let wanted = wanted(&spec);
+    let mut facts = bootstrapped();
+    for (name, superuser_only) in [("pgaudit", false), ("pg_cron", true)] {
+        let available = AvailableExtension {
+            superuser_only,
+            schema: superuser_only.then(|| "pg_catalog".to_owned()),
+            ..facts.available_extensions["pgcrypto"].clone()
+        };
+        facts
+            .available_extensions
+            .insert(name.to_owned(), available);
+    }
+    let made = |facts: &PostgresFacts| -> Vec<String> {
+        wanted
+            .steps(facts)
+            .iter()
+            .filter(|step| matches!(step, SqlStep::CreateExtension { database, .. } | SqlStep::CreateCron { database, .. } if database == "clinical"))
+            .map(SqlStep::describe)
+            .collect()
+    };
+    assert_eq!(made(&facts), Vec::<String>::new());
+    facts.preloaded_libraries = ["pgaudit", "pg_cron"].map(str::to_owned).into();
+    facts.cron_database = Some("postgres".to_owned());
+    assert_eq!(
+        made(&facts),
+        ["create extension pgaudit in database clinical"]
+    );
+    facts.cron_database = Some("clinical".to_owned());
+    assert_eq!(
+        made(&facts),
+        [
+            "create extension pgaudit in database clinical",
+            "create extension pg_cron in database clinical",
+        ]
+    );
+    let after = settled(&wanted, facts);
+    assert_eq!(wanted.findings(&after), Vec::<String>::new());
 }

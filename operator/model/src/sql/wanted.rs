@@ -11,6 +11,12 @@ use crate::violation::{Reason, Violation};
 /// The schema that extensions stand in, in every database.
 pub const SCHEMA_OF_EXTENSIONS: &str = "extensions";
 
+/// The extension whose owner must be a superuser: it runs commands as any user.
+pub const CRON: &str = "pg_cron";
+
+/// The extensions that work only when their library was loaded at the server's start.
+pub(super) const NEED_PRELOAD: &[&str] = &[CRON, "pgaudit"];
+
 /// Schemas that extensions or Postgres make: a spec may not claim them.
 pub const TAKEN_SCHEMAS: &[&str] = &[
     SCHEMA_OF_EXTENSIONS,
@@ -19,11 +25,13 @@ pub const TAKEN_SCHEMAS: &[&str] = &[
     "cron",
     "pgbouncer",
     "tiger",
+    "tiger_data",
     "topology",
 ];
 
-/// The extensions that a spec may ask for. All of them are trusted in the image and open no way out of the server:
-/// no foreign data wrapper, no `dblink`, no language that reads files.
+/// The extensions that a spec may ask for. All but pg_cron are trusted in the image, and none opens a way out of the
+/// server: no foreign data wrapper, no `dblink`, no language that reads files. `postgis_topology` is not among them:
+/// each topology is a schema of its own, which only the owner of the database can make.
 pub const EXTENSIONS: &[&str] = &[
     "btree_gin",
     "btree_gist",
@@ -35,13 +43,12 @@ pub const EXTENSIONS: &[&str] = &[
     "intarray",
     "isn",
     "ltree",
-    "pg_cron",
+    CRON,
     "pg_trgm",
     "pgaudit",
     "pgcrypto",
     "postgis",
     "postgis_sfcgal",
-    "postgis_topology",
     "seg",
     "tablefunc",
     "tcn",
