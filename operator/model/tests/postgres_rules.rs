@@ -112,6 +112,14 @@ const CASES: &[(&str, &[&str])] = &[
         &["spec.postgres.databases[0].name"],
     ),
     (
+        "postgres: {databases: [{name: a, schemas: [{name: extensions}]}]}",
+        &["spec.postgres.databases[0].schemas[0].name"],
+    ),
+    (
+        "postgres: {databases: [{name: a, schemas: [{name: pg_temp}]}]}",
+        &["spec.postgres.databases[0].schemas[0].name"],
+    ),
+    (
         "postgres: {databases: [{name: a, schemas: [{name: public}]}]}",
         &["spec.postgres.databases[0].schemas[0].name"],
     ),
