@@ -14,6 +14,7 @@ mod retention;
 use futures::FutureExt;
 
 use crate::Case;
+use crate::client;
 use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
 use crate::processes;
@@ -75,6 +76,7 @@ pub const CASES: &[(&str, Case)] = &[
 /// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
 /// half way must not make the next one fail.
 pub async fn restore(cluster: &Cluster) -> Outcome {
+    client::end_all(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         cluster.apply(&place.documents).await.during(format_args!(
