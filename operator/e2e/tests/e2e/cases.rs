@@ -7,7 +7,7 @@ mod failover;
 mod placement;
 mod ready;
 mod refusals;
-mod repair;
+pub mod repair;
 mod restart;
 mod retention;
 
@@ -59,14 +59,17 @@ pub const CASES: &[(&str, Case)] = &[
     ("foreign-edits-removed", |cluster| {
         repair::edited(cluster).boxed()
     }),
-    ("deleted-settings-repaired", |cluster| {
-        repair::settings(cluster).boxed()
+    ("settings-deleted", |cluster| {
+        repair::settings_deleted(cluster).boxed()
     }),
     ("region-deleted-and-readopted", |cluster| {
         retention::region(cluster).boxed()
     }),
     ("file-deleted-and-readopted", |cluster| {
         retention::file(cluster).boxed()
+    }),
+    ("settings-repaired", |cluster| {
+        repair::settings_repaired(cluster).boxed()
     }),
     ("quiet-when-settled", |cluster| {
         audit::quiet(cluster).boxed()
