@@ -7,13 +7,14 @@ mod failover;
 mod placement;
 mod ready;
 mod refusals;
-mod repair;
+pub mod repair;
 mod restart;
 mod retention;
 
 use futures::FutureExt;
 
 use crate::Case;
+use crate::client;
 use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
 use crate::processes;
@@ -58,14 +59,17 @@ pub const CASES: &[(&str, Case)] = &[
     ("foreign-edits-removed", |cluster| {
         repair::edited(cluster).boxed()
     }),
-    ("deleted-settings-repaired", |cluster| {
-        repair::settings(cluster).boxed()
+    ("settings-deleted", |cluster| {
+        repair::settings_deleted(cluster).boxed()
     }),
     ("region-deleted-and-readopted", |cluster| {
         retention::region(cluster).boxed()
     }),
     ("file-deleted-and-readopted", |cluster| {
         retention::file(cluster).boxed()
+    }),
+    ("settings-repaired", |cluster| {
+        repair::settings_repaired(cluster).boxed()
     }),
     ("quiet-when-settled", |cluster| {
         audit::quiet(cluster).boxed()
@@ -75,6 +79,7 @@ pub const CASES: &[(&str, Case)] = &[
 /// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
 /// half way must not make the next one fail.
 pub async fn restore(cluster: &Cluster) -> Outcome {
+    client::end_all(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         cluster.apply(&place.documents).await.during(format_args!(

@@ -57,22 +57,23 @@ impl Stand {
 /// The namespace that no Region lets in.
 const STRANGER: &str = "e2e-stranger";
 
-/// Makes the clients' namespaces with their scripts, takes away pods that an earlier run left, and gives the allowed
-/// clients their credentials.
+/// The suite's own namespaces.
+fn namespaces(cluster: &Cluster) -> Vec<String> {
+    let allowed = cluster
+        .places
+        .iter()
+        .map(|place| Stand::allowed(place).namespace);
+    allowed.chain([STRANGER.to_owned()]).collect()
+}
+
+/// Makes the clients' namespaces with their scripts, and takes away pods that an earlier run left.
 pub async fn prepare(cluster: &Cluster) -> Outcome {
-    let mut namespaces = vec![(STRANGER.to_owned(), false)];
-    namespaces.extend(
-        cluster
-            .places
-            .iter()
-            .map(|place| (Stand::allowed(place).namespace, true)),
-    );
-    for (namespace, allowed) in &namespaces {
+    for namespace in &namespaces(cluster) {
         let mut labels = json!({
             LABEL: "true",
             "pod-security.kubernetes.io/enforce": "restricted",
         });
-        if *allowed {
+        if namespace != STRANGER {
             labels["team"] = json!("patient");
         }
         apply(
@@ -103,6 +104,20 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
             .during(format_args!(
                 "remove the pods of an earlier run in {namespace}"
             ))?;
+    }
+    Ok(())
+}
+
+/// Ends clients that an earlier case left running: a writer would write on.
+pub async fn end_all(cluster: &Cluster) -> Outcome {
+    let left = ListParams::default()
+        .labels(LABEL)
+        .fields("status.phase=Running");
+    for namespace in namespaces(cluster) {
+        Api::<Pod>::namespaced(cluster.client.clone(), &namespace)
+            .delete_collection(&DeleteParams::default().grace_period(0), &left)
+            .await
+            .during(format_args!("end the clients in {namespace}"))?;
     }
     Ok(())
 }

@@ -13,7 +13,9 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, ResourceExt};
+use tokio::sync::Mutex;
 
+use crate::cases::repair::Deleted;
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, until};
 
@@ -36,6 +38,8 @@ pub struct Cluster {
     pub client: Client,
     /// The Regions of the overlay.
     pub places: Vec<Place>,
+    /// Postgres' settings, from when one case deletes them until another finds them again.
+    pub settings: Mutex<Option<Deleted>>,
 }
 
 /// A Region of the overlay: its file, and where it belongs.
@@ -129,6 +133,7 @@ impl Cluster {
         Ok(Self {
             client,
             places: places()?,
+            settings: Mutex::default(),
         })
     }
 

@@ -21,7 +21,12 @@ const NOTICED: Duration = Duration::from_mins(1);
 /// How long the archive may take to catch up.
 const CAUGHT_UP: Duration = Duration::from_mins(3);
 /// The reasons that an archive may fail for, as far as a stopped store is concerned.
-const REASONS: [&str; 3] = ["StoreUnavailable", "WalWaiting", "CommandFailing"];
+const REASONS: [&str; 4] = [
+    "ObjectStoreUnavailable",
+    "ArchiveCommandFailed",
+    "ArchivingStalled",
+    "ArchivingBehind",
+];
 /// How pgBackRest's encrypted files begin: OpenSSL's salted format.
 const SALTED: &str = "53616c7465645f5f";
 /// WAL files of 16 MiB in one log id of 4 GiB.

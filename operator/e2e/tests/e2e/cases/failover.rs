@@ -32,7 +32,7 @@ pub async fn postmaster(cluster: &Cluster) -> Outcome<String> {
     .await
 }
 
-/// Kills Patroni with it: nobody gives the lead away, it must run out.
+/// Kills Patroni with it: nobody gives the lead away, it must run out or be given away by the next Patroni there.
 pub async fn member(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("es")?;
     killed(cluster, place, |pod| processes::signal_all(pod, "KILL")).await

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bailiwick_model::names::LABEL_MANAGED_BY;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -13,7 +14,7 @@ use kube::api::{
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Place};
-use crate::failure::{Outcome, While, ensure};
+use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if, until};
 
 /// How soon a watched child is there again.
@@ -22,6 +23,8 @@ const WATCHED: Duration = Duration::from_secs(15);
 const UNWATCHED: Duration = Duration::from_secs(330);
 /// How soon all is well after children were gone, pods of the store among them.
 const SETTLED: Duration = Duration::from_mins(3);
+/// The Region whose settings are deleted: not the one that is deleted and made again meanwhile.
+const SETTINGS_OF: &str = "tr";
 /// Somebody else.
 const INTRUDER: &str = "e2e-intruder";
 
@@ -42,15 +45,22 @@ fn meaning(object: &DynamicObject) -> Value {
     data
 }
 
-/// Deletes one child, and waits until it is there again, another object with the same meaning. Returns the seconds.
+/// A child that was deleted.
+pub struct Deleted {
+    resource: ApiResource,
+    name: String,
+    before: DynamicObject,
+    since: Instant,
+}
+
+/// Deletes one child.
 async fn delete(
     cluster: &Cluster,
     place: &Place,
     resource: &ApiResource,
     name: &str,
     propagation: PropagationPolicy,
-    limit: Duration,
-) -> Outcome<f64> {
+) -> Outcome<Deleted> {
     let api = api(cluster, place, resource);
     let what = format!("{} {name}", resource.kind);
     let before = api.get(name).await.during(&what)?;
@@ -58,21 +68,51 @@ async fn delete(
         propagation_policy: Some(propagation),
         ..DeleteParams::default()
     };
-    let started = Instant::now();
+    let since = Instant::now();
     api.delete(name, &parameters).await.during(&what)?;
-    until(&format!("{what} to be there again"), limit, || async {
-        Ok(match api.get_opt(name).await? {
+    Ok(Deleted {
+        resource: resource.clone(),
+        name: name.to_owned(),
+        before,
+        since,
+    })
+}
+
+/// Waits until a deleted child is there again, another object with the same meaning. Returns after how many seconds.
+async fn back(
+    cluster: &Cluster,
+    place: &Place,
+    deleted: &Deleted,
+    limit: Duration,
+) -> Outcome<f64> {
+    let api = api(cluster, place, &deleted.resource);
+    let before = &deleted.before;
+    let what = format!(
+        "{} {} to be there again",
+        deleted.resource.kind, deleted.name
+    );
+    let left = limit.saturating_sub(deleted.since.elapsed());
+    until(&what, left, || async {
+        Ok(match api.get_opt(&deleted.name).await? {
             None => Look::NotYet("it is gone".to_owned()),
             Some(now) if now.metadata.uid == before.metadata.uid => {
                 Look::NotYet("it is still going".to_owned())
             }
-            Some(now) => seen_if(meaning(&now) == meaning(&before), || {
-                format!("it is another: {}", meaning(&now))
-            }),
+            Some(now) if meaning(&now) != meaning(before) => {
+                Look::NotYet(format!("it is another: {}", meaning(&now)))
+            }
+            Some(now) => Look::Seen(now),
         })
     })
-    .await?;
-    Ok(started.elapsed().as_secs_f64())
+    .await
+    // What the API server wrote down is exact even when nobody looked at once.
+    .map(|now| match now.metadata.creation_timestamp {
+        Some(made) if deleted.since.elapsed() > WATCHED => {
+            let ago = Timestamp::now().duration_since(made.0).as_secs_f64();
+            deleted.since.elapsed().as_secs_f64() - ago
+        }
+        _ => deleted.since.elapsed().as_secs_f64(),
+    })
 }
 
 /// Deletes a child of every watched kind, one after the other.
@@ -98,7 +138,8 @@ pub async fn deleted(cluster: &Cluster) -> Outcome<String> {
         (&set, names.object_store(), Background),
     ];
     for (resource, name, propagation) in &children {
-        let seconds = delete(cluster, place, resource, name, propagation.clone(), WATCHED).await?;
+        let deleted = delete(cluster, place, resource, name, propagation.clone()).await?;
+        let seconds = back(cluster, place, &deleted, WATCHED).await?;
         if seconds > slowest.0 {
             slowest = (seconds, &resource.kind);
         }
@@ -114,20 +155,36 @@ pub async fn deleted(cluster: &Cluster) -> Outcome<String> {
     ))
 }
 
-/// Deletes the ConfigMap of Postgres' settings.
-pub async fn settings(cluster: &Cluster) -> Outcome<String> {
-    let place = cluster.place("tr")?;
-    let seconds = delete(
+/// Deletes the ConfigMap of Postgres' settings, which nobody watches; other cases go on meanwhile.
+pub async fn settings_deleted(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place(SETTINGS_OF)?;
+    let deleted = delete(
         cluster,
         place,
         &ApiResource::erase::<ConfigMap>(&()),
         &place.names.postgres_config(),
         PropagationPolicy::Background,
-        UNWATCHED,
     )
     .await?;
+    *cluster.settings.lock().await = Some(deleted);
     Ok(format!(
-        "back after {seconds:.0} s, within {} s",
+        "looked for in settings-repaired, within {} s",
+        UNWATCHED.as_secs()
+    ))
+}
+
+/// Looks for that ConfigMap.
+pub async fn settings_repaired(cluster: &Cluster) -> Outcome<String> {
+    if cluster.settings.lock().await.is_none() {
+        settings_deleted(cluster).await?;
+    }
+    let place = cluster.place(SETTINGS_OF)?;
+    let Some(deleted) = cluster.settings.lock().await.take() else {
+        return Err(Failure::new("no ConfigMap was deleted"));
+    };
+    let seconds = back(cluster, place, &deleted, UNWATCHED).await?;
+    Ok(format!(
+        "back {seconds:.0} s after it was deleted, within {} s",
         UNWATCHED.as_secs()
     ))
 }

@@ -1,5 +1,5 @@
 //! A setting that needs a restart is changed under a writer: the replica restarts first, then the primary hands over,
-//! and no acknowledged row is lost. I/O: the API server, client pods.
+//! and no acknowledged row is lost; back again in the order that PostgreSQL demands. I/O: the API server, client pods.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,7 +20,15 @@ const ROLLED: Duration = Duration::from_mins(4);
 /// The setting: PostgreSQL reads it only when it starts, and a standby's must not be below the primary's.
 const SETTING: &str = "max_connections";
 
-/// Raises the setting and takes it back; each time replicas go first.
+/// Which member is to restart first.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Replica,
+    Primary,
+}
+
+/// Raises the setting, replicas first, and takes it back: then the primary is first, since PostgreSQL lets no standby
+/// have less of it than its primary.
 pub async fn setting(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     cluster.settled(&place.region, ROLLED).await?;
@@ -29,10 +37,10 @@ pub async fn setting(cluster: &Cluster) -> Outcome<String> {
     let mut document = place.document()?;
     document.data["spec"]["postgres"]["parameters"][SETTING] = json!(raised.to_string());
     let writer = Writer::start(cluster, place, &run_name("restart")).await?;
-    let up = rolled(cluster, place, &document, raised).await?;
+    let up = rolled(cluster, place, &document, raised, First::Replica).await?;
     let report = writer.stop().await?;
     let writer = Writer::start(cluster, place, &run_name("restart-back")).await?;
-    let down = rolled(cluster, place, &place.document()?, before).await?;
+    let down = rolled(cluster, place, &place.document()?, before, First::Primary).await?;
     let back = writer.stop().await?;
     Ok(format!(
         "{before} to {raised}: {up}; {report}; and back: {down}; {back}"
@@ -45,6 +53,7 @@ async fn rolled(
     place: &Place,
     document: &kube::api::DynamicObject,
     expected: i64,
+    first: First,
 ) -> Outcome<String> {
     let before = starts(cluster, place).await?;
     let started = Instant::now();
@@ -72,7 +81,7 @@ async fn rolled(
         .find(|(_, (primary, _))| *primary)
         .ok_or_else(|| Failure::new("there was no primary"))?;
     let mut primary_at = Timestamp::MAX;
-    let mut replicas_at = Timestamp::MIN;
+    let mut replica_at = Timestamp::MAX;
     for (name, (_, started)) in &after {
         let was = before.get(name).map(|(_, started)| *started);
         ensure(was != Some(*started), || {
@@ -81,21 +90,24 @@ async fn rolled(
         if name == old_primary {
             primary_at = *started;
         } else {
-            replicas_at = replicas_at.max(*started);
+            replica_at = *started;
         }
     }
-    ensure(replicas_at < primary_at, || {
-        format!(
-            "the primary {old_primary} started at {primary_at}, a replica not before {replicas_at}"
-        )
-    })?;
+    ensure(
+        (replica_at < primary_at) == (first == First::Replica),
+        || {
+            format!(
+                "the primary {old_primary} started at {primary_at}, the replica at {replica_at}"
+            )
+        },
+    )?;
     let new_primary = after
         .iter()
         .find(|(_, (primary, _))| *primary)
         .map_or("nobody", |(name, _)| name.as_str());
     Ok(format!(
-        "in force after {took:.0} s, replicas {:.0} s before the primary ({old_primary}, now {new_primary})",
-        primary_at.duration_since(replicas_at).as_secs_f64()
+        "in force after {took:.0} s, the replica {:.0} s before the primary ({old_primary}, now {new_primary})",
+        primary_at.duration_since(replica_at).as_secs_f64()
     ))
 }
 
