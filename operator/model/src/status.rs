@@ -13,6 +13,7 @@ use crate::region::{
     BackupRecord, BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus,
     PostgresStatus, Region, RegionStatus, RepoStatus, ResidencyStatus, WalArchiveStatus,
 };
+use crate::sql;
 use crate::store;
 use crate::violation::Violation;
 
@@ -646,6 +647,12 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
             format!("{running} of {wanted} members run."),
         );
     }
+    if let Some(seen) = applied.facts.postgres.seen() {
+        let findings = sql::findings(applied.plan, seen);
+        if !findings.is_empty() {
+            return Verdict::new(State::True, "PostgresDrifted", some_of(&findings));
+        }
+    }
     Verdict::new(
         State::False,
         "Whole",
@@ -686,7 +693,7 @@ fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict 
         .facts
         .postgres
         .seen()
-        .is_some_and(|seen| !crate::sql::steps(plan, seen).is_empty())
+        .is_some_and(|seen| !sql::steps(plan, seen).is_empty())
     {
         return Verdict::new(
             State::False,
