@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run.
 
 mod access;
+mod apart;
 mod archive;
 mod audit;
 mod failover;
@@ -36,6 +37,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("stranger-is-kept-out", |cluster| {
         access::stranger(cluster).boxed()
+    }),
+    ("regions-keep-apart", |cluster| {
+        apart::regions(cluster).boxed()
     }),
     ("archive-is-encrypted", |cluster| {
         archive::ciphertext(cluster).boxed()
