@@ -47,6 +47,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("bad-regions-refused", |cluster| {
         refusals::bad_regions(cluster).boxed()
     }),
+    ("lost-row-is-noticed", |cluster| {
+        failover::loss_is_noticed(cluster).boxed()
+    }),
     ("postmaster-killed", |cluster| {
         failover::postmaster(cluster).boxed()
     }),

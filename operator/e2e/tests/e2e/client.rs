@@ -146,6 +146,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("store_access.py", include_str!("scripts/store_access.py")),
         ("reach.py", include_str!("scripts/reach.py")),
         ("writer.py", include_str!("scripts/writer.py")),
+        ("lose.py", include_str!("scripts/lose.py")),
         ("present.py", include_str!("scripts/present.py")),
         ("keep.py", include_str!("scripts/keep.py")),
         ("starts.py", include_str!("scripts/starts.py")),
