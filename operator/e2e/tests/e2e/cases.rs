@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run.
 
 mod access;
+mod apart;
 mod archive;
 mod audit;
 mod failover;
@@ -37,11 +38,17 @@ pub const CASES: &[(&str, Case)] = &[
     ("stranger-is-kept-out", |cluster| {
         access::stranger(cluster).boxed()
     }),
+    ("regions-keep-apart", |cluster| {
+        apart::regions(cluster).boxed()
+    }),
     ("archive-is-encrypted", |cluster| {
         archive::ciphertext(cluster).boxed()
     }),
     ("bad-regions-refused", |cluster| {
         refusals::bad_regions(cluster).boxed()
+    }),
+    ("lost-row-is-noticed", |cluster| {
+        failover::loss_is_noticed(cluster).boxed()
     }),
     ("postmaster-killed", |cluster| {
         failover::postmaster(cluster).boxed()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bailiwick_model::names::{Flow, LABEL_FLOW};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
@@ -34,6 +35,8 @@ pub struct Stand {
     pub namespace: String,
     /// The location of the node that it runs on.
     pub location: String,
+    /// In a Region's own namespace: the flow whose label it carries, as that Region's pods do.
+    pub flow: Option<Flow>,
 }
 
 impl Stand {
@@ -42,6 +45,16 @@ impl Stand {
         Self {
             namespace: format!("e2e-client-{}", place.region),
             location: place.location.clone(),
+            flow: None,
+        }
+    }
+
+    /// A Region's own namespace, with all that the boundary opens to pods of a flow.
+    pub fn inside(place: &Place, flow: Flow) -> Self {
+        Self {
+            namespace: place.names.namespace(),
+            location: place.location.clone(),
+            flow: Some(flow),
         }
     }
 
@@ -50,6 +63,7 @@ impl Stand {
         Self {
             namespace: STRANGER.to_owned(),
             location: location.to_owned(),
+            flow: None,
         }
     }
 }
@@ -113,7 +127,8 @@ pub async fn end_all(cluster: &Cluster) -> Outcome {
     let left = ListParams::default()
         .labels(LABEL)
         .fields("status.phase=Running");
-    for namespace in namespaces(cluster) {
+    let inside = cluster.places.iter().map(|place| place.names.namespace());
+    for namespace in namespaces(cluster).into_iter().chain(inside) {
         Api::<Pod>::namespaced(cluster.client.clone(), &namespace)
             .delete_collection(&DeleteParams::default().grace_period(0), &left)
             .await
@@ -131,6 +146,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("store_access.py", include_str!("scripts/store_access.py")),
         ("reach.py", include_str!("scripts/reach.py")),
         ("writer.py", include_str!("scripts/writer.py")),
+        ("lose.py", include_str!("scripts/lose.py")),
         ("present.py", include_str!("scripts/present.py")),
         ("keep.py", include_str!("scripts/keep.py")),
         ("starts.py", include_str!("scripts/starts.py")),
@@ -280,14 +296,21 @@ pub async fn run(
 }
 
 fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
-    let mut volumes = vec![
-        json!({ "name": "scripts", "configMap": { "name": SCRIPTS } }),
-        json!({ "name": "tmp", "emptyDir": {} }),
-    ];
-    let mut mounts = vec![
-        json!({ "name": "scripts", "mountPath": "/scripts", "readOnly": true }),
-        json!({ "name": "tmp", "mountPath": "/tmp" }),
-    ];
+    let mut labels = json!({ LABEL: "true", "app": "client" });
+    let mut command = vec!["python3".to_owned(), "-u".to_owned()];
+    let mut volumes = vec![json!({ "name": "tmp", "emptyDir": {} })];
+    let mut mounts = vec![json!({ "name": "tmp", "mountPath": "/tmp" })];
+    if let Some(flow) = stand.flow {
+        labels[LABEL_FLOW] = json!(flow.label());
+        // Nothing of the suite stays in a Region's namespace: the script is an argument.
+        let text = scripts().remove(format!("{}.py", script.name).as_str());
+        command.extend(["-c".to_owned(), text.unwrap_or_default().to_owned()]);
+    } else {
+        volumes.push(json!({ "name": "scripts", "configMap": { "name": SCRIPTS } }));
+        mounts.push(json!({ "name": "scripts", "mountPath": "/scripts", "readOnly": true }));
+        command.push(format!("/scripts/{}.py", script.name));
+    }
+    command.push(script.told.to_string());
     for (index, secret) in script.secrets.iter().enumerate() {
         let volume = format!("secret-{index}");
         volumes.push(json!({ "name": volume, "secret": { "secretName": secret } }));
@@ -298,7 +321,7 @@ fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": { "name": name, "labels": { LABEL: "true", "app": "client" } },
+        "metadata": { "name": name, "labels": labels },
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": false,
@@ -310,7 +333,7 @@ fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
                 "name": "client",
                 "image": IMAGE,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["python3", "-u", format!("/scripts/{}.py", script.name), script.told.to_string()],
+                "command": command,
                 "env": [{ "name": "PYTHONDONTWRITEBYTECODE", "value": "1" }],
                 "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "256Mi" } },
                 "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,

@@ -196,11 +196,14 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
     ))
 }
 
-struct Target {
-    host: String,
-    port: i32,
-    /// Whether the Region offers it to clients.
-    served: bool,
+/// Somewhere to connect to.
+pub struct Target {
+    /// A name or an address.
+    pub host: String,
+    /// A TCP port.
+    pub port: i32,
+    /// Whether a connection is expected.
+    pub served: bool,
 }
 
 /// Every port of every pod of a Region.
@@ -236,7 +239,8 @@ async fn pods(cluster: &Cluster, place: &Place) -> Outcome<Vec<Target>> {
     Ok(targets)
 }
 
-async fn reach(cluster: &Cluster, stand: &Stand, targets: &[Target]) -> Outcome<Vec<String>> {
+/// Tries to connect to each target; what came of it, in a word or two.
+pub async fn reach(cluster: &Cluster, stand: &Stand, targets: &[Target]) -> Outcome<Vec<String>> {
     let told: Vec<Value> = targets
         .iter()
         .map(|target| json!({ "host": target.host, "port": target.port }))

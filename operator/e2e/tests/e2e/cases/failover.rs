@@ -6,21 +6,50 @@ use std::time::{Duration, Instant};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
+use serde_json::json;
 
+use crate::client::{self, Script, Stand};
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::processes;
 use crate::wait::{Look, until};
-use crate::writer::{Writer, run_name};
+use crate::writer::{Writer, logins, run_name};
 
 /// How long a takeover may take: the leader's lease of the overlay's Regions is 30 s, and the members look every 10 s.
 const TAKEOVER: Duration = Duration::from_secs(90);
 /// How long the old primary may take to follow the new one.
 const WHOLE: Duration = Duration::from_mins(4);
 
+/// How long a client may take.
+const CLIENT: Duration = Duration::from_secs(20);
+
 /// The primary as the status has it.
 fn primary(region: &Region) -> Option<String> {
     region.status.as_ref()?.postgres.as_ref()?.primary.clone()
+}
+
+/// A row that is taken away is noticed as lost: else "0 lost" would say nothing.
+pub async fn loss_is_noticed(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place("tr")?;
+    let run = run_name("loss");
+    let writer = Writer::start(cluster, place, &run).await?;
+    let [_, login, _] = logins(&place.names);
+    let script = Script {
+        name: "lose",
+        told: json!({ "writer": login, "run": run, "number": 7 }),
+        secrets: vec![login],
+    };
+    let lost = client::run(cluster, &Stand::allowed(place), &script, CLIENT).await?;
+    ensure(lost == json!([[7]]), || {
+        format!("row 7 was to be taken away: {lost}")
+    })?;
+    match writer.stop().await {
+        Err(failure) if failure.to_string().contains("the first is number 7") => {
+            Ok("a row that was taken away counts as lost".to_owned())
+        }
+        Err(failure) => Err(failure),
+        Ok(report) => Err(Failure::new(format!("nobody noticed: {report}"))),
+    }
 }
 
 /// Kills the processes of PostgreSQL on the primary; Patroni beside it lives and gives the lead away at once.

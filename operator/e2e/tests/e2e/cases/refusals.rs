@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bailiwick_model::delegation::delegation;
-use bailiwick_model::names::{LABEL_DELETION_PROTECTION, NODE_REGION, Names};
+use bailiwick_model::names::{LABEL_DELETION_PROTECTION, LABEL_REGION, NODE_REGION, Names};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -345,13 +345,17 @@ async fn clean(cluster: &Cluster, bad: &[Bad]) -> Outcome {
             .during(name)?;
     }
     let namespaces = Api::<Namespace>::all(cluster.client.clone());
-    let wanted: Vec<String> = names
-        .iter()
-        .flat_map(|name| Names::new(name).namespaces())
-        .collect();
+    // By the label too: a bad Region may be named like a namespace of another.
     let found = |all: kube::core::ObjectList<Namespace>| -> Vec<Namespace> {
         all.into_iter()
-            .filter(|namespace| wanted.contains(&namespace.name_any()))
+            .filter(|namespace| {
+                namespace.labels().get(LABEL_REGION).is_some_and(|region| {
+                    names.contains(region)
+                        && Names::new(region)
+                            .namespaces()
+                            .contains(&namespace.name_any())
+                })
+            })
             .collect()
     };
     for namespace in found(namespaces.list(&ListParams::default()).await?) {
