@@ -27,7 +27,7 @@ control_plane_configure() {
 
   # A run that was killed here leaves no half of a key behind: authorities are kept only when whole.
   [[ -e $disk/config/configured ]] || rm -rf "${etc:?}"/*
-  rm -f "$etc"/pki/apiserver.{crt,key} "$etc"/*.conf
+  rm -f "$etc"/pki/apiserver.{crt,key} "$etc"/{admin,super-admin,controller-manager,scheduler}.conf
   mkdir -p "$etc/audit" "$etc/encryption"
   chmod 0700 "$etc/encryption"
   cp "$disk/config/audit-policy.yaml" "$etc/audit/policy.yaml"
@@ -38,10 +38,8 @@ control_plane_configure() {
   fi
   kubeadm init phase certs all --config /run/node/config/kubeadm.yaml
   kubeadm init phase kubeconfig all --config /run/node/config/kubeadm.yaml
-  rm -rf "$etc/manifests.part"
   kubeadm init phase etcd local --config /run/node/config/kubeadm.yaml
   kubeadm init phase control-plane all --config /run/node/config/kubeadm.yaml
-  rm -f "$disk/config/given"
   echo "$want" >"$disk/config/configured"
 }
 

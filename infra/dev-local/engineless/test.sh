@@ -300,8 +300,12 @@ down_leaves_nothing() {
   traces | tee "$scratch/traces"
   [[ ! -s $scratch/traces ]]
   for pid in $pids; do
-    # Numbers are used again within minutes on a busy machine.
-    if [[ $(start_time "${pid%:*}") == "${pid#*:}" && ${pid#*:} ]]; then echo "process ${pid%:*} is left"; return 1; fi
+    # Numbers are used again within minutes on a busy machine, and what has ended waits to be collected by the
+    # machine's first process.
+    if [[ ${pid#*:} && $(start_time "${pid%:*}") == "${pid#*:}" ]] && ! grep -q '^State:.Z' "/proc/${pid%:*}/status"; then
+      ps -o pid,ppid,stat,args -p "${pid%:*}"
+      return 1
+    fi
   done
 }
 
