@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Builds the container images of the engine-less cluster, without a container engine.
 #   in:  commands in $BAILIWICK_CACHE/bin (binaries.sh), platform/images/<name>/, the operator that cargo built, Debian's packages
-#   out: $BAILIWICK_CACHE/images/<name>.tar (docker-archive) and images/index.tsv: ref, tar file, image id
+#   out: $BAILIWICK_CACHE/images/<name>-<hash of its inputs>.tar (docker-archive), <name>.tar as a link to the one asked for
+#        last, and images/index.tsv: ref, tar file, image id
 # usage: images.sh [--fresh] [NAME...]     all of them without a NAME; --fresh takes Debian's newest packages again
 #        images.sh --list                  name, reference and what it is made of, for other builders
-# An image is built again when the hash of its inputs changes. Whoever imports a tar holds images/.lock shared meanwhile.
+# An image is built once for each state of its inputs, so two checkouts that differ do not overwrite each other's; the three
+# used last are kept of each. Whoever imports a tar holds images/.lock shared meanwhile.
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -117,15 +119,18 @@ base_id() { cut -f3 "$images/debian.made"; }
 ensure_base() {
   local start=$SECONDS want container
   want=$(base_inputs)
-  if [[ ! -s $images/debian.tar || $(cut -f1 "$images/debian.made" 2>/dev/null) != "$want" ]]; then
-    rm -rf "$store/base.tar" "$images/debian.made"
+  if [[ -n $fresh ]] || ! is_made debian "bailiwick.dev/debian:$debian" "$want"; then
+    rm -f "$store/base.tar"
     make_base "$store/base.tar"
     container=$(b from scratch)
     b add -q "$container" "$store/base.tar" / >/dev/null
     b config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --cmd /bin/sh "$container"
     finish debian "bailiwick.dev/debian:$debian" "$want" "$container"
     rm -f "$store/base.tar"
+    choose debian "$want"
     say "debian built in $((SECONDS - start)) s, $(size_of debian)"
+  else
+    choose debian "$want"
   fi
 }
 
@@ -136,18 +141,34 @@ base_image() {
   echo "bailiwick.dev/debian:$debian"
 }
 
-size_of() { echo "$(($(stat -c %s "$images/$1.tar") / 1000000)) MB"; }
+size_of() { echo "$(($(stat -L -c %s "$images/$1.tar") / 1000000)) MB"; }
 
 # $1 name, $2 reference, $3 hash of the inputs, $4 container: writes the tar, then the line that says it is whole.
 finish() {
-  local id
-  rm -f "$images/$1.made" "$store/$1.tar"
+  local id made=$images/$1-$3
+  rm -f "$made.made" "$store/$1.tar"
   b commit -q --rm --format docker --timestamp 0 "$4" "docker-archive:$store/$1.tar:$2" >/dev/null
   id=$(tar -xOf "$store/$1.tar" manifest.json | sed 's/.*"Config":"\([0-9a-f]*\)\.json".*/\1/')
   [[ ${#id} == 64 ]] || { echo "images: $1: no image id in its archive" >&2; return 1; }
-  mv "$store/$1.tar" "$images/$1.tar"
-  printf '%s\t%s\t%s\n' "$3" "$2" "$id" >"$images/$1.made.part"
-  mv "$images/$1.made.part" "$images/$1.made"
+  mv "$store/$1.tar" "$made.tar"
+  printf '%s\t%s\t%s\n' "$3" "$2" "$id" >"$made.part"
+  mv "$made.part" "$made.made"
+}
+
+# $1 name, $2 reference, $3 hash of the inputs: whether that image is whole.
+is_made() { [[ -s $images/$1-$3.tar && $(cut -f1,2 "$images/$1-$3.made" 2>/dev/null) == "$3"$'\t'"$2" ]]; }
+
+# $1 name, $2 hash of the inputs: makes that image the current one, and leaves the three used last.
+choose() {
+  local suffix old
+  touch "$images/$1-$2".{made,tar}
+  for suffix in tar made; do
+    ln -sfn "$1-$2.$suffix" "$images/$1.next"
+    mv -T "$images/$1.next" "$images/$1.$suffix"
+  done
+  while read -r old; do
+    rm -f "${old%.made}".{made,tar}
+  done < <(find "$images" -maxdepth 1 -type f -name "$1-*.made" -printf '%T@ %p\n' | grep -E "/$1-[0-9a-f]{16}\.made$" | sort -rn | cut -d' ' -f2- | tail -n +4)
 }
 
 # Each prints the container to commit. $1 and on: the arguments of the table.
@@ -189,23 +210,25 @@ ensure() {
   shift 3
   : >"$store/log"
   want=$(inputs "$kind" "$@")
-  if [[ -s $images/$name.tar && $(cut -f1,2 "$images/$name.made" 2>/dev/null) == "$want"$'\t'"$ref" ]]; then
+  if is_made "$name" "$ref" "$want"; then
+    choose "$name" "$want"
     say "$name is current"
     return
   fi
   container=$("build_$kind" "$@")
   finish "$name" "$ref" "$want" "$container"
+  choose "$name" "$want"
   say "$name built in $((SECONDS - start)) s, $(size_of "$name")"
   sed -n "s/^warning: /images: $name: warning: /p" "$store/log" >&2
 }
 
 write_index() {
-  local made name want ref id
-  for made in "$images"/*.made; do
-    name=$(basename "$made" .made)
-    IFS=$'\t' read -r want ref id <"$made"
-    [[ $name == debian || ! -s $images/$name.tar ]] || printf '%s\t%s\t%s\n' "$ref" "$images/$name.tar" "$id"
-  done >"$images/index.tsv.part"
+  local name ref id _
+  while read -r name ref _; do
+    [[ -n $name && -s $images/$name.tar && -s $images/$name.made ]] || continue
+    IFS=$'\t' read -r _ ref id <"$images/$name.made"
+    printf '%s\t%s\t%s\n' "$ref" "$images/$name.tar" "$id"
+  done <<<"$table" >"$images/index.tsv.part"
   mv "$images/index.tsv.part" "$images/index.tsv"
 }
 
@@ -230,8 +253,9 @@ sweep   # what a killed run left behind
 trap sweep EXIT
 mkdir -p "$store"
 
+fresh=
 if [[ ${1:-} == --fresh ]]; then
-  rm -f "$images/debian.made"
+  fresh=1
   shift
 fi
 for name in "$@"; do

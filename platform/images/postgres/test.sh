@@ -297,7 +297,7 @@ openssl genrsa -out "$pki/accounts.key" 2048 2>/dev/null
 # The image as it ships, its layers one over the other.
 export BUILDAH_ISOLATION=chroot
 b() { buildah --storage-driver vfs --root "$work/layers" --runroot "$work/layers-run" "$@"; }
-mounted=$(b mount "$(b from -q "docker-archive:$cache/images/postgres.tar" 2>"$work/said")")
+mounted=$(b mount "$(b from -q "docker-archive:$(readlink -f "$cache/images/postgres.tar")" 2>"$work/said")")
 mv "$mounted" "$work/root"
 rm -rf "$work/layers" "$work/layers-run"
 touch "$work/root/etc/hosts"
