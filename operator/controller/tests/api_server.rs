@@ -277,7 +277,6 @@ async fn the_operator_has_the_rights_it_needs_and_no_more(client: &Client) {
             ("tr", "create roles.rbac.authorization.k8s.io"),
             ("tr", "create rolebindings.rbac.authorization.k8s.io"),
             ("tr", "create serviceaccounts/token"),
-            ("tr", "create persistentvolumeclaims"),
         ],
     )
     .await;

@@ -29,16 +29,12 @@ pub const LABEL_ROLE: &str = "role";
 pub const NODE_REGION: &str = "topology.kubernetes.io/region";
 /// The node label that names a node's host.
 pub const NODE_HOSTNAME: &str = "kubernetes.io/hostname";
-/// Annotation: confirms `deletionPolicy: Purge`; its value must be the Region's name.
-pub const ANNOTATION_PURGE_CONFIRM: &str = "bailiwick.dev/purge-confirm";
 /// Label on a namespace: `true` while the API server refuses to delete it.
 pub const LABEL_DELETION_PROTECTION: &str = "bailiwick.dev/deletion-protection";
 /// Annotation: what Argo CD may do with an object.
 pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
-/// Finalizer of a Region whose volumes, Secrets and buckets are to be purged.
-pub const FINALIZER_PURGE: &str = "bailiwick.dev/purge";
 /// The namespace of the operator itself.
 pub const OPERATOR_NAMESPACE: &str = "bailiwick-system";
 /// The operator's `ServiceAccount`.

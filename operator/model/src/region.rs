@@ -801,8 +801,7 @@ pub struct Lifecycle {
     #[serde(default = "default_true")]
     pub deletion_protection: bool,
     /// What a deletion does to volumes, key Secrets and buckets. `Retain`: they stay, and a Region of the same name,
-    /// jurisdiction and location takes them up again. `Purge`: they are deleted; needs the annotation
-    /// `bailiwick.dev/purge-confirm` with the Region's name.
+    /// jurisdiction and location takes them up again. There is no other policy yet.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -824,8 +823,6 @@ pub enum DeletionPolicy {
     /// They stay, and a Region of the same name, jurisdiction and location takes them up again.
     #[default]
     Retain,
-    /// They are deleted. Needs the annotation `bailiwick.dev/purge-confirm` with the Region's name.
-    Purge,
 }
 
 /// What the operator found. It changes only when a fact changes; numbers that always move are metrics.
