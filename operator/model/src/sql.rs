@@ -37,8 +37,8 @@ pub use self::archive::{ArchiveFailure, ArchiverHealth, archive_health, latest_r
 pub use self::mark::Mark;
 pub use self::outcome::settle;
 pub use self::wanted::{
-    CRON, EXTENSIONS, Login, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
-    WantedRole, WantedSchema, logins, violations,
+    CRON, EXTENSIONS, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
+    WantedRole, WantedSchema, violations,
 };
 
 use crate::plan::Plan;

@@ -1,5 +1,7 @@
 //! What each role can and cannot do, each statement as that role over verified TLS, in a transaction that is undone.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -314,9 +316,12 @@ async fn each_role_can_do_exactly_what_it_should() {
     .await;
 
     let mut wrong = Vec::new();
+    let mut clients = BTreeMap::new();
+    for role in ROLES {
+        clients.insert(role, server.login(role, "clinical").await.unwrap());
+    }
     for (role, sql, expected) in CASES {
-        let client = server.login(role, "clinical").await.unwrap();
-        match outcome(&client, sql).await {
+        match outcome(&clients[role], sql).await {
             Ok(()) if *expected == Well => {}
             Err(error) if *expected == Refused && is_refused(&error) => {}
             other => wrong.push(format!(
@@ -362,7 +367,6 @@ async fn roles_get_into_their_own_database_only() {
             assert!(is_refused(&error), "{role} in {database}: {error:?}");
         }
     }
-    // What the migrations of one database make is not there for the roles of the other.
     let error = server
         .login_with("clinical_app_reader", "wrong", "clinical")
         .await

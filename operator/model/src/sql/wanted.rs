@@ -81,40 +81,6 @@ impl DatabaseRoles {
     }
 }
 
-/// A role that logs in, and the database that its Secret connects to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    /// The role.
-    pub role: String,
-    /// The database.
-    pub database: String,
-}
-
-/// Every role that needs a Secret of its own, in the order of the spec: three a database, then those of the list
-/// that log in.
-#[must_use]
-pub fn logins(postgres: &region::Postgres) -> Vec<Login> {
-    let of_databases = postgres.databases.iter().flat_map(|database| {
-        DatabaseRoles::of(&database.name)
-            .into_names()
-            .map(|role| Login {
-                role,
-                database: database.name.clone(),
-            })
-    });
-    let of_list = postgres
-        .roles
-        .iter()
-        .filter(|role| role.login)
-        .filter_map(|role| {
-            Some(Login {
-                role: role.name.clone(),
-                database: role.database.clone()?,
-            })
-        });
-    of_databases.chain(of_list).collect()
-}
-
 /// What the spec asks of Postgres that cannot be, beyond what the API server checks.
 #[must_use]
 pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
