@@ -106,9 +106,13 @@ async fn rolled(
         .iter()
         .find(|(_, (primary, _))| *primary)
         .map_or("nobody", |(name, _)| name.as_str());
+    let order = match first {
+        First::Replica => "replica",
+        First::Primary => "primary",
+    };
     Ok(format!(
-        "in force after {took:.0} s, the replica {:.0} s before the primary ({old_primary}, now {new_primary})",
-        primary_at.duration_since(replica_at).as_secs_f64()
+        "in force after {took:.0} s, {order} first by {:.0} s ({old_primary} was the primary, now {new_primary})",
+        primary_at.duration_since(replica_at).as_secs_f64().abs()
     ))
 }
 
