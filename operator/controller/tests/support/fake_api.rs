@@ -811,6 +811,9 @@ impl State {
                 set(&mut value, path, new);
             }
         }
+        for theirs in managers.values_mut() {
+            theirs.retain(|path| at(&value, path).is_some());
+        }
         managers.insert(us, paths);
         self.store(key, value, managers);
         Ok(())

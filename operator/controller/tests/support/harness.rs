@@ -91,6 +91,15 @@ impl Look {
             .collect()
     }
 
+    /// The requests that change something beside the status.
+    pub fn repairs(&self) -> Vec<String> {
+        self.calls
+            .iter()
+            .filter(|call| call.is_write() && !call.is_report())
+            .map(ToString::to_string)
+            .collect()
+    }
+
     /// The requests that change something.
     pub fn writes(&self) -> Vec<String> {
         self.calls

@@ -21,6 +21,11 @@ impl Call {
         matches!(self.verb, "create" | "apply" | "replace" | "delete")
     }
 
+    /// Whether it writes the status or tells of it in an Event.
+    pub fn is_report(&self) -> bool {
+        matches!(self.resource.as_str(), "regions/status" | "events")
+    }
+
     /// Whether the API server was asked at all.
     pub fn is_request(&self) -> bool {
         !matches!(self.verb, "read" | "step")

@@ -109,13 +109,17 @@ impl World {
             .collect()
     }
 
-    fn store_facts(&self, access: Access<'_>) -> StoreFacts {
+    fn store_facts(&self, access: Access<'_>) -> Observed<StoreFacts> {
         let Access {
             region,
             names,
             credentials,
         } = access;
-        self.with(names.region(), |data| {
+        let server = Key::new("pods", &names.namespace(), &format!("{}-0", names.object_store()));
+        if !self.api.get(&server).is_some_and(|pod| is_ready(&pod)) {
+            return Observed::Failed(ReadFailure::Unreachable);
+        }
+        let facts = self.with(names.region(), |data| {
             let mut facts = data.store.clone();
             facts.region.clone_from(&region.spec.residency.location);
             for (user, fact) in &mut facts.users {
@@ -123,7 +127,8 @@ impl World {
                 fact.key_current = wanted.is_none_or(|wanted| data.keys[user] == wanted);
             }
             facts
-        })
+        });
+        Observed::Seen(facts)
     }
 
     fn patroni_facts(&self, access: Access<'_>) -> Observed<PatroniFacts> {
@@ -420,7 +425,7 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
 
 impl Systems for World {
     fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
-        async move { self.read("object store", || Observed::Seen(self.store_facts(access))) }.boxed()
+        async move { self.read("object store", || self.store_facts(access)) }.boxed()
     }
 
     fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
