@@ -82,6 +82,10 @@ pub async fn apply(
             continue;
         }
         ctx.lease.check()?;
+        let before = ctx
+            .watched
+            .versions(&manifest.resource.kind)
+            .and_then(|versions| versions(region, &object));
         let api: Api<DynamicObject> =
             Api::namespaced_with(ctx.client.clone(), &object.namespace, &manifest.resource);
         let failed = |source| Error::Apply {
@@ -116,8 +120,13 @@ pub async fn apply(
             writes += 1;
         }
         let version = Version::of(&live);
-        ctx.watched
-            .put_applied(region, &manifest.resource.kind, &object, &live, &version);
+        ctx.watched.put_applied(
+            region,
+            &manifest.resource.kind,
+            &object,
+            &live,
+            before.as_ref(),
+        );
         records.insert(key, Record { sent, version });
     }
     Ok(writes)

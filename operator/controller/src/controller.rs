@@ -15,6 +15,7 @@ use bailiwick_model::region::{Region, RegionStatus};
 use bailiwick_model::secret;
 use bailiwick_model::status::{self, Applied, Outcome};
 use bailiwick_model::step::{Step, steps};
+use bailiwick_model::violation::Reason;
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
@@ -86,6 +87,8 @@ pub struct Memory {
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,
+    /// The status that was written last, and the version of the Region in the cache at that time.
+    written: Option<(Option<String>, RegionStatus)>,
     failures: u32,
 }
 
@@ -191,7 +194,8 @@ async fn forward_regions(
     writer: reflector::store::Writer<Region>,
     sender: mpsc::Sender<ObjectRef<Region>>,
 ) {
-    let mut seen: HashMap<String, (Option<i64>, Option<Timestamp>, usize)> = HashMap::new();
+    let mut seen: HashMap<String, (Option<String>, Option<i64>, Option<Timestamp>, usize)> =
+        HashMap::new();
     let api: Api<Region> = Api::all(ctx.client.clone());
     let events = reflector::reflector(
         writer,
@@ -202,14 +206,16 @@ async fn forward_regions(
         match event {
             Ok(watcher::Event::Apply(region) | watcher::Event::InitApply(region)) => {
                 let meta = region.meta();
+                // Of a Region made anew while the watch was down only the uid tells.
                 let fact = (
+                    meta.uid.clone(),
                     meta.generation,
                     meta.deletion_timestamp.as_ref().map(|time| time.0),
                     meta.annotations
                         .as_ref()
                         .map_or(0, std::collections::BTreeMap::len),
                 );
-                if seen.insert(region.name_any(), fact) != Some(fact) {
+                if seen.insert(region.name_any(), fact.clone()) != Some(fact) {
                     let _ = sender.send(ObjectRef::from_obj(&region)).await;
                 }
             }
@@ -256,12 +262,13 @@ pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action,
         // Nothing is done for a Region that goes: the garbage collector takes what loses no data, and the rest stays.
         return Ok(Action::await_change());
     }
+    let region = with_written_status(region, &memory);
     let pass = pass(&ctx, &region, &mut memory, now).await;
     let (written, ending, violations) = match &pass {
         Ok(pass) => {
             let outcome = pass.outcome(region.status.as_ref());
             (
-                write_status(&ctx, &region, &outcome, now).await,
+                write_status(&ctx, &region, &mut memory, &outcome, now).await,
                 pass.ending(),
                 pass.violations(),
             )
@@ -281,7 +288,11 @@ pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action,
                 outcome: "failed",
                 error: reason,
             };
-            (write_status(&ctx, &region, &outcome, now).await, ending, 0)
+            (
+                write_status(&ctx, &region, &mut memory, &outcome, now).await,
+                ending,
+                0,
+            )
         }
     };
     let ready = written
@@ -302,6 +313,18 @@ pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action,
             Err(error)
         }
     }
+}
+
+/// The Region with the status that we wrote last, as long as the cache does not show the effect of that write: what
+/// is already written would else be written again, and what must be taken back would be taken for never written.
+fn with_written_status(mut region: Arc<Region>, memory: &Memory) -> Arc<Region> {
+    if let Some((version, status)) = &memory.written
+        && *version == region.resource_version()
+        && region.status.as_ref() != Some(status)
+    {
+        Arc::make_mut(&mut region).status = Some(status.clone());
+    }
+    region
 }
 
 /// When to look again after an error: its class says it, and how often it failed in a row.
@@ -375,6 +398,14 @@ impl Pass {
     /// When to look again.
     fn next(&self, status: &RegionStatus) -> Duration {
         match self {
+            // Bindings are not watched, and the API server takes a moment to heed them.
+            Self::Refused(violations)
+                if violations
+                    .iter()
+                    .any(|violation| violation.reason == Reason::NotDelegated) =>
+            {
+                SETTLED
+            }
             Self::Refused(_) => FULL_PASS,
             Self::Applied(done) if !done.failed.is_empty() => UNSETTLED,
             Self::Applied(done) if done.writes > 0 || !done.steps.is_empty() => NEXT_STEP,
@@ -425,7 +456,11 @@ async fn pass(
 
     let steps = steps(&plan, &facts);
     let mut failed = Vec::new();
+    let mut stopped = BTreeSet::new();
     for step in &steps {
+        if stopped.contains(system_of(step)) {
+            continue;
+        }
         if let Err(failure) = perform(ctx, region, &plan, memory, step).await? {
             tracing::warn!(
                 region = name,
@@ -436,10 +471,15 @@ async fn pass(
                 format!("{}: {}", failure.system, failure.what),
                 failure.failure,
             ));
-            // Later steps may depend on this one.
-            break;
+            // Later steps of the same system may depend on this one; what they need of another was observed.
+            stopped.insert(system_of(step));
+            continue;
         }
         writes += 1;
+    }
+    if plan.spec.lifecycle.hibernated {
+        // When it wakes, silence means that it starts.
+        memory.answered.clear();
     }
     for (set, answered) in [
         (plan.names.object_store(), facts.store.seen().is_some()),
@@ -464,6 +504,18 @@ async fn pass(
         steps,
         failed,
     })))
+}
+
+/// The system whose steps follow from each other.
+const fn system_of(step: &Step) -> &'static str {
+    match step {
+        Step::Store(_) => "object store",
+        Step::Sql(_) => "postgres",
+        Step::Patroni(_)
+        | Step::Create(_)
+        | Step::DeletePod { .. }
+        | Step::DeleteJob { .. } => "patroni",
+    }
 }
 
 /// Does one step. The outer error is the API server's, the inner one that of the system behind the step.
@@ -525,6 +577,7 @@ async fn perform(
 async fn write_status(
     ctx: &Context,
     region: &Region,
+    memory: &mut Memory,
     outcome: &Outcome<'_>,
     now: Timestamp,
 ) -> Result<RegionStatus, Error> {
@@ -549,6 +602,7 @@ async fn write_status(
     .map_err(|source| Error::Status {
         source: Box::new(source),
     })?;
+    memory.written = Some((region.resource_version(), status.clone()));
     ctx.metrics.writes.inc();
     events::publish_flips(ctx, region, &status).await;
     Ok(status)

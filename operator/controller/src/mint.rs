@@ -97,7 +97,10 @@ async fn create(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
 }
 
 async fn renew(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
-    let found = api.get(&secret.name_any()).await?;
+    let Some(found) = api.get_opt(&secret.name_any()).await? else {
+        // Somebody deleted it since it was read.
+        return create(api, secret).await;
+    };
     let mut next = secret.clone();
     next.metadata.resource_version = found.metadata.resource_version;
     let parameters = PostParams {

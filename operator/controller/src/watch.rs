@@ -82,6 +82,21 @@ impl<F: Fact> Facts<F> {
         true
     }
 
+    /// Keeps a fact if `unchanged` says of the one that is kept now that it is still the expected one.
+    pub fn put_unless_changed(
+        &self,
+        group: &str,
+        object: &Object,
+        fact: F,
+        unchanged: impl FnOnce(Option<&F>) -> bool,
+    ) {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let facts = groups.entry(group.to_owned()).or_default();
+        if unchanged(facts.get(object)) {
+            facts.insert(object.clone(), fact);
+        }
+    }
+
     /// Forgets a child; tells whether it was known.
     pub fn remove(&self, group: &str, object: &Object) -> bool {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);

@@ -210,37 +210,36 @@ impl Watched {
         ]
     }
 
-    /// Keeps what an apply returned, so that its own watch event is no news.
+    /// Keeps what an apply returned, so that its own watch event is no news; unless the watch has told of another
+    /// version than `before`, the one known when the apply was sent: that is ours already, or a later one of
+    /// somebody else, which it will not tell of again.
     pub fn put_applied(
         &self,
         region: &str,
         kind: &str,
         object: &Object,
         live: &DynamicObject,
-        version: &Version,
+        before: Option<&Version>,
     ) {
+        let version = Version::of(live);
+        let put = |facts: &Facts<Version>| {
+            facts.put_unless_changed(region, object, version.clone(), |now| now == before);
+        };
         match kind {
             "StatefulSet" => {
                 // An answer that cannot be read as one is left to the watch.
                 if let Ok(set) = live.clone().try_parse::<StatefulSet>() {
-                    self.stateful_sets.put(
+                    self.stateful_sets.put_unless_changed(
                         region,
-                        object.clone(),
-                        (version.clone(), stateful_set(&set)),
+                        object,
+                        (version, stateful_set(&set)),
+                        |now| now.map(|(version, _)| version) == before,
                     );
                 }
             }
-            "Service" => {
-                self.services.put(region, object.clone(), version.clone());
-            }
-            "NetworkPolicy" => {
-                self.network_policies
-                    .put(region, object.clone(), version.clone());
-            }
-            "PodDisruptionBudget" => {
-                self.disruption_budgets
-                    .put(region, object.clone(), version.clone());
-            }
+            "Service" => put(&self.services),
+            "NetworkPolicy" => put(&self.network_policies),
+            "PodDisruptionBudget" => put(&self.disruption_budgets),
             _ => {}
         }
     }

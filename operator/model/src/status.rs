@@ -578,15 +578,22 @@ fn pending_restart(facts: &Facts) -> Verdict {
 }
 
 fn progressing(applied: &Applied<'_>) -> Verdict {
-    let unready: Vec<&str> = [
+    let sets = [
         applied.plan.names.postgres(),
         applied.plan.names.object_store(),
-    ]
-    .iter()
-    .filter_map(|name| applied.facts.stateful_sets.get_key_value(name))
-    .filter(|(_, set)| !set.observed || set.ready < set.replicas)
-    .map(|(name, _)| name.as_str())
-    .collect();
+    ];
+    // One that was only just applied is not seen yet, and has no pod.
+    let unready: Vec<&str> = sets
+        .iter()
+        .filter(|name| {
+            applied
+                .facts
+                .stateful_sets
+                .get(*name)
+                .is_none_or(|set| !set.observed || set.ready < set.replicas)
+        })
+        .map(String::as_str)
+        .collect();
     if !unready.is_empty() {
         Verdict::new(
             State::True,

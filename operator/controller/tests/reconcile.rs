@@ -1,0 +1,604 @@
+//! What one look after another makes of a Region, against an API server and systems in memory: how much is sent, what
+//! is repaired, what the status says, and when the operator looks again. No process, no network, no sleep.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+mod support {
+    #![allow(dead_code, reason = "each test takes what it needs")]
+    pub mod cluster;
+    pub mod fake_api;
+    pub mod harness;
+    pub mod journal;
+    pub mod world;
+}
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_model::names::Names;
+use bailiwick_operator::error::Retry;
+use bailiwick_operator::lease::Lease;
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+use support::fake_api::{Key, text};
+use support::harness::{Harness, USER, tr};
+use support::journal::{Call, Fault};
+
+/// How long until a settled Region is looked at again.
+const SETTLED: Duration = Duration::from_secs(15);
+
+fn key(resource: &str, name: &str) -> Key {
+    Key::new(resource, "tr", name)
+}
+
+/// `tr` with other values at some pointers.
+fn tr_with(changes: &[(&str, Value)]) -> Value {
+    let mut region = tr();
+    for (pointer, value) in changes {
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let parent = pointer_mut(&mut region, parent);
+        if value.is_null() {
+            parent.as_object_mut().unwrap().remove(field);
+        } else {
+            parent[field] = value.clone();
+        }
+    }
+    region
+}
+
+/// The object at a pointer, made where it is missing.
+fn pointer_mut<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
+    pointer
+        .split('/')
+        .skip(1)
+        .fold(value, |value, step| match value {
+            Value::Array(items) => &mut items[step.parse::<usize>().unwrap()],
+            value => {
+                if !value[step].is_object() && !value[step].is_array() {
+                    value[step] = json!({});
+                }
+                &mut value[step]
+            }
+        })
+}
+
+/// What was written apart from Events, which tell of a flip of the status.
+fn changes(calls: &[Call]) -> Vec<String> {
+    calls
+        .iter()
+        .filter(|call| call.is_write() && call.resource != "events")
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn writes(calls: &[Call]) -> Vec<String> {
+    calls
+        .iter()
+        .filter(|call| call.is_write())
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The objects that the operator made for `tr`.
+fn children(harness: &Harness) -> Vec<Key> {
+    const MADE: &[&str] = &[
+        "secrets",
+        "configmaps",
+        "services",
+        "statefulsets",
+        "jobs",
+        "networkpolicies",
+        "poddisruptionbudgets",
+    ];
+    harness
+        .api
+        .everything()
+        .into_keys()
+        .filter(|key| MADE.contains(&key.resource.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_region_created_costs_six_writes_more_than_it_has_objects_and_two_reads_at_most() {
+    let mut harness = Harness::new();
+    harness.apply(&tr());
+    harness.settle().await;
+    let (ready, reason, message) = harness.condition("Ready");
+    assert_eq!(ready, "True", "{reason}: {message}");
+    assert_eq!(harness.condition("Progressing").0, "False");
+    assert_eq!(harness.condition("WALArchiving").0, "True");
+    assert!(harness.status().backup.unwrap().repos[0].last_full.is_some());
+
+    let children = children(&harness).len();
+    assert!(children > 25, "{children} objects");
+    let calls = harness.journal.take();
+    let writes = writes(&calls);
+    let gets = calls.iter().filter(|call| call.verb == "get").count();
+    println!("{children} objects, {} writes, {gets} reads", writes.len());
+    assert!(
+        writes.len() <= children + 6,
+        "{children} objects, {} writes: {writes:#?}",
+        writes.len()
+    );
+    assert!(gets <= 2, "{gets} reads");
+}
+
+#[tokio::test]
+async fn the_boundary_and_its_keys_stand_before_what_they_guard() {
+    let mut harness = Harness::new();
+    harness.apply(&tr());
+    let look = harness.look().await;
+    let kinds: Vec<String> = look
+        .calls
+        .iter()
+        .filter(|call| call.is_write())
+        .map(|call| call.resource.clone())
+        .collect();
+    let first = |kind: &str| kinds.iter().position(|it| it == kind).unwrap();
+    let last = |kind: &str| kinds.iter().rposition(|it| it == kind).unwrap();
+    assert!(last("networkpolicies") < first("secrets"));
+    assert!(last("secrets") < first("statefulsets"));
+    assert!(last("statefulsets") < first("regions/status"));
+}
+
+#[tokio::test]
+async fn a_look_at_a_settled_region_asks_the_api_server_nothing() {
+    let mut harness = Harness::running().await;
+    for _ in 0..3 {
+        let look = harness.look().await;
+        assert_eq!(look.requests(), Vec::<String>::new());
+        assert_eq!(look.result.unwrap(), Action::requeue(SETTLED));
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_operator_settles_without_changing_anything() {
+    let mut harness = Harness::running().await;
+    let before = harness.api.everything();
+    harness.crash();
+    harness.settle().await;
+    assert_eq!(harness.api.everything(), before);
+}
+
+#[tokio::test]
+async fn what_leaves_the_spec_is_pruned() {
+    let mut harness = Harness::running().await;
+    let policies = harness.api.all("networkpolicies", "tr").len();
+    harness.apply(&tr_with(&[("/spec/network", Value::Null)]));
+    harness.settle().await;
+    assert_eq!(harness.api.all("networkpolicies", "tr").len(), policies - 1);
+    let calls = harness.journal.take();
+    let deletes: Vec<&Call> = calls.iter().filter(|call| call.verb == "delete").collect();
+    assert_eq!(deletes.len(), 1, "{deletes:?}");
+    // Nothing else is different but the status.
+    assert_eq!(writes(&calls).len(), 2, "{:?}", writes(&calls));
+    assert_eq!(harness.status().observed_generation, Some(2));
+}
+
+#[tokio::test]
+async fn of_a_refused_region_nothing_is_applied_and_the_status_says_why() {
+    let mut harness = Harness::new();
+    harness.apply(&tr_with(&[
+        ("/spec/postgres/storage/data/storageClass", json!("local-es-mad-1")),
+        ("/spec/objectStore/volume/storageClass", json!("nowhere")),
+    ]));
+    let look = harness.look().await;
+    assert_eq!(look.writes(), ["apply regions/status tr"]);
+    assert_eq!(children(&harness), []);
+    let (status, _, message) = harness.condition("Accepted");
+    assert_eq!(status, "False");
+    // All at once, each with its field.
+    assert!(message.contains("spec.postgres.storage.data.storageClass"), "{message}");
+    assert!(message.contains("spec.objectStore.volume.storageClass"), "{message}");
+    assert_eq!(harness.condition("Ready").1, "NotAccepted");
+
+    let again = harness.look().await;
+    assert_eq!(again.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_region_that_becomes_bad_keeps_what_it_has() {
+    let mut harness = Harness::running().await;
+    let before = children(&harness);
+    harness.apply(&tr_with(&[("/spec/objectStore/volume/storageClass", json!("nowhere"))]));
+    harness.settle().await;
+    assert_eq!(children(&harness), before);
+    assert_eq!(changes(&harness.journal.take()), ["apply regions/status tr"]);
+    assert_eq!(harness.condition("Accepted").0, "False");
+}
+
+#[tokio::test]
+async fn a_region_without_namespaces_waits_for_them() {
+    let mut harness = Harness::new();
+    for namespace in Names::new("tr").namespaces() {
+        harness.api.remove(&Key::new("namespaces", "", &namespace));
+    }
+    harness.apply(&tr());
+    let look = harness.look().await;
+    assert_eq!(look.writes(), ["apply regions/status tr"]);
+    let (_, reason, message) = harness.condition("Accepted");
+    assert_eq!(reason, "NotDelegated");
+    assert!(message.contains("bailiwick-operator new tr"), "{message}");
+
+    harness.make_namespaces();
+    harness.settle().await;
+    assert_eq!(harness.condition("Ready").0, "True");
+}
+
+#[tokio::test]
+async fn rights_that_come_after_the_region_are_noticed_within_seconds() {
+    let mut harness = Harness::new();
+    harness.api.delegate("tr-obs", false);
+    harness.apply(&tr());
+    let look = harness.look().await;
+    assert_eq!(look.writes(), ["apply regions/status tr"]);
+    assert_eq!(harness.condition("Accepted").1, "NotDelegated");
+    // A RoleBinding is not watched, so the next look must be soon.
+    assert_eq!(look.result.unwrap(), Action::requeue(SETTLED));
+
+    harness.api.delegate("tr-obs", true);
+    harness.settle().await;
+    assert_eq!(harness.condition("Ready").0, "True");
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
+    for (code, reason, retry) in [
+        (403, "Forbidden", Retry::OnChange),
+        (409, "Conflict", Retry::Soon),
+        (422, "Invalid", Retry::OnChange),
+        (500, "InternalError", Retry::Later),
+    ] {
+        let mut harness = Harness::running().await;
+        harness.apply(&tr_with(&[("/spec/postgres/resources/memory", json!("768Mi"))]));
+        harness
+            .journal
+            .fault_on(Fault::Refuse(code), |call| call.resource == "statefulsets");
+        let look = harness.look().await;
+        let error = look.result.unwrap_err();
+        assert_eq!(error.retry(), retry, "{code}");
+        let (status, why, message) = harness.condition("Degraded");
+        assert_eq!((status.as_str(), why.as_str()), ("True", "ApplyFailed"), "{code}");
+        assert!(message.contains("StatefulSet/tr-"), "{message}");
+        assert!(message.contains(reason), "{message}");
+        assert!(!message.contains("injected"), "free text of the server: {message}");
+        assert_eq!(harness.condition("Progressing").0, "True");
+        let next = harness.next_after(&error);
+        let expected = match retry {
+            Retry::Soon => Duration::from_millis(500),
+            Retry::Later => Duration::from_secs(2),
+            Retry::OnChange => Duration::from_secs(30),
+        };
+        assert_eq!(next, Action::requeue(expected), "{code}");
+
+        // The same again changes no status, and waits longer where that helps.
+        let again = harness.look().await;
+        assert!(!again.writes().contains(&"apply regions/status tr".to_owned()));
+        if retry == Retry::Later {
+            let next = harness.next_after(&again.result.unwrap_err());
+            assert_eq!(next, Action::requeue(Duration::from_secs(4)));
+        }
+
+        harness.journal.heal();
+        harness.settle().await;
+        assert_eq!(harness.condition("Degraded").0, "False", "{code}");
+        assert_eq!(harness.condition("Ready").0, "True", "{code}");
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_region_keeps_its_volumes_and_secrets_and_a_new_one_takes_them_up() {
+    let mut harness = Harness::running().await;
+    let kept = |harness: &Harness| {
+        let mut objects = harness.api.everything();
+        objects.retain(|key, _| {
+            matches!(key.resource.as_str(), "secrets" | "persistentvolumeclaims")
+        });
+        objects
+    };
+    let before = kept(&harness);
+    assert!(before.len() > 10, "{} objects", before.len());
+    harness.api.remove(&Key::new("regions", "", "tr"));
+    assert_eq!(kept(&harness), before);
+    for kind in ["statefulsets", "services", "networkpolicies", "jobs", "pods", "configmaps"] {
+        assert_eq!(harness.api.all(kind, "tr"), Vec::<Value>::new(), "{kind}");
+    }
+
+    harness.crash();
+    harness.apply(&tr());
+    harness.settle().await;
+    assert_eq!(harness.condition("Ready").0, "True");
+    assert_eq!(kept(&harness), before);
+    let steps: Vec<String> = harness
+        .journal
+        .take()
+        .iter()
+        .filter(|call| call.verb == "step")
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(steps, Vec::<String>::new(), "the data was there");
+}
+
+#[tokio::test]
+async fn another_jurisdictions_volumes_are_not_taken_up() {
+    let mut harness = Harness::running().await;
+    harness.api.remove(&Key::new("regions", "", "tr"));
+    for namespace in Names::new("tr").namespaces() {
+        harness.api.edit(&Key::new("namespaces", "", &namespace), USER, |value| {
+            value["metadata"]["labels"]["bailiwick.dev/jurisdiction"] = json!("EU");
+            value["metadata"]["labels"]["bailiwick.dev/location"] = json!("es-mad-1");
+        });
+    }
+    harness.crash();
+    harness.apply(&tr_with(&[
+        ("/spec/residency/jurisdiction", json!("EU")),
+        ("/spec/residency/location", json!("es-mad-1")),
+        ("/spec/network", Value::Null),
+        ("/spec/postgres/storage/data/storageClass", json!("local-es-mad-1")),
+        ("/spec/objectStore/volume/storageClass", json!("local-es-mad-1")),
+    ]));
+    harness.settle().await;
+    assert_eq!(harness.condition("Accepted").1, "ForeignVolume");
+    assert_eq!(harness.api.all("statefulsets", "tr"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_paused_region_gets_nothing_but_its_status() {
+    let mut harness = Harness::running().await;
+    harness.apply(&tr_with(&[
+        ("/spec/lifecycle", json!({"paused": true})),
+        ("/spec/postgres/resources/memory", json!("768Mi")),
+    ]));
+    harness.api.remove(&key("services", "tr-pg-ro"));
+    harness.world.change("tr", |data| data.store.buckets.clear());
+    harness.settle().await;
+    let calls = harness.journal.take();
+    assert_eq!(changes(&calls), ["apply regions/status tr"]);
+    assert!(calls.iter().all(|call| call.verb != "step"));
+    assert_eq!(harness.condition("Paused").0, "True");
+
+    harness.apply(&tr());
+    harness.settle().await;
+    assert!(harness.api.get(&key("services", "tr-pg-ro")).is_some());
+    assert!(harness.world.of("tr").store.buckets.contains_key("documents"));
+    assert_eq!(harness.condition("Paused").0, "False");
+}
+
+#[tokio::test]
+async fn a_hibernated_region_has_no_pods_and_wakes_with_its_data() {
+    let mut harness = Harness::running().await;
+    let claims = harness.api.all("persistentvolumeclaims", "tr");
+    harness.apply(&tr_with(&[("/spec/lifecycle", json!({"hibernated": true}))]));
+    harness.settle().await;
+    let pods: Vec<String> = harness
+        .api
+        .all("pods", "tr")
+        .iter()
+        .map(|pod| text(pod, "/metadata/name").to_owned())
+        .filter(|name| !name.contains("stanza") && !name.contains("backup"))
+        .collect();
+    assert_eq!(pods, Vec::<String>::new());
+    assert_eq!(harness.api.all("persistentvolumeclaims", "tr"), claims);
+    for type_ in ["Ready", "PostgresAvailable", "ObjectStoreAvailable"] {
+        let (status, reason, _) = harness.condition(type_);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "Hibernated"), "{type_}");
+    }
+    assert_eq!(harness.condition("Degraded").0, "False");
+    assert_eq!(harness.condition("Progressing").0, "False");
+
+    harness.apply(&tr());
+    let look = harness.look().await;
+    look.result.unwrap();
+    // It starts: nothing has failed.
+    assert_ne!(harness.condition("WALArchiving").0, "False");
+    harness.settle().await;
+    assert_eq!(harness.condition("Ready").0, "True");
+    assert_eq!(harness.api.all("persistentvolumeclaims", "tr"), claims);
+}
+
+#[tokio::test]
+async fn a_child_that_is_deleted_is_made_again_with_one_write() {
+    let mut harness = Harness::running().await;
+    for child in children(&harness) {
+        // Not watched: their loss is found when they are looked at again.
+        if matches!(child.resource.as_str(), "secrets" | "configmaps" | "jobs") {
+            continue;
+        }
+        harness.api.remove(&child);
+        harness.journal.take();
+        let look = harness.look().await;
+        assert_eq!(
+            look.repairs(),
+            [format!("apply {} {}/{}", child.resource, child.namespace, child.name)]
+        );
+        assert!(harness.api.get(&child).is_some());
+        harness.settle().await;
+        assert_eq!(harness.condition("Ready").0, "True", "{child:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_is_edited_is_repaired_with_one_write() {
+    let mut harness = Harness::running().await;
+    let before = harness.api.get(&key("networkpolicies", "postgres")).unwrap();
+    harness.api.edit(&key("networkpolicies", "postgres"), USER, |policy| {
+        policy["spec"]["ingress"] = json!([{}]);
+    });
+    let look = harness.look().await;
+    assert_eq!(look.writes(), ["apply networkpolicies tr/postgres"]);
+    let after = harness.api.get(&key("networkpolicies", "postgres")).unwrap();
+    assert_eq!(after["spec"], before["spec"]);
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_somebody_else_adds_to_a_child_is_taken_away() {
+    let mut harness = Harness::running().await;
+    let deny = key("networkpolicies", "default-deny");
+    harness.api.edit(&deny, USER, |policy| {
+        // A field that our manifest does not have: an apply alone would leave it.
+        policy["spec"]["ingress"] = json!([{}]);
+    });
+    let look = harness.look().await;
+    assert!(look.writes().len() <= 2, "{:?}", look.writes());
+    assert_eq!(harness.api.get(&deny).unwrap()["spec"].get("ingress"), None);
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_edit_that_comes_while_we_apply_is_not_lost() {
+    let mut harness = Harness::running().await;
+    let deny = key("networkpolicies", "default-deny");
+    harness.api.edit(&deny, USER, |policy| policy["spec"]["podSelector"] = json!({"matchLabels": {"a": "b"}}));
+    harness.sync().await;
+    // Before its answer reaches us somebody edits again, and the watch is faster than our answer.
+    let (api, watched) = (harness.api.clone(), harness.ctx.watched.network_policies.clone());
+    let late = deny.clone();
+    harness.api.after_next(&deny.clone(), move || {
+        api.edit(&late, USER, |policy| policy["spec"]["ingress"] = json!([{}]));
+        let live = api.get(&late).unwrap();
+        let object: kube::api::DynamicObject = serde_json::from_value(live).unwrap();
+        let place = bailiwick_operator::watch::Object {
+            namespace: "tr".to_owned(),
+            name: "default-deny".to_owned(),
+        };
+        watched.put("tr", place, bailiwick_operator::apply::Version::of(&object));
+    });
+    let region = Arc::new(harness.region());
+    harness.look_at(region.clone()).await.result.unwrap();
+    // The watch has told already, and tells it no second time.
+    harness.look_at(region).await.result.unwrap();
+    assert_eq!(harness.api.get(&deny).unwrap()["spec"].get("ingress"), None);
+}
+
+#[tokio::test]
+async fn a_lost_key_with_volumes_is_said_and_never_minted_anew() {
+    let names = Names::new("tr");
+    for name in [
+        names.authority(),
+        names.postgres_internal(),
+        names.backup_key(),
+        names.object_store_key(),
+    ] {
+        let mut harness = Harness::running().await;
+        harness.api.remove(&key("secrets", &name));
+        harness.crash();
+        harness.settle().await;
+        let (status, reason, message) = harness.condition("Accepted");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "KeyMissing"), "{name}");
+        assert!(message.contains(&name), "{message}");
+        assert_eq!(harness.api.get(&key("secrets", &name)), None);
+        assert_eq!(changes(&harness.journal.take()), ["apply regions/status tr"]);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_login_is_minted_anew_and_set_in_the_database() {
+    let mut harness = Harness::running().await;
+    let login = key("secrets", &Names::new("tr").postgres_role("clinical_app_writer"));
+    let before = harness.api.get(&login).unwrap();
+    harness.api.remove(&login);
+    harness.crash();
+    harness.settle().await;
+    assert_ne!(harness.api.get(&login).unwrap()["data"]["password"], before["data"]["password"]);
+    let steps: Vec<String> = harness
+        .journal
+        .take()
+        .iter()
+        .filter(|call| call.verb == "step")
+        .map(|call| call.name.clone())
+        .collect();
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    assert!(steps[0].contains("clinical_app_writer"), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_standby_without_the_lease_sends_nothing() {
+    let mut harness = Harness::new();
+    harness.apply(&tr());
+    harness.restart_with(Lease::new());
+    let look = harness.look().await;
+    let error = look.result.unwrap_err();
+    assert_eq!(look.calls, []);
+    assert_eq!(error.retry(), Retry::Soon);
+    assert_eq!(children(&harness), []);
+}
+
+#[tokio::test]
+async fn a_stale_cache_of_the_region_does_not_hide_what_is_to_be_written() {
+    let mut harness = Harness::running().await;
+    // The cache shows the Region as it was before both looks.
+    let stale = Arc::new(harness.region());
+    harness.world.change("tr", |data| data.store.encrypts = true);
+    harness.journal.fault_on(Fault::Fail, |call| call.verb == "read" && call.resource == "object store");
+    harness.look_at(stale.clone()).await.result.unwrap();
+    assert_eq!(harness.condition("ObjectStoreAvailable").0, "False");
+    harness.journal.heal();
+    harness.look_at(stale).await.result.unwrap();
+    assert_eq!(harness.condition("ObjectStoreAvailable").0, "True");
+}
+
+#[tokio::test]
+async fn a_step_that_fails_is_in_the_status_and_tried_again() {
+    let mut harness = Harness::running().await;
+    harness.world.change("tr", |data| {
+        data.store.buckets.remove("documents");
+    });
+    harness.journal.fault_on(Fault::Fail, |call| call.verb == "step");
+    let look = harness.look().await;
+    assert_eq!(look.result.unwrap(), Action::requeue(Duration::from_secs(3)));
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "StepFailed"));
+    assert!(message.contains("create bucket documents"), "{message}");
+    assert_eq!(harness.look().await.writes(), Vec::<String>::new(), "said once");
+    harness.journal.heal();
+    harness.settle().await;
+    assert_eq!(harness.condition("Degraded").0, "False");
+}
+
+#[tokio::test]
+async fn a_system_that_does_not_answer_is_said_and_nothing_is_touched() {
+    for (system, condition) in [
+        ("object store", "ObjectStoreAvailable"),
+        ("patroni", "PostgresAvailable"),
+        ("postgres", "PostgresAvailable"),
+    ] {
+        let mut harness = Harness::running().await;
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.verb == "read" && call.resource == system);
+        harness.look().await.result.unwrap();
+        let calls = harness.journal.take();
+        assert!(calls.iter().all(|call| call.verb != "step"), "{system}");
+        assert!(writes(&calls).iter().all(|call| call.contains("regions/status") || call.contains("events")));
+        assert_ne!(harness.condition(condition).0, "True", "{system}");
+        assert_ne!(harness.condition("Ready").0, "True", "{system}");
+        harness.journal.heal();
+        harness.settle().await;
+        assert_eq!(harness.condition("Ready").0, "True", "{system}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_status_does_not_claim_that_nothing_is_left_to_do() {
+    let mut harness = Harness::new();
+    harness.apply(&tr());
+    harness.look().await.result.unwrap();
+    assert_eq!(harness.condition("Progressing").0, "True");
+    assert_eq!(harness.condition("Ready").0, "False");
+}
+
+#[tokio::test]
+async fn a_failing_store_step_does_not_keep_postgres_waiting() {
+    let mut harness = Harness::running().await;
+    harness.world.change("tr", |data| {
+        data.store.buckets.remove("documents");
+        data.postgres.databases.clear();
+    });
+    harness
+        .journal
+        .fault_on(Fault::Fail, |call| call.verb == "step" && call.resource == "object store");
+    for _ in 0..3 {
+        harness.look().await.result.unwrap();
+    }
+    assert!(harness.world.of("tr").postgres.databases.contains_key("clinical"));
+}

@@ -1,0 +1,127 @@
+//! Every call that the controller makes, to the API server and to the systems behind it, in one sequence, and which
+//! of them shall go wrong. Calls in, faults out; no I/O.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What it does: `get`, `create`, `apply`, `replace`, `delete`, `review`, or for a system `read` and `step`.
+    pub verb: &'static str,
+    /// The plural of the resource with its subresource, or the system.
+    pub resource: String,
+    /// The namespace and name of the object, or the step.
+    pub name: String,
+}
+
+impl Call {
+    /// Whether the API server was asked to change something. A review of one's own rights changes nothing.
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb, "create" | "apply" | "replace" | "delete")
+    }
+
+    /// Whether it writes the status or tells of it in an Event.
+    pub fn is_report(&self) -> bool {
+        matches!(self.resource.as_str(), "regions/status" | "events")
+    }
+
+    /// Whether the API server was asked at all.
+    pub fn is_request(&self) -> bool {
+        !matches!(self.verb, "read" | "step")
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.verb, self.resource, self.name)
+    }
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is done, and the caller is told so.
+    Fail,
+    /// It is done, and the caller does not hear of it.
+    LoseAnswer,
+    /// The API server answers with this code and does nothing.
+    Refuse(u16),
+}
+
+/// Which calls a standing fault is for.
+type Matches = Box<dyn Fn(&Call) -> bool + Send>;
+
+#[derive(Default)]
+struct Inner {
+    calls: Vec<Call>,
+    at: Option<(usize, Fault)>,
+    standing: Option<(Matches, Fault)>,
+}
+
+/// The sequence, shared by the API server and the systems.
+#[derive(Clone, Default)]
+pub struct Journal(Arc<Mutex<Inner>>);
+
+impl Journal {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// Takes a call down and says how it goes wrong, if it does.
+    pub fn next(&self, verb: &'static str, resource: String, name: String) -> Option<Fault> {
+        let mut inner = self.lock();
+        let call = Call {
+            verb,
+            resource,
+            name,
+        };
+        let number = inner.calls.len();
+        let standing = inner
+            .standing
+            .as_ref()
+            .filter(|(matches, _)| matches(&call))
+            .map(|(_, fault)| *fault);
+        inner.calls.push(call);
+        standing.or_else(|| {
+            inner
+                .at
+                .filter(|(at, _)| *at == number)
+                .map(|(_, fault)| fault)
+        })
+    }
+
+    /// Lets call number `at`, counted from 0 and from now, go wrong.
+    pub fn fault_at(&self, at: usize, fault: Fault) {
+        let mut inner = self.lock();
+        inner.calls.clear();
+        inner.at = Some((at, fault));
+    }
+
+    /// Lets every call that matches go wrong, until [`Journal::heal`].
+    pub fn fault_on(&self, fault: Fault, matches: impl Fn(&Call) -> bool + Send + 'static) {
+        self.lock().standing = Some((Box::new(matches), fault));
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        let mut inner = self.lock();
+        inner.at = None;
+        inner.standing = None;
+    }
+
+    /// How many calls were made since the last [`Journal::take`].
+    pub fn len(&self) -> usize {
+        self.lock().calls.len()
+    }
+
+    /// The calls since the last time, and begins anew.
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut self.lock().calls)
+    }
+
+    /// The calls since the last time.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+}

@@ -1,0 +1,471 @@
+//! What stands behind a Region and is not Kubernetes: an object store, Patroni and Postgres in memory, behind the
+//! controller's own border. Their pods are those of the API server in memory; every call is in the same sequence as
+//! the requests, so that each of them can go wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::sync::{Arc, Mutex};
+
+use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::patroni::{
+    MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange,
+};
+use bailiwick_model::sql::{
+    ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
+};
+use bailiwick_model::store::{
+    BucketFact, Encryption, Lifecycle, StoreFacts, StoreStep, Versioning,
+};
+use bailiwick_operator::credentials::Credentials;
+use bailiwick_operator::error::StepError;
+use bailiwick_operator::systems::{Access, Systems};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::cluster::is_ready;
+use super::fake_api::{FakeApi, Key};
+use super::journal::{Fault, Journal};
+
+/// The settings that only a restart brings into force, as far as the tests change them.
+const NEEDS_RESTART: &[&str] = &["max_connections", "max_worker_processes", "shared_buffers"];
+
+/// The state of one Region's systems. It lives on its volumes.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// The object store.
+    pub store: StoreFacts,
+    /// The secret key of each of the store's users.
+    keys: BTreeMap<String, Vec<u8>>,
+    /// Postgres, once it was asked.
+    pub postgres: PostgresFacts,
+    /// The Secret and the password that each role was given.
+    passwords: BTreeMap<String, (String, Vec<u8>)>,
+    /// Patroni's dynamic configuration.
+    pub config: Value,
+    /// The member that leads.
+    pub leader: Option<String>,
+    /// What waits for a restart, by member and the uid of its pod.
+    pending: BTreeMap<(String, String), BTreeMap<String, SettingChange>>,
+}
+
+/// The systems behind all Regions.
+#[derive(Clone)]
+pub struct World {
+    api: FakeApi,
+    journal: Journal,
+    data: Arc<Mutex<BTreeMap<String, Data>>>,
+}
+
+impl World {
+    /// Systems without data, whose pods are in `api`.
+    pub fn new(api: FakeApi, journal: Journal) -> Self {
+        Self {
+            api,
+            journal,
+            data: Arc::default(),
+        }
+    }
+
+    /// Other systems with the same data.
+    pub fn copy(&self, api: FakeApi, journal: Journal) -> Self {
+        let data = self.data.lock().unwrap().clone();
+        Self {
+            api,
+            journal,
+            data: Arc::new(Mutex::new(data)),
+        }
+    }
+
+    /// The state of a Region's systems.
+    pub fn of(&self, region: &str) -> Data {
+        self.data.lock().unwrap().get(region).cloned().unwrap_or_default()
+    }
+
+    /// Changes the state of a Region's systems as somebody else does.
+    pub fn change(&self, region: &str, change: impl FnOnce(&mut Data)) {
+        self.with(region, change);
+    }
+
+    fn with<T>(&self, region: &str, work: impl FnOnce(&mut Data) -> T) -> T {
+        let mut data = self.data.lock().unwrap();
+        work(data.entry(region.to_owned()).or_insert_with(fresh))
+    }
+
+    fn fault(&self, verb: &'static str, system: &str, name: impl Display) -> Option<Fault> {
+        self.journal.next(verb, system.to_owned(), name.to_string())
+    }
+
+    /// The members whose pods run, with their pods' uids.
+    fn members(&self, access: Access<'_>) -> BTreeMap<String, String> {
+        let namespace = access.names.namespace();
+        (0..9)
+            .map(|ordinal| access.names.postgres_member(ordinal))
+            .filter_map(|name| {
+                let pod = self.api.get(&Key::new("pods", &namespace, &name))?;
+                let uid = pod["metadata"]["uid"].as_str()?.to_owned();
+                is_ready(&pod).then_some((name, uid))
+            })
+            .collect()
+    }
+
+    fn store_facts(&self, access: Access<'_>) -> Observed<StoreFacts> {
+        let Access {
+            region,
+            names,
+            credentials,
+        } = access;
+        let server = Key::new("pods", &names.namespace(), &format!("{}-0", names.object_store()));
+        if !self.api.get(&server).is_some_and(|pod| is_ready(&pod)) {
+            return Observed::Failed(ReadFailure::Unreachable);
+        }
+        let facts = self.with(names.region(), |data| {
+            let mut facts = data.store.clone();
+            facts.region.clone_from(&region.spec.residency.location);
+            for (user, fact) in &mut facts.users {
+                let wanted = credentials.bytes(&names.object_store_user(user), "secret-key");
+                fact.key_current = wanted.is_none_or(|wanted| data.keys[user] == wanted);
+            }
+            facts
+        });
+        Observed::Seen(facts)
+    }
+
+    fn patroni_facts(&self, access: Access<'_>) -> Observed<PatroniFacts> {
+        let running = self.members(access);
+        if running.is_empty() {
+            return Observed::Failed(ReadFailure::Unreachable);
+        }
+        self.with(access.names.region(), |data| {
+            let led = data.leader.as_ref().is_some_and(|it| running.contains_key(it));
+            if !led {
+                data.leader = running.keys().next().cloned();
+            }
+            let members = running
+                .iter()
+                .map(|(name, uid)| {
+                    let leads = data.leader.as_ref() == Some(name);
+                    let pending = data
+                        .pending
+                        .get(&(name.clone(), uid.clone()))
+                        .cloned()
+                        .unwrap_or_default();
+                    let fact = MemberFact {
+                        role: if leads {
+                            MemberRole::Primary
+                        } else {
+                            MemberRole::SyncStandby
+                        },
+                        state: if leads { "running" } else { "streaming" }.to_owned(),
+                        timeline: Some(1),
+                        lag_bytes: (!leads).then_some(0),
+                        pending_restart: !pending.is_empty(),
+                        pending_settings: pending,
+                    };
+                    (name.clone(), fact)
+                })
+                .collect();
+            Observed::Seen(PatroniFacts {
+                members,
+                config: data.config.clone(),
+                system_identifier: data.postgres.system_identifier.clone(),
+            })
+        })
+    }
+
+    fn postgres_facts(&self, access: Access<'_>) -> PostgresFacts {
+        self.with(access.names.region(), |data| {
+            let mut facts = data.postgres.clone();
+            for (role, fact) in &mut facts.roles {
+                if let Some((secret, password)) = data.passwords.get(role) {
+                    fact.password = match access.credentials.bytes(secret, "password") {
+                        Some(wanted) if wanted == password => PasswordFact::Current,
+                        Some(_) => PasswordFact::Stale,
+                        None => PasswordFact::Unknown,
+                    };
+                }
+            }
+            facts
+        })
+    }
+
+    fn do_store_step(&self, access: Access<'_>, step: &StoreStep) {
+        self.with(access.names.region(), |data| {
+            if let StoreStep::CreateUser { user, secret } = step {
+                data.keys
+                    .insert(user.clone(), value(access.credentials, secret, "secret-key"));
+            }
+            apply_store(&mut data.store, step);
+        });
+    }
+
+    fn do_patroni_step(&self, access: Access<'_>, step: &PatroniStep) {
+        let running = self.members(access);
+        self.with(access.names.region(), |data| match step {
+            PatroniStep::PatchConfig(patch) => {
+                let before = data.config.clone();
+                merge(&mut data.config, patch);
+                let setting = |config: &Value, name: &str| {
+                    config["postgresql"]["parameters"][name].as_str().map(str::to_owned)
+                };
+                for name in NEEDS_RESTART {
+                    if let (Some(from), Some(to)) =
+                        (setting(&before, name), setting(&data.config, name))
+                        && from != to
+                    {
+                        for (member, uid) in &running {
+                            data.pending
+                                .entry((member.clone(), uid.clone()))
+                                .or_default()
+                                .insert(
+                                    (*name).to_owned(),
+                                    SettingChange {
+                                        from: from.clone(),
+                                        to: to.clone(),
+                                    },
+                                );
+                        }
+                    }
+                }
+            }
+            PatroniStep::Restart { member } => {
+                let uid = running.get(member).cloned().unwrap_or_default();
+                data.pending.remove(&(member.clone(), uid));
+            }
+            PatroniStep::Switchover { from, to } => {
+                assert_eq!(data.leader.as_ref(), Some(from));
+                assert!(running.contains_key(to), "{to} does not run");
+                data.leader = Some(to.clone());
+            }
+        });
+    }
+
+    fn do_sql_step(&self, access: Access<'_>, step: &SqlStep) {
+        self.with(access.names.region(), |data| {
+            if let SqlStep::SetPassword { role, secret, .. } = step {
+                let password = value(access.credentials, secret, "password");
+                data.passwords.insert(role.clone(), (secret.clone(), password));
+            }
+            settle(&mut data.postgres, step);
+        });
+    }
+
+    /// Does a step unless it goes wrong.
+    fn step(
+        &self,
+        system: &'static str,
+        what: String,
+        work: impl FnOnce(),
+    ) -> Result<(), StepError> {
+        let failed = |failure| {
+            Err(StepError {
+                system,
+                what: what.clone(),
+                failure,
+                source: None,
+            })
+        };
+        match self.fault("step", system, &what) {
+            None => {
+                work();
+                Ok(())
+            }
+            Some(Fault::LoseAnswer) => {
+                work();
+                failed(ReadFailure::TimedOut)
+            }
+            Some(Fault::Fail | Fault::Refuse(_)) => failed(ReadFailure::NotReady),
+        }
+    }
+
+    /// Reads unless it goes wrong.
+    fn read<T>(&self, system: &str, work: impl FnOnce() -> Observed<T>) -> Observed<T> {
+        match self.fault("read", system, "") {
+            None => work(),
+            Some(Fault::LoseAnswer) => Observed::Failed(ReadFailure::TimedOut),
+            Some(Fault::Fail | Fault::Refuse(_)) => Observed::Failed(ReadFailure::Unreachable),
+        }
+    }
+}
+
+/// The value that a step needs of a Secret; the controller must have it by then.
+fn value(credentials: &Credentials, secret: &str, key: &str) -> Vec<u8> {
+    credentials
+        .bytes(secret, key)
+        .unwrap_or_else(|| panic!("{secret} has no {key}"))
+        .to_vec()
+}
+
+/// Volumes on which everything was just made.
+fn fresh() -> Data {
+    Data {
+        store: StoreFacts {
+            encrypts: true,
+            ..StoreFacts::default()
+        },
+        postgres: PostgresFacts {
+            server_version: 170_012,
+            system_identifier: Some("7391".to_owned()),
+            available_extensions: EXTENSIONS
+                .iter()
+                .map(|name| {
+                    let available = AvailableExtension {
+                        version: "1.0".to_owned(),
+                        ..AvailableExtension::default()
+                    };
+                    ((*name).to_owned(), available)
+                })
+                .collect(),
+            archiver: ArchiverFact {
+                enabled: true,
+                timeout_seconds: 60,
+                last_archived: Some("000000010000000000000003".to_owned()),
+                last_archived_at: "2026-11-21T08:01:01Z".parse().ok(),
+                archived_through: "2026-11-21T08:01:00Z".parse().ok(),
+                read_at: "2026-11-21T08:01:30Z".parse().unwrap(),
+                ..ArchiverFact::default()
+            },
+            ..PostgresFacts::default()
+        },
+        // As Patroni starts out when its file says nothing of the rest.
+        config: json!({"ttl": 30, "loop_wait": 10, "postgresql": {"parameters": {}}}),
+        ..Data::default()
+    }
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    let fields = into.as_object_mut().unwrap();
+    for (name, value) in patch {
+        if value.is_null() {
+            fields.remove(name);
+        } else {
+            merge(fields.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// Does a step on facts, as the store would.
+fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
+    fn bucket<'a>(facts: &'a mut StoreFacts, name: &str) -> &'a mut BucketFact {
+        facts.buckets.get_mut(name).expect("the bucket comes first")
+    }
+    match step {
+        StoreStep::CreateBucket { place, object_lock } => {
+            facts
+                .buckets
+                .entry(place.place().name.clone())
+                .or_insert_with(|| BucketFact {
+                    object_lock: *object_lock,
+                    versioning: if *object_lock {
+                        Versioning::Enabled
+                    } else {
+                        Versioning::Off
+                    },
+                    empty: true,
+                    ..BucketFact::default()
+                });
+        }
+        StoreStep::SetReclaim { bucket: name, reclaim } => {
+            bucket(facts, name).reclaim = Some(*reclaim);
+        }
+        StoreStep::SetVersioning { bucket: name, enabled } => {
+            let fact = bucket(facts, name);
+            assert!(*enabled || !fact.object_lock, "S3 refuses it");
+            fact.versioning = if *enabled {
+                Versioning::Enabled
+            } else {
+                Versioning::Suspended
+            };
+        }
+        StoreStep::SetEncryption { bucket: name } => {
+            bucket(facts, name).encryption = Encryption::StoreKey;
+        }
+        StoreStep::SetLifecycle { bucket: name, noncurrent_days } => {
+            bucket(facts, name).lifecycle =
+                noncurrent_days.map_or(Lifecycle::Keeps, Lifecycle::Noncurrent);
+        }
+        StoreStep::SetQuota { bucket: name, bytes } => bucket(facts, name).quota = *bytes,
+        StoreStep::ClearDefaultRetention { bucket: name } => {
+            bucket(facts, name).default_retention = false;
+        }
+        StoreStep::RemoveOutlet { bucket: name, outlet } => {
+            bucket(facts, name).outlets.remove(outlet);
+        }
+        StoreStep::PutPolicy { name, document } => {
+            facts.policies.insert(name.clone(), document.clone());
+        }
+        StoreStep::CreateUser { user, .. } => {
+            facts.users.entry(user.clone()).or_default().enabled = true;
+        }
+        StoreStep::SetUserPolicy { user, policy } => {
+            assert!(facts.policies.contains_key(policy), "the policy comes first");
+            let fact = facts.users.get_mut(user).expect("the user comes first");
+            fact.policies = BTreeSet::from([policy.clone()]);
+        }
+        StoreStep::LeaveGroup { user, group } => {
+            let fact = facts.users.get_mut(user).expect("the user is there");
+            fact.groups.remove(group);
+        }
+        StoreStep::SetUserEnabled { user, enabled } => {
+            facts.users.get_mut(user).expect("the user is there").enabled = *enabled;
+        }
+        StoreStep::DeleteBucket { bucket: name } => {
+            assert!(bucket(facts, name).empty, "a bucket with objects is never deleted");
+            facts.buckets.remove(name);
+        }
+    }
+}
+
+impl Systems for World {
+    fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
+        async move { self.read("object store", || self.store_facts(access)) }.boxed()
+    }
+
+    fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
+        async move { self.read("patroni", || self.patroni_facts(access)) }.boxed()
+    }
+
+    fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
+        async move { self.read("postgres", || Observed::Seen(self.postgres_facts(access))) }.boxed()
+    }
+
+    fn store_step<'a>(
+        &'a self,
+        access: Access<'a>,
+        step: &'a StoreStep,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        async move {
+            self.step("object store", step.to_string(), || self.do_store_step(access, step))
+        }
+        .boxed()
+    }
+
+    fn patroni_step<'a>(
+        &'a self,
+        access: Access<'a>,
+        step: &'a PatroniStep,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        async move {
+            self.step("patroni", format!("{step:?}"), || self.do_patroni_step(access, step))
+        }
+        .boxed()
+    }
+
+    fn sql_step<'a>(
+        &'a self,
+        access: Access<'a>,
+        step: &'a SqlStep,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        async move {
+            self.step("postgres", step.describe(), || self.do_sql_step(access, step))
+        }
+        .boxed()
+    }
+}
