@@ -141,7 +141,7 @@ fn patroni(plan: &Plan) -> String {
             "recovery_conf": {
                 // Bounded, or a standby could not be promoted while the store is away.
                 "restore_command": format!(
-                    "timeout 20 pgbackrest --stanza={} archive-get %f \"%p\"",
+                    "/usr/lib/bailiwick/pgbackrest-archive-get {} %f \"%p\"",
                     plan.names.stanza(plan.incarnation)
                 ),
             },
@@ -159,10 +159,11 @@ fn patroni(plan: &Plan) -> String {
 fn protected(plan: &Plan) -> BTreeMap<&'static str, String> {
     let own = |file: &str| format!("{TLS}/{file}");
     [
+        // Bounded too: pg_stat_archiver knows of no failure for as long as the command runs.
         (
             "archive_command",
             format!(
-                "pgbackrest --stanza={} archive-push \"%p\"",
+                "/usr/lib/bailiwick/pgbackrest-archive-push {} \"%p\"",
                 plan.names.stanza(plan.incarnation)
             ),
         ),
