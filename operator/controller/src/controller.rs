@@ -194,8 +194,7 @@ async fn forward_regions(
     writer: reflector::store::Writer<Region>,
     sender: mpsc::Sender<ObjectRef<Region>>,
 ) {
-    let mut seen: HashMap<String, (Option<String>, Option<i64>, Option<Timestamp>, usize)> =
-        HashMap::new();
+    let mut seen = HashMap::new();
     let api: Api<Region> = Api::all(ctx.client.clone());
     let events = reflector::reflector(
         writer,
@@ -511,10 +510,9 @@ const fn system_of(step: &Step) -> &'static str {
     match step {
         Step::Store(_) => "object store",
         Step::Sql(_) => "postgres",
-        Step::Patroni(_)
-        | Step::Create(_)
-        | Step::DeletePod { .. }
-        | Step::DeleteJob { .. } => "patroni",
+        Step::Patroni(_) | Step::Create(_) | Step::DeletePod { .. } | Step::DeleteJob { .. } => {
+            "patroni"
+        }
     }
 }
 

@@ -106,7 +106,11 @@ async fn a_region_created_costs_six_writes_more_than_it_has_objects_and_two_read
     assert_eq!(ready, "True", "{reason}: {message}");
     assert_eq!(harness.condition("Progressing").0, "False");
     assert_eq!(harness.condition("WALArchiving").0, "True");
-    assert!(harness.status().backup.unwrap().repos[0].last_full.is_some());
+    assert!(
+        harness.status().backup.unwrap().repos[0]
+            .last_full
+            .is_some()
+    );
 
     let children = children(&harness).len();
     assert!(children > 25, "{children} objects");
@@ -178,7 +182,10 @@ async fn what_leaves_the_spec_is_pruned() {
 async fn of_a_refused_region_nothing_is_applied_and_the_status_says_why() {
     let mut harness = Harness::new();
     harness.apply(&tr_with(&[
-        ("/spec/postgres/storage/data/storageClass", json!("local-es-mad-1")),
+        (
+            "/spec/postgres/storage/data/storageClass",
+            json!("local-es-mad-1"),
+        ),
         ("/spec/objectStore/volume/storageClass", json!("nowhere")),
     ]));
     let look = harness.look().await;
@@ -187,8 +194,14 @@ async fn of_a_refused_region_nothing_is_applied_and_the_status_says_why() {
     let (status, _, message) = harness.condition("Accepted");
     assert_eq!(status, "False");
     // All at once, each with its field.
-    assert!(message.contains("spec.postgres.storage.data.storageClass"), "{message}");
-    assert!(message.contains("spec.objectStore.volume.storageClass"), "{message}");
+    assert!(
+        message.contains("spec.postgres.storage.data.storageClass"),
+        "{message}"
+    );
+    assert!(
+        message.contains("spec.objectStore.volume.storageClass"),
+        "{message}"
+    );
     assert_eq!(harness.condition("Ready").1, "NotAccepted");
 
     let again = harness.look().await;
@@ -199,10 +212,16 @@ async fn of_a_refused_region_nothing_is_applied_and_the_status_says_why() {
 async fn a_region_that_becomes_bad_keeps_what_it_has() {
     let mut harness = Harness::running().await;
     let before = children(&harness);
-    harness.apply(&tr_with(&[("/spec/objectStore/volume/storageClass", json!("nowhere"))]));
+    harness.apply(&tr_with(&[(
+        "/spec/objectStore/volume/storageClass",
+        json!("nowhere"),
+    )]));
     harness.settle().await;
     assert_eq!(children(&harness), before);
-    assert_eq!(changes(&harness.journal.take()), ["apply regions/status tr"]);
+    assert_eq!(
+        changes(&harness.journal.take()),
+        ["apply regions/status tr"]
+    );
     assert_eq!(harness.condition("Accepted").0, "False");
 }
 
@@ -249,7 +268,10 @@ async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
         (500, "InternalError", Retry::Later),
     ] {
         let mut harness = Harness::running().await;
-        harness.apply(&tr_with(&[("/spec/postgres/resources/memory", json!("768Mi"))]));
+        harness.apply(&tr_with(&[(
+            "/spec/postgres/resources/memory",
+            json!("768Mi"),
+        )]));
         harness
             .journal
             .fault_on(Fault::Refuse(code), |call| call.resource == "statefulsets");
@@ -257,10 +279,17 @@ async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
         let error = look.result.unwrap_err();
         assert_eq!(error.retry(), retry, "{code}");
         let (status, why, message) = harness.condition("Degraded");
-        assert_eq!((status.as_str(), why.as_str()), ("True", "ApplyFailed"), "{code}");
+        assert_eq!(
+            (status.as_str(), why.as_str()),
+            ("True", "ApplyFailed"),
+            "{code}"
+        );
         assert!(message.contains("StatefulSet/tr-"), "{message}");
         assert!(message.contains(reason), "{message}");
-        assert!(!message.contains("injected"), "free text of the server: {message}");
+        assert!(
+            !message.contains("injected"),
+            "free text of the server: {message}"
+        );
         assert_eq!(harness.condition("Progressing").0, "True");
         let next = harness.next_after(&error);
         let expected = match retry {
@@ -272,7 +301,11 @@ async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
 
         // The same again changes no status, and waits longer where that helps.
         let again = harness.look().await;
-        assert!(!again.writes().contains(&"apply regions/status tr".to_owned()));
+        assert!(
+            !again
+                .writes()
+                .contains(&"apply regions/status tr".to_owned())
+        );
         if retry == Retry::Later {
             let next = harness.next_after(&again.result.unwrap_err());
             assert_eq!(next, Action::requeue(Duration::from_secs(4)));
@@ -290,16 +323,22 @@ async fn deleting_a_region_keeps_its_volumes_and_secrets_and_a_new_one_takes_the
     let mut harness = Harness::running().await;
     let kept = |harness: &Harness| {
         let mut objects = harness.api.everything();
-        objects.retain(|key, _| {
-            matches!(key.resource.as_str(), "secrets" | "persistentvolumeclaims")
-        });
+        objects
+            .retain(|key, _| matches!(key.resource.as_str(), "secrets" | "persistentvolumeclaims"));
         objects
     };
     let before = kept(&harness);
     assert!(before.len() > 10, "{} objects", before.len());
     harness.api.remove(&Key::new("regions", "", "tr"));
     assert_eq!(kept(&harness), before);
-    for kind in ["statefulsets", "services", "networkpolicies", "jobs", "pods", "configmaps"] {
+    for kind in [
+        "statefulsets",
+        "services",
+        "networkpolicies",
+        "jobs",
+        "pods",
+        "configmaps",
+    ] {
         assert_eq!(harness.api.all(kind, "tr"), Vec::<Value>::new(), "{kind}");
     }
 
@@ -323,18 +362,26 @@ async fn another_jurisdictions_volumes_are_not_taken_up() {
     let mut harness = Harness::running().await;
     harness.api.remove(&Key::new("regions", "", "tr"));
     for namespace in Names::new("tr").namespaces() {
-        harness.api.edit(&Key::new("namespaces", "", &namespace), USER, |value| {
-            value["metadata"]["labels"]["bailiwick.dev/jurisdiction"] = json!("EU");
-            value["metadata"]["labels"]["bailiwick.dev/location"] = json!("es-mad-1");
-        });
+        harness
+            .api
+            .edit(&Key::new("namespaces", "", &namespace), USER, |value| {
+                value["metadata"]["labels"]["bailiwick.dev/jurisdiction"] = json!("EU");
+                value["metadata"]["labels"]["bailiwick.dev/location"] = json!("es-mad-1");
+            });
     }
     harness.crash();
     harness.apply(&tr_with(&[
         ("/spec/residency/jurisdiction", json!("EU")),
         ("/spec/residency/location", json!("es-mad-1")),
         ("/spec/network", Value::Null),
-        ("/spec/postgres/storage/data/storageClass", json!("local-es-mad-1")),
-        ("/spec/objectStore/volume/storageClass", json!("local-es-mad-1")),
+        (
+            "/spec/postgres/storage/data/storageClass",
+            json!("local-es-mad-1"),
+        ),
+        (
+            "/spec/objectStore/volume/storageClass",
+            json!("local-es-mad-1"),
+        ),
     ]));
     harness.settle().await;
     assert_eq!(harness.condition("Accepted").1, "ForeignVolume");
@@ -349,7 +396,9 @@ async fn a_paused_region_gets_nothing_but_its_status() {
         ("/spec/postgres/resources/memory", json!("768Mi")),
     ]));
     harness.api.remove(&key("services", "tr-pg-ro"));
-    harness.world.change("tr", |data| data.store.buckets.clear());
+    harness
+        .world
+        .change("tr", |data| data.store.buckets.clear());
     harness.settle().await;
     let calls = harness.journal.take();
     assert_eq!(changes(&calls), ["apply regions/status tr"]);
@@ -359,7 +408,14 @@ async fn a_paused_region_gets_nothing_but_its_status() {
     harness.apply(&tr());
     harness.settle().await;
     assert!(harness.api.get(&key("services", "tr-pg-ro")).is_some());
-    assert!(harness.world.of("tr").store.buckets.contains_key("documents"));
+    assert!(
+        harness
+            .world
+            .of("tr")
+            .store
+            .buckets
+            .contains_key("documents")
+    );
     assert_eq!(harness.condition("Paused").0, "False");
 }
 
@@ -367,7 +423,10 @@ async fn a_paused_region_gets_nothing_but_its_status() {
 async fn a_hibernated_region_has_no_pods_and_wakes_with_its_data() {
     let mut harness = Harness::running().await;
     let claims = harness.api.all("persistentvolumeclaims", "tr");
-    harness.apply(&tr_with(&[("/spec/lifecycle", json!({"hibernated": true}))]));
+    harness.apply(&tr_with(&[(
+        "/spec/lifecycle",
+        json!({"hibernated": true}),
+    )]));
     harness.settle().await;
     let pods: Vec<String> = harness
         .api
@@ -380,7 +439,11 @@ async fn a_hibernated_region_has_no_pods_and_wakes_with_its_data() {
     assert_eq!(harness.api.all("persistentvolumeclaims", "tr"), claims);
     for type_ in ["Ready", "PostgresAvailable", "ObjectStoreAvailable"] {
         let (status, reason, _) = harness.condition(type_);
-        assert_eq!((status.as_str(), reason.as_str()), ("False", "Hibernated"), "{type_}");
+        assert_eq!(
+            (status.as_str(), reason.as_str()),
+            ("False", "Hibernated"),
+            "{type_}"
+        );
     }
     assert_eq!(harness.condition("Degraded").0, "False");
     assert_eq!(harness.condition("Progressing").0, "False");
@@ -408,7 +471,10 @@ async fn a_child_that_is_deleted_is_made_again_with_one_write() {
         let look = harness.look().await;
         assert_eq!(
             look.repairs(),
-            [format!("apply {} {}/{}", child.resource, child.namespace, child.name)]
+            [format!(
+                "apply {} {}/{}",
+                child.resource, child.namespace, child.name
+            )]
         );
         assert!(harness.api.get(&child).is_some());
         harness.settle().await;
@@ -419,13 +485,21 @@ async fn a_child_that_is_deleted_is_made_again_with_one_write() {
 #[tokio::test]
 async fn a_child_that_is_edited_is_repaired_with_one_write() {
     let mut harness = Harness::running().await;
-    let before = harness.api.get(&key("networkpolicies", "postgres")).unwrap();
-    harness.api.edit(&key("networkpolicies", "postgres"), USER, |policy| {
-        policy["spec"]["ingress"] = json!([{}]);
-    });
+    let before = harness
+        .api
+        .get(&key("networkpolicies", "postgres"))
+        .unwrap();
+    harness
+        .api
+        .edit(&key("networkpolicies", "postgres"), USER, |policy| {
+            policy["spec"]["ingress"] = json!([{}]);
+        });
     let look = harness.look().await;
     assert_eq!(look.writes(), ["apply networkpolicies tr/postgres"]);
-    let after = harness.api.get(&key("networkpolicies", "postgres")).unwrap();
+    let after = harness
+        .api
+        .get(&key("networkpolicies", "postgres"))
+        .unwrap();
     assert_eq!(after["spec"], before["spec"]);
     assert_eq!(harness.look().await.requests(), Vec::<String>::new());
 }
@@ -448,13 +522,20 @@ async fn what_somebody_else_adds_to_a_child_is_taken_away() {
 async fn an_edit_that_comes_while_we_apply_is_not_lost() {
     let mut harness = Harness::running().await;
     let deny = key("networkpolicies", "default-deny");
-    harness.api.edit(&deny, USER, |policy| policy["spec"]["podSelector"] = json!({"matchLabels": {"a": "b"}}));
+    harness.api.edit(&deny, USER, |policy| {
+        policy["spec"]["podSelector"] = json!({"matchLabels": {"a": "b"}})
+    });
     harness.sync().await;
     // Before its answer reaches us somebody edits again, and the watch is faster than our answer.
-    let (api, watched) = (harness.api.clone(), harness.ctx.watched.network_policies.clone());
+    let (api, watched) = (
+        harness.api.clone(),
+        harness.ctx.watched.network_policies.clone(),
+    );
     let late = deny.clone();
     harness.api.after_next(&deny.clone(), move || {
-        api.edit(&late, USER, |policy| policy["spec"]["ingress"] = json!([{}]));
+        api.edit(&late, USER, |policy| {
+            policy["spec"]["ingress"] = json!([{}])
+        });
         let live = api.get(&late).unwrap();
         let object: kube::api::DynamicObject = serde_json::from_value(live).unwrap();
         let place = bailiwick_operator::watch::Object {
@@ -484,22 +565,35 @@ async fn a_lost_key_with_volumes_is_said_and_never_minted_anew() {
         harness.crash();
         harness.settle().await;
         let (status, reason, message) = harness.condition("Accepted");
-        assert_eq!((status.as_str(), reason.as_str()), ("False", "KeyMissing"), "{name}");
+        assert_eq!(
+            (status.as_str(), reason.as_str()),
+            ("False", "KeyMissing"),
+            "{name}"
+        );
         assert!(message.contains(&name), "{message}");
         assert_eq!(harness.api.get(&key("secrets", &name)), None);
-        assert_eq!(changes(&harness.journal.take()), ["apply regions/status tr"]);
+        assert_eq!(
+            changes(&harness.journal.take()),
+            ["apply regions/status tr"]
+        );
     }
 }
 
 #[tokio::test]
 async fn a_lost_login_is_minted_anew_and_set_in_the_database() {
     let mut harness = Harness::running().await;
-    let login = key("secrets", &Names::new("tr").postgres_role("clinical_app_writer"));
+    let login = key(
+        "secrets",
+        &Names::new("tr").postgres_role("clinical_app_writer"),
+    );
     let before = harness.api.get(&login).unwrap();
     harness.api.remove(&login);
     harness.crash();
     harness.settle().await;
-    assert_ne!(harness.api.get(&login).unwrap()["data"]["password"], before["data"]["password"]);
+    assert_ne!(
+        harness.api.get(&login).unwrap()["data"]["password"],
+        before["data"]["password"]
+    );
     let steps: Vec<String> = harness
         .journal
         .take()
@@ -528,8 +622,12 @@ async fn a_stale_cache_of_the_region_does_not_hide_what_is_to_be_written() {
     let mut harness = Harness::running().await;
     // The cache shows the Region as it was before both looks.
     let stale = Arc::new(harness.region());
-    harness.world.change("tr", |data| data.store.encrypts = true);
-    harness.journal.fault_on(Fault::Fail, |call| call.verb == "read" && call.resource == "object store");
+    harness
+        .world
+        .change("tr", |data| data.store.encrypts = true);
+    harness.journal.fault_on(Fault::Fail, |call| {
+        call.verb == "read" && call.resource == "object store"
+    });
     harness.look_at(stale.clone()).await.result.unwrap();
     assert_eq!(harness.condition("ObjectStoreAvailable").0, "False");
     harness.journal.heal();
@@ -543,13 +641,22 @@ async fn a_step_that_fails_is_in_the_status_and_tried_again() {
     harness.world.change("tr", |data| {
         data.store.buckets.remove("documents");
     });
-    harness.journal.fault_on(Fault::Fail, |call| call.verb == "step");
+    harness
+        .journal
+        .fault_on(Fault::Fail, |call| call.verb == "step");
     let look = harness.look().await;
-    assert_eq!(look.result.unwrap(), Action::requeue(Duration::from_secs(3)));
+    assert_eq!(
+        look.result.unwrap(),
+        Action::requeue(Duration::from_secs(3))
+    );
     let (status, reason, message) = harness.condition("Degraded");
     assert_eq!((status.as_str(), reason.as_str()), ("True", "StepFailed"));
     assert!(message.contains("create bucket documents"), "{message}");
-    assert_eq!(harness.look().await.writes(), Vec::<String>::new(), "said once");
+    assert_eq!(
+        harness.look().await.writes(),
+        Vec::<String>::new(),
+        "said once"
+    );
     harness.journal.heal();
     harness.settle().await;
     assert_eq!(harness.condition("Degraded").0, "False");
@@ -563,13 +670,17 @@ async fn a_system_that_does_not_answer_is_said_and_nothing_is_touched() {
         ("postgres", "PostgresAvailable"),
     ] {
         let mut harness = Harness::running().await;
-        harness
-            .journal
-            .fault_on(Fault::Fail, move |call| call.verb == "read" && call.resource == system);
+        harness.journal.fault_on(Fault::Fail, move |call| {
+            call.verb == "read" && call.resource == system
+        });
         harness.look().await.result.unwrap();
         let calls = harness.journal.take();
         assert!(calls.iter().all(|call| call.verb != "step"), "{system}");
-        assert!(writes(&calls).iter().all(|call| call.contains("regions/status") || call.contains("events")));
+        assert!(
+            writes(&calls)
+                .iter()
+                .all(|call| call.contains("regions/status") || call.contains("events"))
+        );
         assert_ne!(harness.condition(condition).0, "True", "{system}");
         assert_ne!(harness.condition("Ready").0, "True", "{system}");
         harness.journal.heal();
@@ -594,11 +705,18 @@ async fn a_failing_store_step_does_not_keep_postgres_waiting() {
         data.store.buckets.remove("documents");
         data.postgres.databases.clear();
     });
-    harness
-        .journal
-        .fault_on(Fault::Fail, |call| call.verb == "step" && call.resource == "object store");
+    harness.journal.fault_on(Fault::Fail, |call| {
+        call.verb == "step" && call.resource == "object store"
+    });
     for _ in 0..3 {
         harness.look().await.result.unwrap();
     }
-    assert!(harness.world.of("tr").postgres.databases.contains_key("clinical"));
+    assert!(
+        harness
+            .world
+            .of("tr")
+            .postgres
+            .databases
+            .contains_key("clinical")
+    );
 }

@@ -87,7 +87,11 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
 
     for ordinal in 0..replicas {
         let pod = format!("{name}-{ordinal}");
-        for claim in set["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {
+        for claim in set["spec"]["volumeClaimTemplates"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let key = Key::new(
                 "persistentvolumeclaims",
                 namespace,
@@ -153,7 +157,13 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
         "observedGeneration": set["metadata"]["generation"], "replicas": replicas,
         "readyReplicas": ready, "updateRevision": revision,
     });
-    moved | api.put(&Key::new("statefulsets", namespace, name), "kube-controller-manager", "status", value)
+    moved
+        | api.put(
+            &Key::new("statefulsets", namespace, name),
+            "kube-controller-manager",
+            "status",
+            value,
+        )
 }
 
 /// Whether a pod is ready.
@@ -205,5 +215,10 @@ fn run_job(api: &FakeApi, namespace: &str, job: &Value) -> bool {
     done["status"] = json!({
         "conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-21T08:01:00Z"}],
     });
-    api.put(&Key::new("jobs", namespace, name), "kube-controller-manager", "status", done)
+    api.put(
+        &Key::new("jobs", namespace, name),
+        "kube-controller-manager",
+        "status",
+        done,
+    )
 }

@@ -29,13 +29,33 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("configmaps", "v1", "ConfigMap", false),
     ("services", "v1", "Service", false),
     ("pods", "v1", "Pod", true),
-    ("persistentvolumeclaims", "v1", "PersistentVolumeClaim", false),
+    (
+        "persistentvolumeclaims",
+        "v1",
+        "PersistentVolumeClaim",
+        false,
+    ),
     ("statefulsets", "apps/v1", "StatefulSet", true),
     ("jobs", "batch/v1", "Job", true),
-    ("networkpolicies", "networking.k8s.io/v1", "NetworkPolicy", true),
-    ("poddisruptionbudgets", "policy/v1", "PodDisruptionBudget", true),
+    (
+        "networkpolicies",
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        true,
+    ),
+    (
+        "poddisruptionbudgets",
+        "policy/v1",
+        "PodDisruptionBudget",
+        true,
+    ),
     ("storageclasses", "storage.k8s.io/v1", "StorageClass", false),
-    ("endpointslices", "discovery.k8s.io/v1", "EndpointSlice", true),
+    (
+        "endpointslices",
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        true,
+    ),
     ("events", "events.k8s.io/v1", "Event", false),
     ("leases", "coordination.k8s.io/v1", "Lease", false),
 ];
@@ -284,7 +304,10 @@ impl FakeApi {
         };
         let after = {
             let mut state = self.lock();
-            let due = state.after.as_ref().is_some_and(|(key, _)| *key == call.key);
+            let due = state
+                .after
+                .as_ref()
+                .is_some_and(|(key, _)| *key == call.key);
             due.then(|| state.after.take()).flatten()
         };
         if let Some((_, work)) = after {
@@ -406,7 +429,10 @@ impl Parsed {
             }
             (method, _) => panic!("{method} {} is not served", parts.uri),
         };
-        let accept = parts.headers.get("accept").map_or("", |it| it.to_str().unwrap());
+        let accept = parts
+            .headers
+            .get("accept")
+            .map_or("", |it| it.to_str().unwrap());
         let name = if named.is_empty() {
             text(&body, "/metadata/name").to_owned()
         } else {
@@ -602,13 +628,19 @@ impl State {
         let key = &call.key;
         match call.verb {
             "review" => Ok(Answer::Created(self.review(&call.body))),
-            "list" | "watch" if NEVER_LISTED.contains(&key.resource.as_str()) => {
-                Err(Refusal(StatusCode::FORBIDDEN, "Forbidden", format!("list {}", key.resource)))
-            }
+            "list" | "watch" if NEVER_LISTED.contains(&key.resource.as_str()) => Err(Refusal(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                format!("list {}", key.resource),
+            )),
             "list" => Ok(Answer::Object(self.list(call))),
             "watch" => Ok(Answer::Stream(self.watch(call))),
             "get" => {
-                let stored = self.contents.objects.get(key).ok_or_else(|| not_found(key))?;
+                let stored = self
+                    .contents
+                    .objects
+                    .get(key)
+                    .ok_or_else(|| not_found(key))?;
                 let value = served(stored);
                 Ok(Answer::Object(if call.metadata_only {
                     metadata_of(&value)
@@ -629,9 +661,14 @@ impl State {
                 Ok(Answer::Created(served(&self.contents.objects[key])))
             }
             "replace" => {
-                let stored = self.contents.objects.get(key).ok_or_else(|| not_found(key))?;
+                let stored = self
+                    .contents
+                    .objects
+                    .get(key)
+                    .ok_or_else(|| not_found(key))?;
                 let wanted = text(&call.body, "/metadata/resourceVersion");
-                if !wanted.is_empty() && wanted != text(&stored.value, "/metadata/resourceVersion") {
+                if !wanted.is_empty() && wanted != text(&stored.value, "/metadata/resourceVersion")
+                {
                     return Err(conflict(key));
                 }
                 self.write_whole(key, &call.manager, &call.subresource, call.body.clone());
@@ -643,7 +680,11 @@ impl State {
                 Ok(Answer::Object(served(&self.contents.objects[key])))
             }
             "delete" => {
-                let stored = self.contents.objects.get(key).ok_or_else(|| not_found(key))?;
+                let stored = self
+                    .contents
+                    .objects
+                    .get(key)
+                    .ok_or_else(|| not_found(key))?;
                 let wanted = text(&call.body, "/preconditions/uid");
                 assert!(!wanted.is_empty(), "a delete without a uid: {key:?}");
                 if wanted != text(&stored.value, "/metadata/uid") {
@@ -685,9 +726,7 @@ impl State {
             .objects
             .iter()
             .filter(|(key, _)| key.resource == call.key.resource)
-            .filter(|(key, _)| {
-                call.key.namespace.is_empty() || key.namespace == call.key.namespace
-            })
+            .filter(|(key, _)| call.key.namespace.is_empty() || key.namespace == call.key.namespace)
             .filter(|(_, stored)| selected(&stored.value, &call.selector))
             .map(|(_, stored)| {
                 if call.metadata_only {
@@ -757,7 +796,10 @@ impl State {
             .filter(|path| at(before, path) != at(&value, path))
             .cloned()
             .collect();
-        let mut managers = old.as_ref().map(|old| old.managers.clone()).unwrap_or_default();
+        let mut managers = old
+            .as_ref()
+            .map(|old| old.managers.clone())
+            .unwrap_or_default();
         for paths in managers.values_mut() {
             paths.retain(|path| now.contains(path) && !changed.contains(path));
         }
@@ -851,7 +893,10 @@ impl State {
             }
             None => {
                 self.contents.uids += 1;
-                meta.insert("uid".to_owned(), json!(format!("uid-{}", self.contents.uids)));
+                meta.insert(
+                    "uid".to_owned(),
+                    json!(format!("uid-{}", self.contents.uids)),
+                );
                 meta.insert("creationTimestamp".to_owned(), json!(Timestamp::now()));
                 if counts {
                     meta.insert("generation".to_owned(), json!(1));
@@ -867,7 +912,11 @@ impl State {
                     .entry(key.clone())
                     .or_insert_with(|| value["data"].clone());
             }
-            self.tell(key, if old.is_some() { "MODIFIED" } else { "ADDED" }, &value);
+            self.tell(
+                key,
+                if old.is_some() { "MODIFIED" } else { "ADDED" },
+                &value,
+            );
         }
         self.contents
             .objects
@@ -887,7 +936,9 @@ impl State {
             .iter()
             .filter(|(_, child)| {
                 let owners = child.value.pointer("/metadata/ownerReferences");
-                let owners = owners.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                let owners = owners
+                    .and_then(Value::as_array)
+                    .map_or(&[][..], Vec::as_slice);
                 !owners.is_empty() && owners.iter().all(|owner| text(owner, "/uid") == uid)
             })
             .map(|(child, _)| child.clone())

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bailiwick_model::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
+use bailiwick_model::names::{
+    LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names,
+};
 use bailiwick_model::plan::Platform;
 use bailiwick_model::region::{Region, RegionStatus};
 use bailiwick_operator::controller::{Context, error_policy, reconcile};
@@ -129,7 +131,12 @@ impl Harness {
             "metadata": {"labels": {"kubernetes.io/service-name": "kubernetes"}}, "addressType": "IPv4",
             "endpoints": [{"addresses": ["10.200.0.1"]}], "ports": [{"port": 6443}],
         });
-        api.put(&Key::new("endpointslices", "default", "kubernetes"), "kube-apiserver", "", slice);
+        api.put(
+            &Key::new("endpointslices", "default", "kubernetes"),
+            "kube-apiserver",
+            "",
+            slice,
+        );
         let harness = Self::on(api.clone(), World::new(api, journal.clone()), journal);
         harness.make_namespaces();
         harness
@@ -166,7 +173,8 @@ impl Harness {
         ]);
         for namespace in Names::new("tr").namespaces() {
             let value = json!({"metadata": {"labels": labels}});
-            self.api.put(&Key::new("namespaces", "", &namespace), USER, "", value);
+            self.api
+                .put(&Key::new("namespaces", "", &namespace), USER, "", value);
         }
     }
 
@@ -202,7 +210,10 @@ impl Harness {
 
     /// The Region as the API server has it.
     pub fn region(&self) -> Region {
-        let value = self.api.get(&Key::new("regions", "", "tr")).expect("the Region is there");
+        let value = self
+            .api
+            .get(&Key::new("regions", "", "tr"))
+            .expect("the Region is there");
         serde_json::from_value(value).expect("it is a Region")
     }
 
@@ -216,12 +227,17 @@ impl Harness {
         let status = self.status();
         let found = status.conditions.iter().find(|it| it.type_ == type_);
         let found = found.unwrap_or_else(|| panic!("no condition {type_}"));
-        (found.status.clone(), found.reason.clone(), found.message.clone())
+        (
+            found.status.clone(),
+            found.reason.clone(),
+            found.message.clone(),
+        )
     }
 
     /// Applies a Region as a user does.
     pub fn apply(&self, region: &Value) {
-        self.api.user_applies(&Key::new("regions", "", "tr"), region);
+        self.api
+            .user_applies(&Key::new("regions", "", "tr"), region);
     }
 
     /// One turn of the cluster. Returns whether anything moved.
@@ -258,14 +274,23 @@ impl Harness {
             if let Err(error) = &look.result {
                 panic!("a look failed: {error:?}");
             }
-            let worked = !look.requests().is_empty() || look.calls.iter().any(|it| it.verb == "step");
+            let worked =
+                !look.requests().is_empty() || look.calls.iter().any(|it| it.verb == "step");
             quiet = if moved || worked { 0 } else { quiet + 1 };
             if quiet == 2 {
                 return;
             }
         }
-        let calls: Vec<String> = self.journal.calls().iter().map(ToString::to_string).collect();
-        panic!("it does not settle; the last calls: {:#?}", &calls[calls.len().saturating_sub(30)..]);
+        let calls: Vec<String> = self
+            .journal
+            .calls()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        panic!(
+            "it does not settle; the last calls: {:#?}",
+            &calls[calls.len().saturating_sub(30)..]
+        );
     }
 
     /// A cluster with `tr` running and settled.

@@ -7,9 +7,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
 use bailiwick_model::facts::{Observed, ReadFailure};
-use bailiwick_model::patroni::{
-    MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange,
-};
+use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
 };
@@ -79,7 +77,12 @@ impl World {
 
     /// The state of a Region's systems.
     pub fn of(&self, region: &str) -> Data {
-        self.data.lock().unwrap().get(region).cloned().unwrap_or_default()
+        self.data
+            .lock()
+            .unwrap()
+            .get(region)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Changes the state of a Region's systems as somebody else does.
@@ -115,7 +118,11 @@ impl World {
             names,
             credentials,
         } = access;
-        let server = Key::new("pods", &names.namespace(), &format!("{}-0", names.object_store()));
+        let server = Key::new(
+            "pods",
+            &names.namespace(),
+            &format!("{}-0", names.object_store()),
+        );
         if !self.api.get(&server).is_some_and(|pod| is_ready(&pod)) {
             return Observed::Failed(ReadFailure::Unreachable);
         }
@@ -137,7 +144,10 @@ impl World {
             return Observed::Failed(ReadFailure::Unreachable);
         }
         self.with(access.names.region(), |data| {
-            let led = data.leader.as_ref().is_some_and(|it| running.contains_key(it));
+            let led = data
+                .leader
+                .as_ref()
+                .is_some_and(|it| running.contains_key(it));
             if !led {
                 data.leader = running.keys().next().cloned();
             }
@@ -192,8 +202,10 @@ impl World {
     fn do_store_step(&self, access: Access<'_>, step: &StoreStep) {
         self.with(access.names.region(), |data| {
             if let StoreStep::CreateUser { user, secret } = step {
-                data.keys
-                    .insert(user.clone(), value(access.credentials, secret, "secret-key"));
+                data.keys.insert(
+                    user.clone(),
+                    value(access.credentials, secret, "secret-key"),
+                );
             }
             apply_store(&mut data.store, step);
         });
@@ -206,7 +218,9 @@ impl World {
                 let before = data.config.clone();
                 merge(&mut data.config, patch);
                 let setting = |config: &Value, name: &str| {
-                    config["postgresql"]["parameters"][name].as_str().map(str::to_owned)
+                    config["postgresql"]["parameters"][name]
+                        .as_str()
+                        .map(str::to_owned)
                 };
                 for name in NEEDS_RESTART {
                     if let (Some(from), Some(to)) =
@@ -244,7 +258,8 @@ impl World {
         self.with(access.names.region(), |data| {
             if let SqlStep::SetPassword { role, secret, .. } = step {
                 let password = value(access.credentials, secret, "password");
-                data.passwords.insert(role.clone(), (secret.clone(), password));
+                data.passwords
+                    .insert(role.clone(), (secret.clone(), password));
             }
             settle(&mut data.postgres, step);
         });
@@ -372,10 +387,16 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
                     ..BucketFact::default()
                 });
         }
-        StoreStep::SetReclaim { bucket: name, reclaim } => {
+        StoreStep::SetReclaim {
+            bucket: name,
+            reclaim,
+        } => {
             bucket(facts, name).reclaim = Some(*reclaim);
         }
-        StoreStep::SetVersioning { bucket: name, enabled } => {
+        StoreStep::SetVersioning {
+            bucket: name,
+            enabled,
+        } => {
             let fact = bucket(facts, name);
             assert!(*enabled || !fact.object_lock, "S3 refuses it");
             fact.versioning = if *enabled {
@@ -387,15 +408,24 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
         StoreStep::SetEncryption { bucket: name } => {
             bucket(facts, name).encryption = Encryption::StoreKey;
         }
-        StoreStep::SetLifecycle { bucket: name, noncurrent_days } => {
+        StoreStep::SetLifecycle {
+            bucket: name,
+            noncurrent_days,
+        } => {
             bucket(facts, name).lifecycle =
                 noncurrent_days.map_or(Lifecycle::Keeps, Lifecycle::Noncurrent);
         }
-        StoreStep::SetQuota { bucket: name, bytes } => bucket(facts, name).quota = *bytes,
+        StoreStep::SetQuota {
+            bucket: name,
+            bytes,
+        } => bucket(facts, name).quota = *bytes,
         StoreStep::ClearDefaultRetention { bucket: name } => {
             bucket(facts, name).default_retention = false;
         }
-        StoreStep::RemoveOutlet { bucket: name, outlet } => {
+        StoreStep::RemoveOutlet {
+            bucket: name,
+            outlet,
+        } => {
             bucket(facts, name).outlets.remove(outlet);
         }
         StoreStep::PutPolicy { name, document } => {
@@ -405,7 +435,10 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
             facts.users.entry(user.clone()).or_default().enabled = true;
         }
         StoreStep::SetUserPolicy { user, policy } => {
-            assert!(facts.policies.contains_key(policy), "the policy comes first");
+            assert!(
+                facts.policies.contains_key(policy),
+                "the policy comes first"
+            );
             let fact = facts.users.get_mut(user).expect("the user comes first");
             fact.policies = BTreeSet::from([policy.clone()]);
         }
@@ -414,10 +447,17 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
             fact.groups.remove(group);
         }
         StoreStep::SetUserEnabled { user, enabled } => {
-            facts.users.get_mut(user).expect("the user is there").enabled = *enabled;
+            facts
+                .users
+                .get_mut(user)
+                .expect("the user is there")
+                .enabled = *enabled;
         }
         StoreStep::DeleteBucket { bucket: name } => {
-            assert!(bucket(facts, name).empty, "a bucket with objects is never deleted");
+            assert!(
+                bucket(facts, name).empty,
+                "a bucket with objects is never deleted"
+            );
             facts.buckets.remove(name);
         }
     }
@@ -442,7 +482,9 @@ impl Systems for World {
         step: &'a StoreStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
-            self.step("object store", step.to_string(), || self.do_store_step(access, step))
+            self.step("object store", step.to_string(), || {
+                self.do_store_step(access, step)
+            })
         }
         .boxed()
     }
@@ -453,7 +495,9 @@ impl Systems for World {
         step: &'a PatroniStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
-            self.step("patroni", format!("{step:?}"), || self.do_patroni_step(access, step))
+            self.step("patroni", format!("{step:?}"), || {
+                self.do_patroni_step(access, step)
+            })
         }
         .boxed()
     }
@@ -464,7 +508,9 @@ impl Systems for World {
         step: &'a SqlStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
-            self.step("postgres", step.describe(), || self.do_sql_step(access, step))
+            self.step("postgres", step.describe(), || {
+                self.do_sql_step(access, step)
+            })
         }
         .boxed()
     }
