@@ -97,6 +97,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
 
     let mut violations = delegation(&names, &policy, facts);
     violations.extend(foreign_claims(&policy, facts));
+    violations.extend(other_version(&spec, facts));
     let places = admit_places(&spec, &policy, platform, facts, &mut violations);
     let owner = region.controller_owner_ref(&());
     if owner.is_none() {
@@ -295,6 +296,22 @@ fn delegation(names: &Names, policy: &Policy, facts: &Facts) -> Vec<Violation> {
         ));
     }
     violations
+}
+
+/// A data directory of one major version cannot be opened by another: changing the image is no upgrade.
+fn other_version(spec: &RegionSpec, facts: &Facts) -> Option<Violation> {
+    let running = facts.postgres.seen()?.server_version / 10_000;
+    (running > 0 && running != spec.postgres.version).then(|| {
+        Violation::new(
+            "spec.postgres.version",
+            Reason::Invalid,
+            format!(
+                "is {}, but the database runs version {running} and nothing upgrades it in place yet; set it back to \
+                 {running}, or make a new Region and move the data",
+                spec.postgres.version
+            ),
+        )
+    })
 }
 
 fn foreign_claims(policy: &Policy, facts: &Facts) -> Vec<Violation> {

@@ -2,7 +2,9 @@
 
 mod fixture;
 
+use bailiwick_model::facts::Observed;
 use bailiwick_model::plan::plan;
+use bailiwick_model::sql::PostgresFacts;
 use bailiwick_model::violation::Reason;
 use fixture::{es, facts, facts_of_running, platform, tr, tr_with};
 
@@ -22,6 +24,23 @@ fn both_regions_are_accepted_and_stay_in_their_places() {
 #[test]
 fn a_running_region_is_accepted_again() {
     plan(&tr(), &platform(), &facts_of_running(&tr())).expect("the Region is accepted");
+}
+
+#[test]
+fn another_major_version_than_the_running_one_is_refused() {
+    let mut facts = facts_of_running(&tr());
+    let running = |server_version| {
+        Observed::Seen(PostgresFacts {
+            server_version,
+            ..PostgresFacts::default()
+        })
+    };
+    facts.postgres = running(170_012);
+    plan(&tr(), &platform(), &facts).expect("the version is the running one");
+    facts.postgres = running(160_004);
+    let violations = plan(&tr(), &platform(), &facts).expect_err("16 runs and 17 is asked for");
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert_eq!(violations[0].field, "spec.postgres.version");
 }
 
 #[test]
