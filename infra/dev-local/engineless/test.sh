@@ -259,12 +259,19 @@ daemons_restart() {
   [[ $(kubectl get pod east -o 'jsonpath={.status.containerStatuses[0].containerID}') == "$before" ]]
 }
 
+# As when a manifest of the control plane changed: it is written anew, and all credentials still work after a restart.
+settings_changed() {
+  echo changed >"$state/cp-1/config/configured"
+  "$cluster" up
+  kill_first_process cp-1
+}
+
 lose_a_namespace() { ip netns delete "$(namespace_of es-1)"; }
 lose_the_link() { ip link delete "$machine_link"; }
 
 # $1 a step, $2 seconds after it, $3 script or group: kills `up` from nothing then, and starts again.
 up_killed() {
-  local pid
+  local pid whom
   "$cluster" erase
   setsid "$cluster" up >"$scratch/killed" 2>&1 &
   pid=$!
@@ -273,7 +280,12 @@ up_killed() {
     sleep 0.05
   done
   sleep "$2"
-  if [[ $3 == group ]]; then kill -KILL -- "-$pid"; else kill -KILL "$pid"; fi
+  if [[ $3 == group ]]; then whom=-$pid; else whom=$pid; fi
+  if ! kill -KILL -- "$whom"; then
+    echo "it had ended before:"
+    cat "$scratch/killed"
+    return 1
+  fi
   wait "$pid" 2>/dev/null || true
   "$cluster" up
   workload
@@ -333,6 +345,7 @@ check "a second run changes nothing" second_up
 check "up again after a node's first process was killed" up_after kill_first_process tr-1
 check "up again after a node's outer process was killed" up_after kill_parent es-1
 check "up again after the control plane was killed" up_after kill_first_process cp-1
+check "up again after the control plane's settings changed" up_after settings_changed
 check "killed daemons return while their pods go on" daemons_restart
 check "up again after a network namespace was removed" up_after lose_a_namespace
 check "up again after the machine's link was removed" up_after lose_the_link
