@@ -19,6 +19,27 @@ mount -c --bind "/proc/self/fd/$disk" /run/node
 mount -c --bind "/proc/self/fd/$bin" /run/bin
 if [[ -n $AUDIT ]]; then mkdir -p /run/audit; mount -c --bind "/proc/self/fd/$audit" /run/audit; fi
 
+# Devices of its own: whatever a privileged pod does to them, the machine keeps its own.
+own_devices() {
+  local device name numbers
+  mkdir /run/dev
+  mount -t tmpfs -o mode=0755,nosuid dev /run/dev
+  for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 kmsg:1:11 tty:5:0; do
+    IFS=: read -r name numbers <<<"$device"
+    mknod -m 0666 "/run/dev/$name" c "${numbers%:*}" "${numbers#*:}"
+  done
+  chmod 0600 /run/dev/kmsg
+  ln -s /proc/self/fd /run/dev/fd
+  ln -s fd/0 /run/dev/stdin
+  ln -s fd/1 /run/dev/stdout
+  ln -s fd/2 /run/dev/stderr
+  ln -s pts/ptmx /run/dev/ptmx
+  mkdir /run/dev/pts /run/dev/shm
+  mount -t devpts -o newinstance,mode=0620,ptmxmode=0666 devpts /run/dev/pts
+  mount -t tmpfs -o mode=1777,nosuid,nodev shm /run/dev/shm
+  mount --move /run/dev /dev
+}
+
 # $1 a folder of the machine: what the node writes there stays in memory, the machine sees nothing of it.
 cover() {
   local name=${1//\//-}
@@ -31,6 +52,7 @@ place() {
   mount --bind "/run/node/$1" "$2"
 }
 
+own_devices
 cover /etc
 # Some objects name the folder of kernel modules, and a runtime makes what it does not find.
 if [[ ! -d /lib/modules ]]; then cover "$(realpath /lib)"; mkdir -p /lib/modules; fi

@@ -223,6 +223,14 @@ audited() {
 
 only_root_reads() { [[ $(stat -c %a "$kubeconfig") == 600 ]]; }
 
+# What a privileged pod does to a node's devices does not reach the machine's.
+own_devices() {
+  "$cluster" enter es-1 rm /dev/full
+  refused "$cluster" enter es-1 test -e /dev/full
+  "$cluster" enter es-1 mknod -m 0666 /dev/full c 1 7
+  [[ -c /dev/full ]]
+}
+
 second_up() {
   local before after begin=$SECONDS
   before=$(cat "$records"/*)
@@ -341,6 +349,7 @@ check "a network policy is in force" policy_denies
 check "Secrets are encrypted at rest" secrets_encrypted
 check "the audit log has writes without contents" audited
 check "the kubeconfig is private" only_root_reads
+check "a node's devices are its own" own_devices
 check "a second run changes nothing" second_up
 check "up again after a node's first process was killed" up_after kill_first_process tr-1
 check "up again after a node's outer process was killed" up_after kill_parent es-1
