@@ -54,6 +54,9 @@ pub const CASES: &[(&str, Case)] = &[
         failover::postmaster(cluster).boxed()
     }),
     ("member-killed", |cluster| failover::member(cluster).boxed()),
+    ("primary-frozen", |cluster| {
+        failover::frozen(cluster).boxed()
+    }),
     ("store-stopped", |cluster| {
         archive::store_stopped(cluster).boxed()
     }),

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::client::{self, Script, Stand};
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, ensure};
-use crate::processes;
+use crate::processes::{self, Frozen};
 use crate::wait::{Look, until};
 use crate::writer::{Writer, logins, run_name};
 
@@ -52,26 +52,33 @@ pub async fn loss_is_noticed(cluster: &Cluster) -> Outcome<String> {
     }
 }
 
-/// Kills the processes of PostgreSQL on the primary; Patroni beside it lives and gives the lead away at once.
+/// What happens to the primary.
+#[derive(Clone, Copy)]
+enum Blow {
+    /// The processes of PostgreSQL are killed; Patroni beside it lives and gives the lead away at once.
+    Postmaster,
+    /// Patroni is killed with it: the next Patroni there gives the lead away, or it runs out.
+    Member,
+    /// Nothing of it runs any more, and nothing ends: the lead must run out. Later it goes on as if it still led.
+    Freeze,
+}
+
+/// Kills PostgreSQL on the primary.
 pub async fn postmaster(cluster: &Cluster) -> Outcome<String> {
-    let place = cluster.place("tr")?;
-    killed(cluster, place, |pod| {
-        processes::signal(pod, "postgres", "KILL")
-    })
-    .await
+    struck(cluster, cluster.place("tr")?, Blow::Postmaster).await
 }
 
-/// Kills Patroni with it: nobody gives the lead away, it must run out or be given away by the next Patroni there.
+/// Kills all processes of the primary.
 pub async fn member(cluster: &Cluster) -> Outcome<String> {
-    let place = cluster.place("es")?;
-    killed(cluster, place, |pod| processes::signal_all(pod, "KILL")).await
+    struck(cluster, cluster.place("es")?, Blow::Member).await
 }
 
-async fn killed(
-    cluster: &Cluster,
-    place: &Place,
-    kill: impl Fn(&Pod) -> Outcome<usize>,
-) -> Outcome<String> {
+/// Stops the primary where it is, until another one leads.
+pub async fn frozen(cluster: &Cluster) -> Outcome<String> {
+    struck(cluster, cluster.place("es")?, Blow::Freeze).await
+}
+
+async fn struck(cluster: &Cluster, place: &Place, blow: Blow) -> Outcome<String> {
     let settled = cluster.settled(&place.region, WHOLE).await?;
     let old = primary(&settled).ok_or_else(|| Failure::new("there is no primary"))?;
     let pod = Api::<Pod>::namespaced(cluster.client.clone(), &place.names.namespace())
@@ -80,11 +87,23 @@ async fn killed(
     let writer = Writer::start(cluster, place, &run_name("failover")).await?;
     let before = writer.acknowledged().await?;
     let started = Instant::now();
-    let count = kill(&pod)?;
+    let (what, frozen) = match blow {
+        Blow::Postmaster => {
+            let count = processes::signal(&pod, "postgres", "KILL")?;
+            (format!("{count} processes of {old} killed"), None)
+        }
+        Blow::Member => {
+            let count = processes::signal_all(&pod, "KILL")?;
+            (format!("all {count} processes of {old} killed"), None)
+        }
+        Blow::Freeze => (format!("{old} stood still"), Some(Frozen::freeze(&pod)?)),
+    };
     let new = labelled(cluster, place, &old).await?;
     let took = started.elapsed().as_secs_f64();
     writer.progress(before, TAKEOVER).await?;
-    let (new, old) = (new.as_str(), old.as_str());
+    // The former primary must not take rows that the new one does not have.
+    drop(frozen);
+    let new = new.as_str();
     cluster
         .region_until(
             &place.region,
@@ -115,7 +134,7 @@ async fn killed(
         .max()
         .unwrap_or_default();
     Ok(format!(
-        "{count} processes of {old} killed, {new} is the primary after {took:.1} s (timeline {timeline}); {report}"
+        "{what}, {new} was the primary after {took:.1} s (timeline {timeline}); {report}"
     ))
 }
 

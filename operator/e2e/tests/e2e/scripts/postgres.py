@@ -31,7 +31,7 @@ def _wait(connection):
         except (ValueError, OSError) as error:
             raise Overdue("the connection is gone") from error
         if not answered:
-            connection.close()
+            # psycopg2 closes the connection itself then; closing it here would wait for a lock that it holds.
             raise Overdue("no answer within %.0f s" % LIMIT)
 
 
