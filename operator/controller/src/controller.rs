@@ -50,6 +50,8 @@ const SETTLED: Duration = Duration::from_secs(15);
 const UNSETTLED: Duration = Duration::from_secs(3);
 /// When a Region is looked at again after steps that may allow others.
 const NEXT_STEP: Duration = Duration::from_millis(500);
+/// How many looks in a row that did steps may leave the status to the next one.
+const UNREPORTED: u32 = 4;
 
 /// What every reconcile needs.
 pub struct Context {
@@ -68,7 +70,8 @@ pub struct Context {
     /// How long certificates of Regions are valid.
     pub certificate_lifetime: SignedDuration,
     memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
-    regions_listed: AtomicBool,
+    /// Whether all first lists are complete: until then nothing wakes a Region, and then everything does.
+    listed: AtomicBool,
 }
 
 /// What is remembered of one Region between two looks. Losing it costs some requests and nothing else.
@@ -89,6 +92,8 @@ pub struct Memory {
     pub answered: BTreeSet<String>,
     /// The status that was written last, and the version of the Region in the cache at that time.
     written: Option<(Option<String>, RegionStatus)>,
+    /// How many looks in a row left the status to the next one.
+    unreported: u32,
     failures: u32,
 }
 
@@ -110,7 +115,7 @@ impl Context {
             metrics: Metrics::default(),
             certificate_lifetime,
             memories: Mutex::default(),
-            regions_listed: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
         }
     }
 
@@ -136,7 +141,7 @@ impl Context {
             .into_iter()
             .map(|kind| format!("first list of {kind}"))
             .collect();
-        if !self.regions_listed.load(Ordering::Acquire) {
+        if !self.listed.load(Ordering::Acquire) {
             missing.push("first list of Region: apply crds/regions.yaml if the CustomResourceDefinition is missing".to_owned());
         }
         missing
@@ -155,10 +160,17 @@ pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 
     ctx.watched.listed().await;
     // An error here means that the writer is gone, and then the queue ends at once.
     let _ = regions.wait_until_ready().await;
-    ctx.regions_listed.store(true, Ordering::Release);
+    ctx.listed.store(true, Ordering::Release);
     tracing::info!(regions = regions.len(), "the first lists are complete");
 
-    let queue = stream_of(receiver)
+    // Whatever came before the flag was set is in the stores by now; whatever comes after is in the channel.
+    let all: Vec<ObjectRef<Region>> = regions
+        .state()
+        .iter()
+        .map(|region| ObjectRef::from_obj(region.as_ref()))
+        .collect();
+    let queue = futures::stream::iter(all)
+        .chain(stream_of(receiver))
         .take_until(Box::pin(shutdown))
         .map(Ok::<_, Infallible>);
     let config = kube::runtime::Config::default()
@@ -188,13 +200,25 @@ fn stream_of(
     ))
 }
 
+/// Wakes a Region. Before the first lists are complete nobody takes it up: the lists of a hundred Regions' children
+/// would fill the channel and wait for ever.
+async fn wake(ctx: &Context, sender: &mpsc::Sender<ObjectRef<Region>>, region: ObjectRef<Region>) {
+    if ctx.listed.load(Ordering::Acquire) {
+        // An error means that the queue has ended.
+        let _ = sender.send(region).await;
+    }
+}
+
+/// What of a Region wakes it: its uid, generation, time of deletion and number of annotations.
+type Seen = (Option<String>, Option<i64>, Option<Timestamp>, usize);
+
 /// Every event of a Region wakes it, unless only its status changed.
 async fn forward_regions(
     ctx: Arc<Context>,
     writer: reflector::store::Writer<Region>,
     sender: mpsc::Sender<ObjectRef<Region>>,
 ) {
-    let mut seen = HashMap::new();
+    let mut seen: HashMap<String, Seen> = HashMap::new();
     let api: Api<Region> = Api::all(ctx.client.clone());
     let events = reflector::reflector(
         writer,
@@ -215,7 +239,7 @@ async fn forward_regions(
                         .map_or(0, std::collections::BTreeMap::len),
                 );
                 if seen.insert(region.name_any(), fact.clone()) != Some(fact) {
-                    let _ = sender.send(ObjectRef::from_obj(&region)).await;
+                    wake(&ctx, &sender, ObjectRef::from_obj(&region)).await;
                 }
             }
             Ok(watcher::Event::Delete(region)) => {
@@ -238,10 +262,10 @@ async fn forward_children(
     while let Some(group) = changes.next().await {
         if group.is_empty() {
             for region in regions.state() {
-                let _ = sender.send(ObjectRef::from_obj(region.as_ref())).await;
+                wake(&ctx, &sender, ObjectRef::from_obj(region.as_ref())).await;
             }
         } else {
-            let _ = sender.send(ObjectRef::new(&group)).await;
+            wake(&ctx, &sender, ObjectRef::new(&group)).await;
         }
     }
 }
@@ -251,12 +275,23 @@ async fn forward_children(
 /// # Errors
 /// Any [`Error`]; its outcome is in the status by then, unless it is the status that could not be written.
 pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action, Error> {
+    reconcile_at(region, ctx, Timestamp::now()).await
+}
+
+/// [`reconcile`] at a given time.
+///
+/// # Errors
+/// As [`reconcile`].
+pub async fn reconcile_at(
+    region: Arc<Region>,
+    ctx: Arc<Context>,
+    now: Timestamp,
+) -> Result<Action, Error> {
     ctx.lease.check()?;
     let name = region.name_any();
     let memory = ctx.memory(&name);
     let mut memory = memory.lock().await;
     let started = Instant::now();
-    let now = Timestamp::now();
     if region.meta().deletion_timestamp.is_some() {
         // Nothing is done for a Region that goes: the garbage collector takes what loses no data, and the rest stays.
         return Ok(Action::await_change());
@@ -264,7 +299,13 @@ pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action,
     let region = with_written_status(region, &memory);
     let pass = pass(&ctx, &region, &mut memory, now).await;
     let (written, ending, violations) = match &pass {
+        Ok(pass) if memory.unreported < UNREPORTED && pass.is_amid_steps(&region) => {
+            memory.unreported += 1;
+            let status = region.status.clone().unwrap_or_default();
+            (Ok(status), pass.ending(), pass.violations())
+        }
         Ok(pass) => {
+            memory.unreported = 0;
             let outcome = pass.outcome(region.status.as_ref());
             (
                 write_status(&ctx, &region, &mut memory, &outcome, now).await,
@@ -385,6 +426,17 @@ impl Pass {
                 error: "",
             },
         }
+    }
+
+    /// Whether steps were done, so that the look that follows at once will know what became of them: a status in
+    /// between would be a write for nothing. A spec that the status does not speak of yet is reported on at once,
+    /// and so is a step that failed.
+    fn is_amid_steps(&self, region: &Region) -> bool {
+        let speaks = region
+            .status
+            .as_ref()
+            .is_some_and(|status| status.observed_generation == region.metadata.generation);
+        matches!(self, Self::Applied(done) if speaks && !done.steps.is_empty() && done.failed.is_empty())
     }
 
     fn violations(&self) -> usize {
