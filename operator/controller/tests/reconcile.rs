@@ -15,12 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_model::names::Names;
+use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
 use bailiwick_operator::lease::Lease;
+use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use support::fake_api::{Key, text};
-use support::harness::{Harness, USER, tr};
+use support::harness::{Harness, LIFETIME_HOURS, USER, tr};
 use support::journal::{Call, Fault};
 
 /// How long until a settled Region is looked at again.
@@ -523,7 +525,7 @@ async fn an_edit_that_comes_while_we_apply_is_not_lost() {
     let mut harness = Harness::running().await;
     let deny = key("networkpolicies", "default-deny");
     harness.api.edit(&deny, USER, |policy| {
-        policy["spec"]["podSelector"] = json!({"matchLabels": {"a": "b"}})
+        policy["spec"]["policyTypes"] = json!(["Egress"]);
     });
     harness.sync().await;
     // Before its answer reaches us somebody edits again, and the watch is faster than our answer.
@@ -534,7 +536,7 @@ async fn an_edit_that_comes_while_we_apply_is_not_lost() {
     let late = deny.clone();
     harness.api.after_next(&deny.clone(), move || {
         api.edit(&late, USER, |policy| {
-            policy["spec"]["ingress"] = json!([{}])
+            policy["spec"]["ingress"] = json!([{}]);
         });
         let live = api.get(&late).unwrap();
         let object: kube::api::DynamicObject = serde_json::from_value(live).unwrap();
@@ -603,6 +605,44 @@ async fn a_lost_login_is_minted_anew_and_set_in_the_database() {
         .collect();
     assert_eq!(steps.len(), 1, "{steps:?}");
     assert!(steps[0].contains("clinical_app_writer"), "{steps:?}");
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_at_two_thirds_of_their_life_and_nothing_else_is() {
+    let mut harness = Harness::running().await;
+    let secrets = |harness: &Harness| harness.api.all("secrets", "tr");
+    let renewed = |before: &[Value], after: &[Value]| -> Vec<String> {
+        before
+            .iter()
+            .zip(after)
+            .filter(|(before, after)| before["data"] != after["data"])
+            .map(|(before, _)| text(before, "/metadata/name").to_owned())
+            .collect()
+    };
+    let before = secrets(&harness);
+    harness.now_is(SignedDuration::from_hours(LIFETIME_HOURS * 2 / 3 - 2));
+    harness.settle().await;
+    assert_eq!(renewed(&before, &secrets(&harness)), Vec::<String>::new());
+
+    harness.journal.take();
+    harness.now_is(SignedDuration::from_hours(LIFETIME_HOURS * 2 / 3 + 2));
+    harness.settle().await;
+    let names = Names::new("tr");
+    assert_eq!(
+        renewed(&before, &secrets(&harness)),
+        [
+            names.client_certificate(),
+            names.postgres_certificate(),
+            names.object_store_certificate()
+        ]
+    );
+    let written = changes(&harness.journal.take());
+    assert_eq!(
+        written.len(),
+        4,
+        "three Secrets and the status: {written:#?}"
+    );
+    assert_eq!(harness.condition("CertificatesValid").0, "True");
 }
 
 #[tokio::test]
@@ -719,4 +759,70 @@ async fn a_failing_store_step_does_not_keep_postgres_waiting() {
             .databases
             .contains_key("clinical")
     );
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_among_many_regions_takes_all_of_them_up() {
+    const REGIONS: usize = 150;
+    let harness = Harness::new();
+    for number in 0..REGIONS {
+        let name = format!("r{number}");
+        let mut region = tr();
+        region["metadata"]["name"] = json!(name);
+        // Another cluster's: each look is short.
+        region["spec"]["residency"]["location"] = json!("de-fra-1");
+        harness
+            .api
+            .user_applies(&Key::new("regions", "", &name), &region);
+        let labels = json!({
+            "bailiwick.dev/region": name, "app.kubernetes.io/managed-by": "bailiwick-operator",
+        });
+        for kind in [
+            "persistentvolumeclaims",
+            "pods",
+            "statefulsets",
+            "services",
+            "networkpolicies",
+            "poddisruptionbudgets",
+            "jobs",
+        ] {
+            let mut child = json!({"metadata": {"labels": labels}});
+            if kind == "statefulsets" {
+                child["spec"] =
+                    json!({"replicas": 0, "selector": {}, "template": {}, "serviceName": ""});
+            }
+            harness
+                .api
+                .put(&Key::new(kind, &name, "child"), USER, "", child);
+        }
+    }
+    let (stop, stopped) = futures::channel::oneshot::channel::<()>();
+    let running = tokio::spawn(run(harness.ctx.clone(), async {
+        let _ = stopped.await;
+    }));
+    let done = async {
+        loop {
+            let reported = (0..REGIONS)
+                .filter(|number| {
+                    let key = Key::new("regions", "", &format!("r{number}"));
+                    harness
+                        .api
+                        .is(&key, |region| region.get("status").is_some())
+                })
+                .count();
+            if reported == REGIONS {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_mins(1), done).await;
+    assert!(
+        in_time.is_ok(),
+        "still missing: {:?}",
+        harness.ctx.not_ready()
+    );
+    assert_eq!(harness.ctx.not_ready(), Vec::<String>::new());
+    stop.send(()).unwrap();
+    running.await.unwrap();
 }

@@ -18,6 +18,10 @@ const BACKUP_RESULT: &str = r#"{"command": "backup full", "stanza": "tr-i1", "st
 
 /// One turn: everything moves by one step. Returns whether anything did.
 pub fn turn(api: &FakeApi, namespace: &str) -> bool {
+    api.moves(|| all_move(api, namespace))
+}
+
+fn all_move(api: &FakeApi, namespace: &str) -> bool {
     let mut moved = false;
     for set in api.all("statefulsets", namespace) {
         moved |= stateful_set(api, namespace, &set);
@@ -73,7 +77,7 @@ fn startable(api: &FakeApi, namespace: &str, spec: &Value) -> bool {
         names
             .iter()
             .filter(|name| !name.is_empty())
-            .all(|name| api.get(&Key::new(resource, namespace, name)).is_some())
+            .all(|name| api.is(&Key::new(resource, namespace, name), |_| true))
     };
     there("secrets", &secrets) && there("configmaps", &maps)
 }
@@ -97,7 +101,7 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
                 namespace,
                 &format!("{}-{pod}", text(claim, "/metadata/name")),
             );
-            if api.get(&key).is_none() {
+            if !api.is(&key, |_| true) {
                 let labels = &claim["metadata"]["labels"];
                 let claim = json!({
                     "metadata": {"labels": labels}, "spec": claim["spec"], "status": {"phase": "Bound"},
@@ -136,20 +140,19 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
             Some(_) => {}
         }
     }
-    for pod in api.all("pods", namespace) {
-        let pod_name = text(&pod, "/metadata/name");
-        let ordinal = pod_name
-            .strip_prefix(&format!("{name}-"))
-            .and_then(|it| it.parse::<i64>().ok());
-        if ordinal.is_some_and(|ordinal| ordinal >= replicas) {
-            api.remove(&Key::new("pods", namespace, pod_name));
+    for ordinal in replicas..9 {
+        let key = Key::new("pods", namespace, &format!("{name}-{ordinal}"));
+        if api.is(&key, |_| true) {
+            api.remove(&key);
             moved = true;
         }
     }
     let ready = (0..replicas)
         .filter(|ordinal| {
-            api.get(&Key::new("pods", namespace, &format!("{name}-{ordinal}")))
-                .is_some_and(|pod| is_ready(&pod))
+            api.is(
+                &Key::new("pods", namespace, &format!("{name}-{ordinal}")),
+                is_ready,
+            )
         })
         .count();
     let mut value = set.clone();
@@ -184,7 +187,7 @@ pub fn set_ready(api: &FakeApi, key: &Key, ready: bool) -> bool {
 fn run_job(api: &FakeApi, namespace: &str, job: &Value) -> bool {
     let name = text(job, "/metadata/name");
     let key = Key::new("pods", namespace, &format!("{name}-x7x7x"));
-    if api.get(&key).is_none() {
+    if !api.is(&key, |_| true) {
         let mut labels = job["spec"]["template"]["metadata"]["labels"].clone();
         labels["batch.kubernetes.io/job-name"] = json!(name);
         let value = json!({

@@ -67,8 +67,10 @@ fn kind_of(resource: &str) -> (&'static str, &'static str, bool) {
     KINDS
         .iter()
         .find(|(plural, ..)| *plural == resource)
-        .map(|(_, version, kind, counts)| (*version, *kind, *counts))
-        .unwrap_or_else(|| panic!("the API server in memory does not serve {resource}"))
+        .map_or_else(
+            || panic!("the API server in memory does not serve {resource}"),
+            |(_, version, kind, counts)| (*version, *kind, *counts),
+        )
 }
 
 /// Where an object is.
@@ -128,6 +130,8 @@ struct Stream {
 struct State {
     contents: Contents,
     streams: Vec<Stream>,
+    /// The version at which nothing but the operator moves any more.
+    still: Option<u64>,
     /// What somebody else does right after the next answer about an object.
     after: Option<(Key, Box<dyn FnOnce() + Send>)>,
 }
@@ -196,9 +200,32 @@ impl FakeApi {
         self.lock().streams.len()
     }
 
-    /// One object as it is served.
+    /// One object, without managed fields.
     pub fn get(&self, key: &Key) -> Option<Value> {
-        self.lock().contents.objects.get(key).map(served)
+        self.lock()
+            .contents
+            .objects
+            .get(key)
+            .map(|stored| stored.value.clone())
+    }
+
+    /// Whether something holds of an object; not of one that is not there.
+    pub fn is(&self, key: &Key, holds: impl FnOnce(&Value) -> bool) -> bool {
+        let state = self.lock();
+        let found = state.contents.objects.get(key);
+        found.is_some_and(|stored| holds(&stored.value))
+    }
+
+    /// Lets the rest of the cluster move, unless it is known that nothing will. Returns whether anything did.
+    pub fn moves(&self, turn: impl FnOnce() -> bool) -> bool {
+        let version = self.lock().contents.version;
+        if self.lock().still == Some(version) {
+            return false;
+        }
+        let moved = turn();
+        let mut state = self.lock();
+        state.still = (!moved).then_some(state.contents.version);
+        moved
     }
 
     /// All objects of a kind in a namespace, by name.
@@ -878,29 +905,24 @@ impl State {
         if !key.namespace.is_empty() {
             meta.insert("namespace".to_owned(), json!(key.namespace));
         }
-        match &old {
-            Some(old) => {
-                for field in ["uid", "creationTimestamp", "resourceVersion", "generation"] {
-                    match old["metadata"].get(field) {
-                        Some(found) => meta.insert(field.to_owned(), found.clone()),
-                        None => meta.remove(field),
-                    };
-                }
-                if counts && old.get("spec") != value.get("spec") {
-                    let next = old["metadata"]["generation"].as_i64().unwrap() + 1;
-                    value["metadata"]["generation"] = json!(next);
-                }
+        if let Some(old) = &old {
+            for field in ["uid", "creationTimestamp", "resourceVersion", "generation"] {
+                match old["metadata"].get(field) {
+                    Some(found) => meta.insert(field.to_owned(), found.clone()),
+                    None => meta.remove(field),
+                };
             }
-            None => {
-                self.contents.uids += 1;
-                meta.insert(
-                    "uid".to_owned(),
-                    json!(format!("uid-{}", self.contents.uids)),
-                );
-                meta.insert("creationTimestamp".to_owned(), json!(Timestamp::now()));
-                if counts {
-                    meta.insert("generation".to_owned(), json!(1));
-                }
+            if counts && old.get("spec") != value.get("spec") {
+                let next = old["metadata"]["generation"].as_i64().unwrap() + 1;
+                value["metadata"]["generation"] = json!(next);
+            }
+        } else {
+            self.contents.uids += 1;
+            let uid = format!("uid-{}", self.contents.uids);
+            meta.insert("uid".to_owned(), json!(uid));
+            meta.insert("creationTimestamp".to_owned(), json!(Timestamp::now()));
+            if counts {
+                meta.insert("generation".to_owned(), json!(1));
             }
         }
         if old.as_ref() != Some(&value) {

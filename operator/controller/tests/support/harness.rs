@@ -10,12 +10,12 @@ use bailiwick_model::names::{
 };
 use bailiwick_model::plan::Platform;
 use bailiwick_model::region::{Region, RegionStatus};
-use bailiwick_operator::controller::{Context, error_policy, reconcile};
+use bailiwick_operator::controller::{Context, error_policy, reconcile_at};
 use bailiwick_operator::error::Error;
 use bailiwick_operator::lease::Lease;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
@@ -26,6 +26,8 @@ use super::world::World;
 
 /// How many watches the controller opens, that of Regions aside.
 const WATCHES: usize = 11;
+/// How long the certificates of the tests are valid.
+pub const LIFETIME_HOURS: i64 = 2160;
 /// The field manager of the people in the tests.
 pub const USER: &str = "kubectl";
 
@@ -73,6 +75,7 @@ pub struct Harness {
     /// The operator's memory.
     pub ctx: Arc<Context>,
     changes: BoxStream<'static, String>,
+    later: SignedDuration,
 }
 
 /// How a look ended.
@@ -153,6 +156,7 @@ impl Harness {
             journal,
             ctx,
             changes,
+            later: SignedDuration::ZERO,
         }
     }
 
@@ -240,6 +244,11 @@ impl Harness {
             .user_applies(&Key::new("regions", "", "tr"), region);
     }
 
+    /// Lets the operator's clock be ahead.
+    pub fn now_is(&mut self, later: SignedDuration) {
+        self.later = later;
+    }
+
     /// One turn of the cluster. Returns whether anything moved.
     pub fn turn(&self) -> bool {
         cluster::turn(&self.api, "tr")
@@ -255,7 +264,8 @@ impl Harness {
     /// One look of the operator at a Region as some cache has it.
     pub async fn look_at(&mut self, region: Arc<Region>) -> Look {
         let before = self.journal.len();
-        let result = reconcile(region, self.ctx.clone()).await;
+        let now = Timestamp::now() + self.later;
+        let result = reconcile_at(region, self.ctx.clone(), now).await;
         let calls = self.journal.calls().split_off(before);
         Look { result, calls }
     }
@@ -267,13 +277,23 @@ impl Harness {
 
     /// Turns and looks until nothing moves any more; every look must succeed.
     pub async fn settle(&mut self) {
+        self.settle_forgiving(false).await;
+    }
+
+    /// The same, when the first look may still fail for a fault that is healed.
+    pub async fn settle_through_errors(&mut self) {
+        self.settle_forgiving(true).await;
+    }
+
+    async fn settle_forgiving(&mut self, mut forgiving: bool) {
         let mut quiet = 0;
         for _ in 0..60 {
             let moved = self.turn();
             let look = self.look().await;
             if let Err(error) = &look.result {
-                panic!("a look failed: {error:?}");
+                assert!(forgiving, "a look failed: {error:?}");
             }
+            forgiving = false;
             let worked =
                 !look.requests().is_empty() || look.calls.iter().any(|it| it.verb == "step");
             quiet = if moved || worked { 0 } else { quiet + 1 };
@@ -311,6 +331,6 @@ fn context(api: &FakeApi, world: &World, lease: Lease) -> Arc<Context> {
         platform(),
         Arc::new(world.clone()),
         lease,
-        SignedDuration::from_hours(2160),
+        SignedDuration::from_hours(LIFETIME_HOURS),
     ))
 }

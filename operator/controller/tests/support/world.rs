@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::cluster::is_ready;
-use super::fake_api::{FakeApi, Key};
+use super::fake_api::{FakeApi, Key, text};
 use super::journal::{Fault, Journal};
 
 /// The settings that only a restart brings into force, as far as the tests change them.
@@ -105,9 +105,12 @@ impl World {
         (0..9)
             .map(|ordinal| access.names.postgres_member(ordinal))
             .filter_map(|name| {
-                let pod = self.api.get(&Key::new("pods", &namespace, &name))?;
-                let uid = pod["metadata"]["uid"].as_str()?.to_owned();
-                is_ready(&pod).then_some((name, uid))
+                let mut uid = String::new();
+                let ready = self.api.is(&Key::new("pods", &namespace, &name), |pod| {
+                    text(pod, "/metadata/uid").clone_into(&mut uid);
+                    is_ready(pod)
+                });
+                ready.then_some((name, uid))
             })
             .collect()
     }
@@ -123,7 +126,7 @@ impl World {
             &names.namespace(),
             &format!("{}-0", names.object_store()),
         );
-        if !self.api.get(&server).is_some_and(|pod| is_ready(&pod)) {
+        if !self.api.is(&server, is_ready) {
             return Observed::Failed(ReadFailure::Unreachable);
         }
         let facts = self.with(names.region(), |data| {
@@ -266,21 +269,16 @@ impl World {
     }
 
     /// Does a step unless it goes wrong.
-    fn step(
-        &self,
-        system: &'static str,
-        what: String,
-        work: impl FnOnce(),
-    ) -> Result<(), StepError> {
+    fn step(&self, system: &'static str, what: &str, work: impl FnOnce()) -> Result<(), StepError> {
         let failed = |failure| {
             Err(StepError {
                 system,
-                what: what.clone(),
+                what: what.to_owned(),
                 failure,
                 source: None,
             })
         };
-        match self.fault("step", system, &what) {
+        match self.fault("step", system, what) {
             None => {
                 work();
                 Ok(())
@@ -482,8 +480,8 @@ impl Systems for World {
         step: &'a StoreStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
-            self.step("object store", step.to_string(), || {
-                self.do_store_step(access, step)
+            self.step("object store", &step.to_string(), || {
+                self.do_store_step(access, step);
             })
         }
         .boxed()
@@ -495,8 +493,8 @@ impl Systems for World {
         step: &'a PatroniStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
-            self.step("patroni", format!("{step:?}"), || {
-                self.do_patroni_step(access, step)
+            self.step("patroni", &format!("{step:?}"), || {
+                self.do_patroni_step(access, step);
             })
         }
         .boxed()
@@ -508,8 +506,8 @@ impl Systems for World {
         step: &'a SqlStep,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
-            self.step("postgres", step.describe(), || {
-                self.do_sql_step(access, step)
+            self.step("postgres", &step.describe(), || {
+                self.do_sql_step(access, step);
             })
         }
         .boxed()

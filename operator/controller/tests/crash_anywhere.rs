@@ -1,0 +1,286 @@
+//! A crash at any point: for each call k of creating, changing, and deleting and making anew a Region, be it to
+//! Kubernetes, S3, SQL or Patroni, call k fails or its answer is lost, with the process living on or ending there.
+//! What is there in the end, and the status, must equal what an undisturbed run leaves. Nothing sleeps.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+mod support {
+    #![allow(dead_code, reason = "each test takes what it needs")]
+    pub mod cluster;
+    pub mod fake_api;
+    pub mod harness;
+    pub mod journal;
+    pub mod world;
+}
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use support::fake_api::{Key, text};
+use support::harness::{Harness, tr};
+use support::journal::{Call, Fault};
+use support::world::Data;
+
+/// What a Region comes to: all objects, the systems' state and the status, without what is another each time.
+#[derive(Debug, PartialEq)]
+struct End {
+    objects: BTreeMap<Key, Value>,
+    store: String,
+    postgres: String,
+    patroni: String,
+}
+
+/// What somebody does with the Region.
+type Act = fn(&Harness);
+
+fn create(harness: &Harness) {
+    harness.apply(&tr());
+}
+
+/// Several fields at once: a bucket more, a user less, a database more, a policy less, a setting that needs a restart,
+/// and a template that needs new pods.
+fn change(harness: &Harness) {
+    let mut region = tr();
+    region["spec"]["network"] = json!({});
+    region["spec"]["objectStore"]["buckets"] =
+        json!([{"name": "documents", "quota": "1Gi"}, {"name": "images"}]);
+    region["spec"]["objectStore"]["users"] = json!([]);
+    region["spec"]["postgres"]["resources"] = json!({"memory": "768Mi"});
+    region["spec"]["postgres"]["parameters"] = json!({"max_connections": "150"});
+    region["spec"]["postgres"]["databases"] = json!([{"name": "clinical"}, {"name": "billing"}]);
+    harness.apply(&region);
+}
+
+fn recreate(harness: &Harness) {
+    harness.api.remove(&Key::new("regions", "", "tr"));
+    harness.apply(&tr());
+}
+
+/// Without uids, versions, times and random values.
+fn normalised(key: &Key, value: &Value) -> Value {
+    fn walk(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for field in [
+                    "uid",
+                    "resourceVersion",
+                    "creationTimestamp",
+                    "lastTransitionTime",
+                    "soonestExpiry",
+                    "managedFields",
+                ] {
+                    fields.remove(field);
+                }
+                fields.values_mut().for_each(walk);
+            }
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            _ => {}
+        }
+    }
+    let mut value = value.clone();
+    walk(&mut value);
+    // How often a spec was written is another after a fault; what it says is not.
+    if key.resource != "regions" {
+        value["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("generation");
+        if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut) {
+            status.remove("observedGeneration");
+        }
+    }
+    if key.resource == "secrets" {
+        let keys: Vec<&String> = value["data"].as_object().unwrap().keys().collect();
+        value["data"] = json!(keys);
+    }
+    value
+}
+
+fn end(harness: &Harness) -> End {
+    let objects = harness
+        .api
+        .everything()
+        .into_iter()
+        // An Event is an echo, sent at most once.
+        .filter(|(key, _)| key.resource != "events")
+        .map(|(key, value)| {
+            let value = normalised(&key, &value);
+            (key, value)
+        })
+        .collect();
+    let Data {
+        store,
+        postgres,
+        config,
+        leader,
+        ..
+    } = harness.world.of("tr");
+    End {
+        objects,
+        store: format!("{store:#?}"),
+        postgres: format!("{postgres:#?}"),
+        patroni: format!("{leader:?} {config:#}"),
+    }
+}
+
+/// What must hold in any end: no key was ever made twice, and everybody trusts the authority that there is.
+fn assert_keys_hold(harness: &Harness, point: &str) {
+    let everything = harness.api.everything();
+    let authority = &everything[&Key::new("secrets", "tr", "tr-ca")]["data"]["tls.crt"];
+    let mut checked = 0;
+    for (key, first) in harness.api.first_secrets() {
+        let now = &everything[&key];
+        assert_eq!(now["data"], first, "{point}: {} was replaced", key.name);
+        if let Some(trusted) = now["data"].get("ca.crt") {
+            assert_eq!(
+                trusted, authority,
+                "{point}: {} trusts another authority",
+                key.name
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 3, "{checked} Secrets trust the authority");
+}
+
+/// The first difference between two ends, as text.
+fn difference(expected: &End, found: &End) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    let keys: BTreeSet<&Key> = expected
+        .objects
+        .keys()
+        .chain(found.objects.keys())
+        .collect();
+    for key in keys {
+        let (a, b) = (expected.objects.get(key), found.objects.get(key));
+        if a != b {
+            return Some(format!(
+                "{key:?}: expected {:#}, found {:#}",
+                json!(a),
+                json!(b)
+            ));
+        }
+    }
+    for (what, a, b) in [
+        ("the store", &expected.store, &found.store),
+        ("postgres", &expected.postgres, &found.postgres),
+        ("patroni", &expected.patroni, &found.patroni),
+    ] {
+        if let Some((a, b)) = a.lines().zip(b.lines()).find(|(a, b)| a != b) {
+            return Some(format!("{what}: expected {a}, found {b}"));
+        }
+        if a != b {
+            return Some(format!("{what} differs in length"));
+        }
+    }
+    None
+}
+
+/// Acts, and looks and turns until call `at` has gone wrong and been dealt with; then settles.
+async fn disturbed(harness: &mut Harness, act: Act, at: usize, fault: Fault, dies: bool) -> Call {
+    harness.journal.take();
+    act(harness);
+    harness.journal.fault_at(at, fault);
+    for _ in 0..60 {
+        harness.turn();
+        let look = harness.look().await;
+        if harness.journal.len() > at {
+            let call = harness.journal.calls()[at].clone();
+            harness.journal.heal();
+            if dies {
+                harness.crash();
+            }
+            drop(look);
+            harness.settle_through_errors().await;
+            return call;
+        }
+        if let Err(error) = look.result {
+            panic!("a look failed before call {at}: {error:?}");
+        }
+    }
+    panic!("call {at} never came");
+}
+
+/// Runs an act with a fault at every call, of both kinds, each with the process living on or dying there.
+async fn everywhere(name: &str, start: &Harness, act: Act) {
+    let mut undisturbed = start.copy();
+    undisturbed.journal.take();
+    act(&undisturbed);
+    undisturbed.settle().await;
+    let calls = undisturbed.journal.take();
+    // The last looks only find that nothing is left to do: their reads are faults like the others.
+    let count = calls.len();
+    let expected = end(&undisturbed);
+    assert_keys_hold(&undisturbed, name);
+    assert_eq!(undisturbed.condition("Ready").0, "True");
+    let requests = calls.iter().filter(|call| call.is_request()).count();
+    let steps = calls.iter().filter(|call| call.verb == "step").count();
+    let reads = calls.iter().filter(|call| call.verb == "read").count();
+    assert!(
+        requests > 5 && reads > 5,
+        "{requests} requests, {reads} reads"
+    );
+
+    let (mut runs, mut failures) = (0, Vec::new());
+    let mut disturbed_calls = BTreeSet::new();
+    for at in 0..count {
+        for (kind, fault) in [Fault::Fail, Fault::LoseAnswer].into_iter().enumerate() {
+            let dies = (at + kind) % 2 == 0;
+            let mut harness = start.copy();
+            let call = disturbed(&mut harness, act, at, fault, dies).await;
+            let point = format!("{name}, call {at} ({call}), {fault:?}, process dies: {dies}");
+            if let Some(difference) = difference(&expected, &end(&harness)) {
+                failures.push(format!("{point}: {difference}"));
+            } else {
+                assert_keys_hold(&harness, &point);
+            }
+            disturbed_calls.insert(call.to_string());
+            runs += 1;
+        }
+    }
+    println!(
+        "{name}: {count} calls ({requests} requests, {steps} steps, {reads} reads), {runs} disturbed runs, \
+         {} ended otherwise",
+        failures.len()
+    );
+    assert!(runs == 2 * count && disturbed_calls.len() > 5);
+    assert!(
+        failures.is_empty(),
+        "{}",
+        failures.first().map_or("", |it| it.as_str())
+    );
+}
+
+#[tokio::test]
+async fn creating_survives_a_crash_anywhere() {
+    everywhere("create", &Harness::new(), create).await;
+}
+
+#[tokio::test]
+async fn changing_survives_a_crash_anywhere() {
+    everywhere("change", &Harness::running().await, change).await;
+}
+
+#[tokio::test]
+async fn deleting_and_making_anew_survives_a_crash_anywhere() {
+    everywhere("delete and create", &Harness::running().await, recreate).await;
+}
+
+#[test]
+fn a_difference_is_found() {
+    let region = Key::new("regions", "", "tr");
+    let of = |word: &str| End {
+        objects: BTreeMap::from([(
+            region.clone(),
+            normalised(&region, &json!({"metadata": {"uid": word}, "spec": word})),
+        )]),
+        store: String::new(),
+        postgres: String::new(),
+        patroni: String::new(),
+    };
+    assert_eq!(difference(&of("a"), &of("a")), None);
+    let found = difference(&of("a"), &of("b")).unwrap();
+    assert!(found.contains("regions"), "{found}");
+    assert_eq!(text(&of("a").objects[&region], "/metadata/uid"), "");
+}
