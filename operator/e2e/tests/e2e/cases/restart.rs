@@ -17,9 +17,9 @@ use crate::writer::{Writer, logins, prepare, run_name};
 
 /// How long the change may take to be in force everywhere.
 const ROLLED: Duration = Duration::from_mins(4);
-/// The setting: PostgreSQL reads it only when it starts. Not one that no standby may have below its primary, as
-/// `max_connections`: to lower such a one, the primary must be first, and restarts in place.
-const SETTING: &str = "autovacuum_max_workers";
+/// The setting: PostgreSQL reads it only when it starts, and lets no standby have less of it than its primary. So it
+/// tries both orders: raised, replicas go first and the primary hands over; lowered, the primary restarts in place.
+const SETTING: &str = "max_connections";
 
 /// Which member is to restart first.
 #[derive(Clone, Copy, PartialEq)]
