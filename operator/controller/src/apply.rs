@@ -219,7 +219,8 @@ pub async fn delete(
     };
     match api.delete(&object.name, &parameters).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        // A conflict is the precondition's: another object has the name by now, and the one we meant is gone.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(source) => Err(Error::Delete {
             object: format!("{}/{}", resource.kind, object.name),
             source: Box::new(source),

@@ -96,6 +96,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
     }
 
     let mut violations = delegation(&names, &policy, facts);
+    let delegated = violations.is_empty();
     violations.extend(foreign_claims(&policy, facts));
     violations.extend(other_version(&spec, facts));
     let places = admit_places(&spec, &policy, platform, facts, &mut violations);
@@ -108,7 +109,10 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
         ));
     }
     let secrets = secrets(&names, &spec);
-    violations.extend(lost_keys(&secrets, facts));
+    if delegated {
+        // Secrets are read only where the operator may: without that, none is known to be missing.
+        violations.extend(lost_keys(&secrets, facts));
+    }
     violations.extend(crate::desired::postgres::violations(&spec));
     violations.extend(crate::desired::object_store::violations(&spec));
 

@@ -57,7 +57,10 @@ pub struct Applied<'a> {
 pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionStatus {
     let mut status = region.status.clone().unwrap_or_default();
     let generation = region.metadata.generation;
-    status.observed_generation = generation;
+    if !matches!(outcome, Outcome::Failed { .. }) {
+        // Of a spec that could not be applied the status does not speak yet: Ready is still that of the old one.
+        status.observed_generation = generation;
+    }
     status.location = Some(region.spec.residency.location.clone());
     let mut conditions = Conditions {
         list: status.conditions.clone(),

@@ -27,6 +27,23 @@ fn a_running_region_is_accepted_again() {
 }
 
 #[test]
+fn secrets_that_could_not_be_read_are_not_said_to_be_lost() {
+    let mut facts = facts_of_running(&tr());
+    facts.secrets.clear();
+    let reasons = |facts: &bailiwick_model::facts::Facts| -> Vec<Reason> {
+        let violations = plan(&tr(), &platform(), facts).expect_err("something is missing");
+        violations
+            .iter()
+            .map(|violation| violation.reason)
+            .collect()
+    };
+    assert!(!facts.claims.is_empty());
+    assert!(reasons(&facts).contains(&Reason::KeyMissing));
+    facts.missing_rights = vec!["patch networkpolicies in tr".to_owned()];
+    assert_eq!(reasons(&facts), [Reason::NotDelegated]);
+}
+
+#[test]
 fn another_major_version_than_the_running_one_is_refused() {
     let mut facts = facts_of_running(&tr());
     let running = |server_version| {
