@@ -40,6 +40,7 @@ if suite "Debian packages" "$engineless/packages.sh" &&
     suite "end to end" make --no-print-directory test-e2e
   fi
   suite "development cluster stops" make --no-print-directory dev-down
+  suite "engine-less cluster" "$engineless/test.sh"
 fi
 
 # libtest's closing lines, and the plain ones of suites without it.

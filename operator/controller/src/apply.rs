@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bailiwick_model::desired::Manifest;
+use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::names::FIELD_MANAGER;
-use kube::ResourceExt;
+use bailiwick_model::volume::Growth;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
 use kube::core::metadata::PartialObjectMeta;
+use kube::{Client, ResourceExt};
 
 use crate::controller::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::watch::Object;
 
 /// Which version of a child the API server holds.
@@ -196,6 +199,45 @@ pub async fn prune(
         }
     }
     Ok(deletes)
+}
+
+/// Lets a claim ask for more, if it still has this uid. A refusal (a quota, say) is the step's own: everything else of
+/// the Region goes on.
+///
+/// # Errors
+/// The outer one is [`Error::Apply`] with the claim's name; the inner one a refusal by the API server.
+pub async fn grow(
+    client: &Client,
+    namespace: &str,
+    growth: &Growth,
+) -> Result<Result<(), StepError>, Error> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let patch = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        // With its uid an apply never makes a claim, and never meets another's.
+        "metadata": { "name": growth.claim, "uid": growth.uid },
+        "spec": { "resources": { "requests": { "storage": growth.size } } },
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    match api
+        .patch(&growth.claim, &parameters, &Patch::Apply(&patch))
+        .await
+    {
+        Ok(_) => Ok(Ok(())),
+        Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
+            Ok(Err(StepError {
+                system: "volumes",
+                what: format!("grow {} to {}", growth.claim, growth.size),
+                failure: ReadFailure::Forbidden,
+                source: Some(Box::new(kube::Error::Api(status))),
+            }))
+        }
+        Err(source) => Err(Error::Apply {
+            object: format!("PersistentVolumeClaim/{}", growth.claim),
+            source: Box::new(source),
+        }),
+    }
 }
 
 /// Deletes one object if it still has this uid. One that is gone already is no error.

@@ -95,6 +95,8 @@ pub struct Memory {
     /// How many looks in a row left the status to the next one.
     unreported: u32,
     failures: u32,
+    /// How many looks in a row had a step that failed.
+    failed_looks: u32,
 }
 
 impl Context {
@@ -343,7 +345,8 @@ pub async fn reconcile_at(
     match (pass, written) {
         (Ok(pass), Ok(status)) => {
             memory.failures = 0;
-            Ok(Action::requeue(pass.next(&status)))
+            memory.failed_looks = pass.failed_looks(memory.failed_looks);
+            Ok(Action::requeue(pass.next(&status, memory.failed_looks)))
         }
         (Err(error), _) | (Ok(_), Err(error)) => {
             memory.failures = memory.failures.saturating_add(1);
@@ -446,8 +449,16 @@ impl Pass {
         }
     }
 
-    /// When to look again.
-    fn next(&self, status: &RegionStatus) -> Duration {
+    /// How many looks in a row had a step that failed, after `before` such looks.
+    fn failed_looks(&self, before: u32) -> u32 {
+        match self {
+            Self::Applied(done) if !done.failed.is_empty() => before.saturating_add(1),
+            Self::Applied(_) | Self::Refused(_) => 0,
+        }
+    }
+
+    /// When to look again. A step that keeps failing is tried ever later, but no later than the next look would be.
+    fn next(&self, status: &RegionStatus, failed_looks: u32) -> Duration {
         match self {
             // Bindings are not watched, and the API server takes a moment to heed them.
             Self::Refused(violations)
@@ -458,7 +469,9 @@ impl Pass {
                 SETTLED
             }
             Self::Refused(_) => FULL_PASS,
-            Self::Applied(done) if !done.failed.is_empty() => UNSETTLED,
+            Self::Applied(done) if !done.failed.is_empty() => {
+                backoff(failed_looks).clamp(UNSETTLED, SETTLED)
+            }
             Self::Applied(done) if done.writes > 0 || !done.steps.is_empty() => NEXT_STEP,
             Self::Applied(_)
                 if !status::is_true(status, "Ready") || status::is_true(status, "Progressing") =>
@@ -562,6 +575,7 @@ const fn system_of(step: &Step) -> &'static str {
     match step {
         Step::Store(_) => "object store",
         Step::Sql(_) => "postgres",
+        Step::Grow(_) => "volumes",
         Step::Patroni(_) | Step::Create(_) | Step::DeletePod { .. } | Step::DeleteJob { .. } => {
             "patroni"
         }
@@ -612,6 +626,7 @@ async fn perform(
                 }
             }
         }
+        Step::Grow(growth) => apply::grow(&ctx.client, &plan.names.namespace(), growth).await?,
         Step::DeletePod { name, uid } => {
             apply::delete(ctx, &ApiResource::erase::<Pod>(&()), &object(name), uid).await?;
             Ok(())

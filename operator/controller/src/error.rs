@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bailiwick_model::facts::ReadFailure;
 
-/// A step behind S3, SQL or Patroni that was not done. It carries no secret and no data of users.
+/// A step that was not done, and that nothing of Kubernetes waits for. It carries no secret and no data of users.
 #[derive(Debug, thiserror::Error)]
 #[error("{system}: {what}: {}", failure.as_str())]
 pub struct StepError {
-    /// `object store`, `postgres` or `patroni`.
+    /// `object store`, `postgres`, `patroni` or `volumes`.
     pub system: &'static str,
     /// What was to be done, for example `create bucket documents`.
     pub what: String,

@@ -9,6 +9,7 @@ use bailiwick_model::facts::{
     ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact,
 };
 use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION};
+use bailiwick_model::quantity;
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -17,6 +18,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::metadata::PartialObjectMeta;
 use kube::runtime::watcher::Config;
@@ -99,13 +101,11 @@ impl Watched {
             )
             .boxed(),
             watch(
-                Api::<PartialObjectMeta<PersistentVolumeClaim>>::all(all()),
+                Api::<PersistentVolumeClaim>::all(all()),
                 ours(),
                 self.claims.clone(),
                 region_of,
-                |claim| ClaimFact {
-                    labels: labels_of(claim),
-                },
+                claim,
             )
             .boxed(),
             watch(
@@ -329,6 +329,30 @@ fn addresses(slice: &EndpointSlice) -> BTreeSet<ApiServerAddress> {
         .collect()
 }
 
+fn claim(claim: &PersistentVolumeClaim) -> ClaimFact {
+    let bytes = |quantities: Option<&BTreeMap<String, Quantity>>| {
+        quantities
+            .and_then(|quantities| quantities.get("storage"))
+            .and_then(|quantity| quantity::bytes(&quantity.0))
+    };
+    let spec = claim.spec.as_ref();
+    ClaimFact {
+        uid: claim.uid().unwrap_or_default(),
+        labels: labels_of(claim),
+        class: spec.and_then(|spec| spec.storage_class_name.clone()),
+        requested: bytes(
+            spec.and_then(|spec| spec.resources.as_ref())
+                .and_then(|resources| resources.requests.as_ref()),
+        ),
+        capacity: bytes(
+            claim
+                .status
+                .as_ref()
+                .and_then(|status| status.capacity.as_ref()),
+        ),
+    }
+}
+
 fn pod(pod: &Pod) -> PodFact {
     let status = pod.status.as_ref();
     let ready = status
@@ -369,6 +393,12 @@ fn stateful_set(set: &StatefulSet) -> StatefulSetFact {
             .and_then(|status| status.ready_replicas)
             .unwrap_or_default(),
         update_revision: status.and_then(|status| status.update_revision.clone()),
+        volume_size: set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_claim_templates.as_ref()?.first()?.spec.as_ref())
+            .and_then(|claim| claim.resources.as_ref()?.requests.as_ref()?.get("storage"))
+            .map(|size| size.0.clone()),
     }
 }
 

@@ -12,14 +12,18 @@ use std::path::Path;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, wait_until_established};
 
+use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::region::Region;
+use bailiwick_model::volume::Growth;
+use bailiwick_operator::apply::grow;
 use cases::{Bad, RefusedBy};
 
 fn repository(path: &str) -> String {
@@ -86,6 +90,7 @@ async fn a_real_api_server_agrees() {
     the_operator_has_the_rights_it_needs_and_no_more(&client).await;
     patroni_has_the_rights_it_needs_and_no_more(&client).await;
     the_operator_writes_the_status_and_nothing_else_of_a_region(&server).await;
+    the_operator_lets_a_volume_grow_and_makes_none(&server).await;
 
     server.run_kubectl(&[
         "apply",
@@ -244,6 +249,7 @@ async fn the_operator_has_the_rights_it_needs_and_no_more(client: &Client) {
             ("tr", "create secrets"),
             ("tr", "patch statefulsets.apps"),
             ("tr", "delete pods"),
+            ("tr", "patch persistentvolumeclaims"),
             ("tr-obs", "patch networkpolicies.networking.k8s.io"),
             ("tr-drill", "patch networkpolicies.networking.k8s.io"),
         ],
@@ -274,6 +280,8 @@ async fn the_operator_has_the_rights_it_needs_and_no_more(client: &Client) {
             ("tr", "create pods/exec"),
             ("tr", "get pods/log"),
             ("tr", "create pods"),
+            ("tr", "create persistentvolumeclaims"),
+            ("tr", "delete persistentvolumeclaims"),
             ("tr", "create roles.rbac.authorization.k8s.io"),
             ("tr", "create rolebindings.rbac.authorization.k8s.io"),
             ("tr", "create serviceaccounts/token"),
@@ -356,6 +364,87 @@ async fn the_operator_writes_the_status_and_nothing_else_of_a_region(server: &Ap
 }
 
 /// A policy takes a moment to be in force; until then this Region can be deleted, which dry run undoes.
+/// A claim of `tr` as its StatefulSet's controller and a driver leave it.
+async fn bound_claim(client: &Client, name: &str, class: &str) -> PersistentVolumeClaim {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
+    let claim = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": class, "volumeName": format!("pv-{name}"),
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    });
+    let claim = serde_json::from_value(claim).unwrap();
+    api.create(&PostParams::default(), &claim).await.unwrap();
+    let status = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap()
+}
+
+async fn the_operator_lets_a_volume_grow_and_makes_none(server: &ApiServer) {
+    let client = server.client();
+    let operator = server.client_as("bailiwick-system", "bailiwick-operator");
+    for (name, expands) in [("grows", true), ("fixed", false)] {
+        let class = json!({
+            "metadata": {"name": name}, "provisioner": "test.bailiwick.dev", "allowVolumeExpansion": expands,
+        });
+        Api::<StorageClass>::all(client.clone())
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(class).unwrap(),
+            )
+            .await
+            .unwrap();
+    }
+    let growth = |claim: &PersistentVolumeClaim, size: &str| Growth {
+        claim: claim.name_any(),
+        uid: claim.uid().unwrap(),
+        size: size.to_owned(),
+    };
+    let asked = async |name: &str| {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
+        let claim = api.get(name).await.unwrap();
+        claim.spec.unwrap().resources.unwrap().requests.unwrap()["storage"]
+            .0
+            .clone()
+    };
+
+    let claim = bound_claim(&client, "data-grows", "grows").await;
+    grow(&operator, "tr", &growth(&claim, "2Gi"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(asked("data-grows").await, "2Gi");
+    let refused = grow(&operator, "tr", &growth(&claim, "1Gi"))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(refused.failure, ReadFailure::Forbidden, "it shrank");
+
+    let claim = bound_claim(&client, "data-fixed", "fixed").await;
+    let refused = grow(&operator, "tr", &growth(&claim, "2Gi"))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(refused.what, "grow data-fixed to 2Gi");
+    assert_eq!(asked("data-fixed").await, "1Gi");
+
+    // Neither another claim of that name nor one that is gone: a claim is never made.
+    for (name, uid) in [("data-grows", "another"), ("data-missing", "any")] {
+        let growth = Growth {
+            claim: name.to_owned(),
+            uid: uid.to_owned(),
+            size: "4Gi".to_owned(),
+        };
+        let done = grow(&operator, "tr", &growth).await;
+        assert!(!matches!(done, Ok(Ok(()))), "{name}");
+    }
+    assert_eq!(asked("data-grows").await, "2Gi");
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
+    assert!(api.get_opt("data-missing").await.unwrap().is_none());
+}
+
 async fn policies_are_in_force(client: &Client) {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let dry = DeleteParams {

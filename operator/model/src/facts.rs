@@ -144,8 +144,16 @@ pub struct CertificateFact {
 /// A PersistentVolumeClaim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimFact {
+    /// Its uid, for preconditions.
+    pub uid: String,
     /// Its labels: they say which jurisdiction and location its data is of.
     pub labels: BTreeMap<String, String>,
+    /// Its storage class.
+    pub class: Option<String>,
+    /// The bytes that it asks for.
+    pub requested: Option<u64>,
+    /// The bytes that its volume holds; none before it is bound.
+    pub capacity: Option<u64>,
 }
 
 /// A pod.
@@ -180,6 +188,8 @@ pub struct StatefulSetFact {
     pub ready: i32,
     /// The revision that new pods are made from.
     pub update_revision: Option<String>,
+    /// The size that its first claim template asks for, a Kubernetes quantity.
+    pub volume_size: Option<String>,
 }
 
 /// A Job.

@@ -26,4 +26,5 @@ pub mod status;
 pub mod step;
 pub mod store;
 pub mod violation;
+pub mod volume;
 pub mod yaml;

@@ -155,10 +155,12 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     if plan.spec.lifecycle.hibernated || plan.spec.lifecycle.paused {
         return Vec::new();
     }
-    let patch = facts
-        .patroni
-        .seen()
-        .and_then(|seen| config_patch(&dynamic(&plan.spec), &seen.config));
+    let patch = facts.patroni.seen().and_then(|seen| {
+        config_patch(
+            &dynamic(&plan.spec, plan.postgres_volume.present),
+            &seen.config,
+        )
+    });
     let mut steps = match patch {
         // What it changes must be known before anything is restarted for it.
         Some(patch) => vec![Step::Patroni(PatroniStep::PatchConfig(patch))],

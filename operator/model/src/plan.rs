@@ -14,6 +14,7 @@ use crate::residency::{
 };
 use crate::secret::{self, SecretWanted};
 use crate::violation::{Reason, Violation};
+use crate::volume::{self, VolumeSize};
 
 /// What the operator was started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,10 @@ pub struct Plan {
     pub postgres_class: Resident<StorageClassPlace>,
     /// The storage class of the object store.
     pub object_store_class: Resident<StorageClassPlace>,
+    /// The size of Postgres' data volumes.
+    pub postgres_volume: VolumeSize,
+    /// The size of the object store's volumes.
+    pub object_store_volume: VolumeSize,
     /// The bucket of WAL and backups.
     pub backup_bucket: Resident<BucketPlace>,
     /// The buckets of applications, by name.
@@ -118,7 +123,6 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
 
     match (places, owner) {
         (Some(places), Some(owner)) if violations.is_empty() => Ok(Plan {
-            names,
             owner,
             assurance: assurance(platform),
             nodes: places.nodes,
@@ -126,6 +130,8 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
             object_store_image: places.object_store_image,
             postgres_class: places.postgres_class,
             object_store_class: places.object_store_class,
+            postgres_volume: volume::postgres(&names, &spec, facts),
+            object_store_volume: volume::object_store(&names, &spec, facts),
             backup_bucket: places.backup_bucket,
             buckets: places.buckets,
             externals: places.externals,
@@ -137,6 +143,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 .and_then(|status| status.postgres.as_ref())
                 .and_then(|postgres| postgres.incarnation)
                 .unwrap_or(1),
+            names,
             policy,
             spec,
         }),

@@ -399,7 +399,9 @@ pub struct PostgresStorage {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Volume {
-    /// Its size, a Kubernetes quantity. May grow, never shrink.
+    /// Its size, a Kubernetes quantity. May grow, never shrink. The volumes that are there grow too, where the storage
+    /// class lets them (`allowVolumeExpansion`); where it does not, the condition `Degraded` says so and all else goes
+    /// on.
     #[schemars(length(max = 20))]
     #[x_kube(validation = rules::quantity(), validation = rules::grows_only())]
     pub size: String,

@@ -16,6 +16,7 @@ use crate::region::{
 use crate::sql;
 use crate::store;
 use crate::violation::Violation;
+use crate::volume;
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]
@@ -603,6 +604,14 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
             "PodsStarting",
             format!("Waiting for the pods of {}.", unready.join(", ")),
         )
+    } else if let growing = volume::growing(applied.plan, applied.facts)
+        && !growing.is_empty()
+    {
+        Verdict::new(
+            State::True,
+            "VolumesGrowing",
+            format!("Waiting for the volumes of {}.", growing.join(", ")),
+        )
     } else if applied.steps_due > 0 {
         Verdict::new(
             State::True,
@@ -637,6 +646,10 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         if !drift.is_empty() {
             return Verdict::new(State::True, "ObjectStoreDrifted", some_of(&drift));
         }
+    }
+    let stuck = volume::stuck(applied.plan, applied.facts);
+    if !stuck.is_empty() {
+        return Verdict::new(State::True, "VolumeCannotGrow", some_of(&stuck));
     }
     let wanted = if applied.plan.spec.lifecycle.hibernated {
         0

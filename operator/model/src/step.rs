@@ -7,6 +7,7 @@ use crate::patroni::{self, PatroniStep};
 use crate::plan::Plan;
 use crate::sql::{self, SqlStep};
 use crate::store::{self, StoreStep};
+use crate::volume::{self, Growth};
 
 /// One thing to do. What cannot be done yet is not in the list: the next look finds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Step {
     Patroni(PatroniStep),
     /// In Kubernetes: create an object that is never changed (a Job).
     Create(Box<Manifest>),
+    /// In Kubernetes: let a claim ask for more.
+    Grow(Growth),
     /// In Kubernetes: delete a pod, so that its StatefulSet makes it anew.
     DeletePod {
         /// The pod's name.
@@ -35,10 +38,13 @@ pub enum Step {
     },
 }
 
-/// What is to be done now, in order: the store first, since the archive needs it; then Patroni, then SQL.
+/// What is to be done now, in order: room first; then the store, since the archive needs it; then Patroni, then SQL.
 #[must_use]
 pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> = volume::growths(plan, facts)
+        .into_iter()
+        .map(Step::Grow)
+        .collect();
     if let Some(seen) = facts.store.seen() {
         steps.extend(store::steps(plan, seen).into_iter().map(Step::Store));
     }

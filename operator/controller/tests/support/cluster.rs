@@ -27,6 +27,18 @@ fn all_move(api: &FakeApi, namespace: &str) -> bool {
         moved |= stateful_set(api, namespace, &set);
     }
     // Pods of a set that is gone went with it; their volumes stay.
+    for mut claim in api.all("persistentvolumeclaims", namespace) {
+        let asked = claim["spec"]["resources"]["requests"].clone();
+        if claim["status"]["capacity"] != asked {
+            claim["status"]["capacity"] = asked;
+            let key = Key::new(
+                "persistentvolumeclaims",
+                namespace,
+                text(&claim, "/metadata/name"),
+            );
+            moved |= api.put(&key, "csi-resizer", "status", claim);
+        }
+    }
     for job in api.all("jobs", namespace) {
         moved |= run_job(api, namespace, &job);
     }
@@ -104,7 +116,8 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
             if !api.is(&key, |_| true) {
                 let labels = &claim["metadata"]["labels"];
                 let claim = json!({
-                    "metadata": {"labels": labels}, "spec": claim["spec"], "status": {"phase": "Bound"},
+                    "metadata": {"labels": labels}, "spec": claim["spec"],
+                    "status": {"phase": "Bound", "capacity": claim["spec"]["resources"]["requests"]},
                 });
                 moved |= api.put(&key, "kube-controller-manager", "", claim);
             }

@@ -884,8 +884,30 @@ impl State {
             theirs.retain(|path| at(&value, path).is_some());
         }
         managers.insert(us, paths);
+        self.valid_update(key, &value)?;
         self.store(key, value, managers);
         Ok(())
+    }
+
+    /// What the API server holds updates to: claim templates never change, and a claim grows only where its class lets it.
+    fn valid_update(&self, key: &Key, new: &Value) -> Result<(), Refusal> {
+        let Some(old) = self.contents.objects.get(key).map(|old| &old.value) else {
+            return Ok(());
+        };
+        let differs = |pointer: &str| old.pointer(pointer) != new.pointer(pointer);
+        match key.resource.as_str() {
+            "statefulsets" if differs("/spec/volumeClaimTemplates") => Err(refusal(422)),
+            "persistentvolumeclaims" if differs("/spec/resources/requests/storage") => {
+                let class = Key::new("storageclasses", "", text(new, "/spec/storageClassName"));
+                let expands = self
+                    .contents
+                    .objects
+                    .get(&class)
+                    .is_some_and(|class| class.value["allowVolumeExpansion"] == json!(true));
+                if expands { Ok(()) } else { Err(refusal(403)) }
+            }
+            _ => Ok(()),
+        }
     }
 
     fn store(&mut self, key: &Key, mut value: Value, managers: BTreeMap<Manager, BTreeSet<Path>>) {

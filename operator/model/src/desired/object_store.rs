@@ -158,7 +158,7 @@ fn stateful_set(plan: &Plan) -> StatefulSet {
 }
 
 fn claim(plan: &Plan, volume: i32) -> PersistentVolumeClaim {
-    let size = plan.spec.object_store.volume.size.clone();
+    let size = plan.object_store_volume.template.clone();
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(format!("data{volume}")),

@@ -258,7 +258,6 @@ fn stateful_set(plan: &Plan) -> StatefulSet {
 
 /// The data volume. Its labels say whose data it is, long after the Region is gone.
 fn data_claim(plan: &Plan) -> PersistentVolumeClaim {
-    let data = &plan.spec.postgres.storage.data;
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some("data".to_owned()),
@@ -272,7 +271,7 @@ fn data_claim(plan: &Plan) -> PersistentVolumeClaim {
             resources: Some(VolumeResourceRequirements {
                 requests: Some(BTreeMap::from([(
                     "storage".to_owned(),
-                    Quantity(data.size.clone()),
+                    Quantity(plan.postgres_volume.template.clone()),
                 )])),
                 limits: None,
             }),

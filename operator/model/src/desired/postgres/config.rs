@@ -103,7 +103,7 @@ fn patroni(plan: &Plan) -> String {
             "cacert": own("ca.crt"),
         },
         "bootstrap": {
-            "dcs": parameters::dynamic(&plan.spec),
+            "dcs": parameters::dynamic(&plan.spec, plan.postgres_volume.present),
             // Sorting by the server's own tables: an update of the C library cannot break an index.
             "initdb": [
                 "data-checksums",

@@ -29,8 +29,9 @@ const OVERHEAD: u64 = 128 * MIB;
 
 /// The dynamic configuration that Patroni is to have, in its own words (`GET /config`). Every key in it, and the
 /// whole of `postgresql.parameters`, is the operator's. Changed with `PATCH /config`, without a restart of a pod.
+/// `volume` is what every data volume holds, in bytes.
 #[must_use]
-pub fn dynamic(spec: &RegionSpec) -> Value {
+pub fn dynamic(spec: &RegionSpec, volume: u64) -> Value {
     let postgres = &spec.postgres;
     let failover = &postgres.failover;
     let synchronous = match (postgres.durability, postgres.instances) {
@@ -55,15 +56,16 @@ pub fn dynamic(spec: &RegionSpec) -> Value {
         "postgresql": {
             "use_pg_rewind": true,
             "use_slots": true,
-            "parameters": parameters(spec),
+            "parameters": parameters(spec, volume),
         },
     })
 }
 
 /// The settings in the dynamic configuration: computed ones, with those of users over them.
+/// `volume` is what every data volume holds, in bytes.
 #[must_use]
-pub fn parameters(spec: &RegionSpec) -> BTreeMap<String, String> {
-    let mut parameters = sized(spec);
+pub fn parameters(spec: &RegionSpec, volume: u64) -> BTreeMap<String, String> {
+    let mut parameters = sized(spec, volume);
     for (name, value) in [
         // Nodes' huge pages that the pod has not asked for would kill the server when it touches them.
         ("huge_pages", "off"),
@@ -108,9 +110,8 @@ pub fn parameters(spec: &RegionSpec) -> BTreeMap<String, String> {
 }
 
 /// The settings that follow from the memory limit and the size of the data volume.
-fn sized(spec: &RegionSpec) -> BTreeMap<String, String> {
+fn sized(spec: &RegionSpec, volume: u64) -> BTreeMap<String, String> {
     let memory = quantity::bytes(&spec.postgres.resources.memory).unwrap_or(512 * MIB);
-    let volume = quantity::bytes(&spec.postgres.storage.data.size).unwrap_or(GIB);
     let connections: u64 = spec
         .postgres
         .parameters
