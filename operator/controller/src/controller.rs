@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::desired::desired;
-use bailiwick_model::facts::{Facts, ReadFailure};
+use bailiwick_model::facts::{Facts, Observed, ReadFailure, Surroundings};
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{Region, RegionStatus};
@@ -87,6 +87,8 @@ pub struct Memory {
     pub last_full_pass: Option<Instant>,
     /// Whether this look reads them.
     pub full_pass: bool,
+    /// What the Region's surroundings were, and when they were read.
+    pub surroundings: Option<(Instant, Observed<Surroundings>)>,
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,
@@ -431,7 +433,7 @@ impl Pass {
         }
     }
 
-    /// Whether steps were done, so that the look that follows at once will know what became of them: a status in
+    /// Whether something was done, so that the look that follows at once will know what became of them: a status in
     /// between would be a write for nothing. A spec that the status does not speak of yet is reported on at once,
     /// and so is a step that failed.
     fn is_amid_steps(&self, region: &Region) -> bool {
@@ -439,7 +441,7 @@ impl Pass {
             .status
             .as_ref()
             .is_some_and(|status| status.observed_generation == region.metadata.generation);
-        matches!(self, Self::Applied(done) if speaks && !done.steps.is_empty() && done.failed.is_empty())
+        matches!(self, Self::Applied(done) if speaks && done.writes > 0 && done.failed.is_empty())
     }
 
     fn violations(&self) -> usize {

@@ -1,7 +1,7 @@
 //! A Region's credentials, read from its Secrets by name and held in memory until the next look at them. They are
 //! never logged: `Debug` shows names only. No I/O here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,6 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// The Secrets that an annotation lets a controller copy elsewhere.
+    replicated: BTreeSet<String>,
 }
 
 impl Credentials {
@@ -17,8 +19,24 @@ impl Credentials {
         self.secrets.insert(secret.into(), values);
     }
 
+    /// Remembers whether an annotation lets a controller copy a Secret elsewhere.
+    pub fn set_replicated(&mut self, secret: &str, replicated: bool) {
+        if replicated {
+            self.replicated.insert(secret.to_owned());
+        } else {
+            self.replicated.remove(secret);
+        }
+    }
+
+    /// Whether an annotation lets a controller copy a Secret elsewhere.
+    #[must_use]
+    pub fn is_replicated(&self, secret: &str) -> bool {
+        self.replicated.contains(secret)
+    }
+
     /// Forgets a Secret.
     pub fn remove(&mut self, secret: &str) {
+        self.replicated.remove(secret);
         self.secrets.remove(secret);
     }
 

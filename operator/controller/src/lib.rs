@@ -15,6 +15,7 @@ pub mod patroni;
 pub mod postgres;
 pub mod serve;
 pub mod store;
+pub mod surroundings;
 pub mod systems;
 pub mod telemetry;
 pub mod tls;

@@ -4,15 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use bailiwick_model::facts::{CertificateFact, Facts, Observed, SecretFact};
+use bailiwick_model::facts::{CertificateFact, Facts, Observed, SecretFact, Surroundings};
 use bailiwick_model::names::Names;
 use bailiwick_model::plan;
 use bailiwick_model::region::Region;
+use bailiwick_model::secret::is_replication_key;
+use bailiwick_model::status::is_true;
 use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::{Api, PostParams};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
@@ -20,6 +23,7 @@ use x509_parser::pem::parse_x509_pem;
 use crate::controller::{Context, Memory};
 use crate::error::Error;
 use crate::mint;
+use crate::surroundings;
 use crate::systems::Access;
 
 /// How often Secrets and ConfigMaps, which are never watched, are looked at again.
@@ -52,6 +56,14 @@ pub async fn observe(
             .map(|(object, (_, fact))| (object.name, fact))
             .collect(),
         jobs: by_name(watched.jobs.of(names.region())),
+        volumes: by_name(watched.volumes.of(&names.namespace())),
+        network_policies: watched
+            .network_policies
+            .of(names.region())
+            .into_keys()
+            .map(|object| format!("{}/{}", object.namespace, object.name))
+            .collect(),
+        admission: watched.admission(),
         ..Facts::default()
     };
     if facts.namespaces.len() < names.namespaces().len() {
@@ -64,6 +76,7 @@ pub async fn observe(
     }
     read_secrets(ctx, region, &names, &facts, memory).await?;
     facts.secrets = secret_facts(&names, memory);
+    facts.surroundings = look_around(ctx, region, &names, memory).await;
     ask_systems(ctx, region, &names, memory, &mut facts).await;
     Ok(facts)
 }
@@ -147,14 +160,53 @@ async fn read_secrets(
                 source: Box::new(source),
             })?;
         match found {
-            Some(secret) => memory
-                .credentials
-                .insert(wanted.name, mint::values_of(&secret)),
+            Some(secret) => {
+                memory
+                    .credentials
+                    .set_replicated(&wanted.name, is_replicated(&secret));
+                memory
+                    .credentials
+                    .insert(wanted.name, mint::values_of(&secret));
+            }
             None => memory.credentials.remove(&wanted.name),
         }
     }
     memory.last_full_pass = Some(Instant::now());
     Ok(())
+}
+
+fn is_replicated(secret: &Secret) -> bool {
+    secret
+        .annotations()
+        .keys()
+        .chain(secret.labels().keys())
+        .any(|key| is_replication_key(key))
+}
+
+/// Reads the surroundings once the Region serves, and then with every full pass; what was read counts until the next
+/// reading, but not for longer than two of them.
+async fn look_around(
+    ctx: &Context,
+    region: &Region,
+    names: &Names,
+    memory: &mut Memory,
+) -> Observed<Surroundings> {
+    let serves = region
+        .status
+        .as_ref()
+        .is_some_and(|status| is_true(status, "Ready"));
+    let due = memory
+        .surroundings
+        .as_ref()
+        .is_none_or(|(read, _)| read.elapsed() >= FULL_PASS);
+    if due && (serves || memory.surroundings.is_some()) {
+        let seen = surroundings::surroundings(&ctx.client, region, names).await;
+        memory.surroundings = Some((Instant::now(), seen));
+    }
+    memory
+        .surroundings
+        .as_ref()
+        .map_or(Observed::NotAsked, |(_, seen)| seen.clone())
 }
 
 fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
@@ -171,6 +223,7 @@ fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> 
                 SecretFact {
                     keys: values.keys().cloned().collect(),
                     certificate,
+                    replicated: memory.credentials.is_replicated(name),
                 },
             )
         })

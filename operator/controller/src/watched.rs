@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_model::facts::{
-    ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact,
+    ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact, VolumeFact,
 };
 use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION};
-use bailiwick_model::quantity;
+use bailiwick_model::{policy, quantity};
 use futures::stream::{BoxStream, StreamExt, select_all};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -23,6 +28,7 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::metadata::PartialObjectMeta;
 use kube::runtime::watcher::Config;
 use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
 
 use crate::apply::Version;
 use crate::watch::{Fact, Facts, Object, region_of, watch};
@@ -43,6 +49,12 @@ pub struct Watched {
     pub storage_classes: Arc<Facts<StorageClassFact>>,
     /// The API server's addresses.
     pub api_server: Arc<Facts<BTreeSet<ApiServerAddress>>>,
+    /// PersistentVolumes that a claim is bound to, by the namespace of the claim: a Region's has its name.
+    pub volumes: Arc<Facts<VolumeFact>>,
+    /// Whether each admission policy is in force as it was shipped.
+    pub admission_policies: Arc<Facts<bool>>,
+    /// Whether each binding of one is.
+    pub admission_bindings: Arc<Facts<bool>>,
     /// PersistentVolumeClaims.
     pub claims: Arc<Facts<ClaimFact>>,
     /// Pods.
@@ -101,6 +113,32 @@ impl Watched {
             )
             .boxed(),
             watch(
+                Api::<PersistentVolume>::all(all()),
+                Config::default(),
+                self.volumes.clone(),
+                |volume: &PersistentVolume| {
+                    volume.spec.as_ref()?.claim_ref.as_ref()?.namespace.clone()
+                },
+                volume,
+            )
+            .boxed(),
+            watch(
+                Api::<ValidatingAdmissionPolicy>::all(all()),
+                Config::default(),
+                self.admission_policies.clone(),
+                of_ours,
+                |policy| is_shipped(policy, &policy.spec),
+            )
+            .boxed(),
+            watch(
+                Api::<ValidatingAdmissionPolicyBinding>::all(all()),
+                Config::default(),
+                self.admission_bindings.clone(),
+                of_ours,
+                |binding| is_shipped(binding, &binding.spec),
+            )
+            .boxed(),
+            watch(
                 Api::<PersistentVolumeClaim>::all(all()),
                 ours(),
                 self.claims.clone(),
@@ -147,6 +185,15 @@ impl Watched {
             ("Node", self.nodes.listed()),
             ("StorageClass", self.storage_classes.listed()),
             ("EndpointSlice", self.api_server.listed()),
+            ("PersistentVolume", self.volumes.listed()),
+            (
+                "ValidatingAdmissionPolicy",
+                self.admission_policies.listed(),
+            ),
+            (
+                "ValidatingAdmissionPolicyBinding",
+                self.admission_bindings.listed(),
+            ),
             ("PersistentVolumeClaim", self.claims.listed()),
             ("Pod", self.pods.listed()),
             ("StatefulSet", self.stateful_sets.listed()),
@@ -166,6 +213,21 @@ impl Watched {
         while !self.missing().is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The admission policies that are in force as they were shipped: the policy itself, and its binding of the same
+    /// name.
+    #[must_use]
+    pub fn admission(&self) -> BTreeSet<String> {
+        let shipped = |facts: &Facts<bool>| {
+            facts
+                .of("")
+                .into_iter()
+                .filter(|(_, shipped)| *shipped)
+                .map(|(object, _)| object.name)
+                .collect::<BTreeSet<String>>()
+        };
+        &shipped(&self.admission_policies) & &shipped(&self.admission_bindings)
     }
 
     /// How to look up the version of a watched kind; none for a kind that is not watched.
@@ -327,6 +389,59 @@ fn addresses(slice: &EndpointSlice) -> BTreeSet<ApiServerAddress> {
             })
         })
         .collect()
+}
+
+/// The cluster-wide group, for admission policies that are shipped with us.
+fn of_ours<K: Resource>(object: &K) -> Option<String> {
+    object
+        .name_any()
+        .starts_with("bailiwick-")
+        .then(String::new)
+}
+
+fn is_shipped<K>(object: &K, spec: &Option<impl Serialize>) -> bool
+where
+    K: Resource<DynamicType = ()>,
+{
+    // What cannot be written as JSON is not as it was shipped.
+    serde_json::to_value(spec)
+        .is_ok_and(|spec| policy::is_shipped(&K::kind(&()), &object.name_any(), &spec))
+}
+
+fn volume(volume: &PersistentVolume) -> VolumeFact {
+    let spec = volume.spec.as_ref();
+    let claim = spec.and_then(|spec| spec.claim_ref.as_ref());
+    let alternatives = spec
+        .and_then(|spec| spec.node_affinity.as_ref()?.required.as_ref())
+        .map(|required| {
+            required
+                .node_selector_terms
+                .iter()
+                .map(|term| {
+                    term.match_expressions
+                        .iter()
+                        .flatten()
+                        .filter(|expression| expression.operator == "In")
+                        .map(|expression| {
+                            let values = expression.values.iter().flatten().cloned().collect();
+                            (expression.key.clone(), values)
+                        })
+                        .collect()
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    VolumeFact {
+        namespace: claim
+            .and_then(|claim| claim.namespace.clone())
+            .unwrap_or_default(),
+        claim: claim
+            .and_then(|claim| claim.name.clone())
+            .unwrap_or_default(),
+        retained: spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref())
+            == Some("Retain"),
+        alternatives,
+    }
 }
 
 fn claim(claim: &PersistentVolumeClaim) -> ClaimFact {

@@ -160,8 +160,10 @@ async fn a_look_at_a_settled_region_asks_the_api_server_nothing() {
 async fn a_restarted_operator_settles_without_changing_anything() {
     let mut harness = Harness::running().await;
     let before = harness.api.everything();
+    let status = harness.status();
     harness.crash();
     harness.settle().await;
+    assert_eq!(harness.status(), status);
     assert_eq!(harness.api.everything(), before);
 }
 

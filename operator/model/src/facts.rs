@@ -91,6 +91,14 @@ pub struct Facts {
     pub stateful_sets: BTreeMap<String, StatefulSetFact>,
     /// The Region's Jobs, by name.
     pub jobs: BTreeMap<String, JobFact>,
+    /// All PersistentVolumes that a claim is bound to, by name.
+    pub volumes: BTreeMap<String, VolumeFact>,
+    /// The Region's NetworkPolicies that we made, as `namespace/name`.
+    pub network_policies: BTreeSet<String>,
+    /// The admission policies that are in force exactly as they were shipped, by name.
+    pub admission: BTreeSet<String>,
+    /// What is around the Region and not its own, as the last probe found it.
+    pub surroundings: Observed<Surroundings>,
     /// What Patroni says.
     pub patroni: Observed<PatroniFacts>,
     /// What the primary says over SQL.
@@ -126,6 +134,8 @@ pub struct SecretFact {
     pub keys: BTreeSet<String>,
     /// What its certificate says, when it holds one under `tls.crt`.
     pub certificate: Option<CertificateFact>,
+    /// Whether an annotation lets a controller copy it elsewhere.
+    pub replicated: bool,
 }
 
 /// A certificate.
@@ -154,6 +164,91 @@ pub struct ClaimFact {
     pub requested: Option<u64>,
     /// The bytes that its volume holds; none before it is bound.
     pub capacity: Option<u64>,
+}
+
+/// A PersistentVolume that a claim is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeFact {
+    /// The namespace of its claim.
+    pub namespace: String,
+    /// The name of its claim.
+    pub claim: String,
+    /// Whether it outlives its claim (`persistentVolumeReclaimPolicy: Retain`).
+    pub retained: bool,
+    /// The terms of its required node affinity, of which any may hold: for each label of nodes, the values it takes.
+    pub alternatives: Vec<BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// What is in the Region's namespaces and is not the operator's, and what of the cluster concerns the Region. Objects
+/// are named as `namespace/name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// NetworkPolicies that we did not make.
+    pub foreign_policies: BTreeSet<String>,
+    /// Services that are not of type ClusterIP, have external addresses, or select nothing.
+    pub published_services: BTreeSet<String>,
+    /// EndpointSlices that no controller of the cluster made.
+    pub manual_slices: BTreeSet<String>,
+    /// Ingresses.
+    pub ingresses: BTreeSet<String>,
+    /// RoleBindings, each with what it grants to whom as [`crate::rights::grant`] writes it.
+    pub bindings: BTreeMap<String, String>,
+    /// All pods.
+    pub pods: BTreeMap<String, NeighbourPod>,
+    /// The namespaces that the Region's clients are in, by name.
+    pub clients: BTreeMap<String, ClientNamespace>,
+    /// The API groups that the API server serves.
+    pub api_groups: BTreeSet<String>,
+    /// DaemonSets that mount the nodes' logs.
+    pub log_readers: BTreeSet<String>,
+    /// What the operator may do in the data's namespace; none when the API server could not list it all.
+    pub rights: Option<BTreeSet<Right>>,
+}
+
+/// Something that somebody may do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// The verb, `*` for all.
+    pub verb: String,
+    /// The API group, empty for the core's, `*` for all.
+    pub group: String,
+    /// The resource, with a subresource after a slash.
+    pub resource: String,
+    /// The one object that it is for; none for all.
+    pub name: Option<String>,
+}
+
+/// A pod in one of the Region's namespaces, whoever made it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct NeighbourPod {
+    /// Whether it carries our label.
+    pub ours: bool,
+    /// The node that it is bound to.
+    pub node: Option<String>,
+    /// The images of its containers.
+    pub images: BTreeSet<String>,
+    /// Whether it uses a namespace of its node (network, PID or IPC).
+    pub host_network: bool,
+    /// Whether a container may write to its root filesystem.
+    pub writable_root: bool,
+    /// Its ServiceAccount.
+    pub account: Option<String>,
+    /// Whether it gets a token of its ServiceAccount.
+    pub token: bool,
+    /// Whether its status quotes the end of its log when it fails (`FallbackToLogsOnError`).
+    pub quotes_log: bool,
+}
+
+/// A namespace that clients of the Region are in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientNamespace {
+    /// The Region that its label names.
+    pub region: Option<String>,
+    /// Whether a NetworkPolicy of it denies all pods both ways by default.
+    pub default_deny: bool,
+    /// The nodes that its pods run on.
+    pub nodes: BTreeSet<String>,
 }
 
 /// A pod.

@@ -124,7 +124,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
     match (places, owner) {
         (Some(places), Some(owner)) if violations.is_empty() => Ok(Plan {
             owner,
-            assurance: assurance(platform),
+            assurance: assurance(platform, &policy, facts),
             nodes: places.nodes,
             postgres_image: places.postgres_image,
             object_store_image: places.object_store_image,
@@ -254,10 +254,24 @@ fn keep<T>(violations: &mut Vec<Violation>, result: Result<T, Violation>) -> Opt
     result.map_err(|violation| violations.push(violation)).ok()
 }
 
-/// Several locations in one cluster can only be told apart by labels.
-fn assurance(platform: &Platform) -> Assurance {
+/// How well a cluster can hold data in place. Several locations in one cluster can only be told apart by labels. A
+/// control plane that is not seen, as with most providers, or a node elsewhere, is shared with other places.
+fn assurance(platform: &Platform, policy: &Policy, facts: &Facts) -> Assurance {
+    const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
     if platform.locations.len() > 1 {
-        Assurance::Simulated
+        return Assurance::Simulated;
+    }
+    let in_place = |labels: &BTreeMap<String, String>| {
+        labels
+            .get(NODE_REGION)
+            .is_some_and(|location| policy.allows(location))
+    };
+    let own_control_plane = facts
+        .nodes
+        .values()
+        .any(|labels| labels.contains_key(CONTROL_PLANE));
+    if own_control_plane && facts.nodes.values().all(in_place) {
+        Assurance::Physical
     } else {
         Assurance::Logical
     }

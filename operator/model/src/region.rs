@@ -156,6 +156,30 @@ pub struct Residency {
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     #[x_kube(validation = rules::labels())]
     pub node_selector: BTreeMap<String, String>,
+    /// Leakage channels that somebody answers for, each for a time: an open or unknown channel counts as `Exception`
+    /// until then, and blocks again when it has expired. See docs/reference/channels.md.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 46), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["channel"]))]
+    pub exceptions: Vec<Exception>,
+}
+
+/// A leakage channel that somebody answers for, for a time.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Exception {
+    /// The channel's number, `1` to `46`.
+    #[schemars(length(max = 2))]
+    #[x_kube(validation = rules::channel())]
+    pub channel: String,
+    /// Why it is accepted. No user data: everybody who may read Regions reads it.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+    /// Who answers for it, for example an e-mail address or a role.
+    #[schemars(length(min = 1, max = 128))]
+    pub approved_by: String,
+    /// When it ends (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires: Timestamp,
 }
 
 /// How well a Region's data is held in place, computed from what is observed and never declared.
@@ -864,6 +888,64 @@ pub struct RegionStatus {
 pub struct ResidencyStatus {
     /// How well the data is held in place, computed.
     pub assurance: Assurance,
+    /// Every leakage channel and how well it is closed. See docs/reference/channels.md.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub channels: Vec<ChannelStatus>,
+    /// The exceptions of the spec.
+    #[serde(default)]
+    pub exceptions: ExceptionsStatus,
+    /// When the channels were last looked at; moves in steps of five minutes, and when one of them changes (RFC 3339).
+    /// One that does not move any more says that nobody looks: take every state for Unknown then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub checked_at: Option<Timestamp>,
+}
+
+/// How well a leakage channel is closed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelStatus {
+    /// Its number.
+    pub id: String,
+    /// How well it is closed.
+    pub state: ChannelState,
+    /// What that was observed by.
+    pub evidence: String,
+    /// What was found open, and what to do; absent when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
+}
+
+/// How well a leakage channel is closed.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
+pub enum ChannelState {
+    /// A control closes it, and was seen to be there in the last look.
+    Enforced,
+    /// It is looked at, and nothing was found; nothing would have prevented it.
+    Audited,
+    /// It is not closed, and somebody answers for it until a given time.
+    Exception,
+    /// What it leads through is not there, as was seen in the last look.
+    NotApplicable,
+    /// It could not be checked, or was found open.
+    Unknown,
+}
+
+/// The exceptions of the spec.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionsStatus {
+    /// How many are in force.
+    pub active: i32,
+    /// How many have expired and are still in the spec.
+    pub expired: i32,
+    /// When the next of those in force ends (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub next_expiry: Option<Timestamp>,
 }
 
 /// What is known of Postgres.

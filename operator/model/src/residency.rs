@@ -73,6 +73,12 @@ impl Policy {
         &self.location
     }
 
+    /// Whether the Region's data may be in a location.
+    #[must_use]
+    pub fn allows(&self, location: &str) -> bool {
+        self.allowed.contains(location)
+    }
+
     /// Admits a place that the Region names at `field`.
     ///
     /// # Errors

@@ -111,6 +111,19 @@ pub fn authority(names: &Names) -> Vec<SecretWanted> {
     ]
 }
 
+/// Whether an annotation or label of a Secret lets a controller copy it elsewhere: those of Reflector, Kubernetes
+/// Replicator, config-syncer and External Secrets' push.
+#[must_use]
+pub fn is_replication_key(key: &str) -> bool {
+    const PREFIXES: &[&str] = &[
+        "reflector.v1.k8s.emberstack.com/",
+        "replicator.v1.mittwald.de/",
+        "kubed.appscode.com/sync",
+        "config-syncer.appscode.com/sync",
+    ];
+    PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// Why a Secret must be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {

@@ -70,6 +70,8 @@ pub struct PostgresFacts {
     pub replication: Vec<ReplicationFact>,
     /// The replication slots, by name.
     pub slots: BTreeMap<String, SlotFact>,
+    /// The settings that decide whether values of statements are logged, by name.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// A role.

@@ -5,13 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::archive::Archive;
+use crate::channel::{self, Channels};
 use crate::facts::{Facts, Observed, ReadFailure};
 use crate::names::NODE_REGION;
 use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
 use crate::plan::Plan;
 use crate::region::{
-    BackupRecord, BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus,
-    PostgresStatus, Region, RegionStatus, RepoStatus, ResidencyStatus, WalArchiveStatus,
+    BackupRecord, BackupStatus, CertificatesStatus, ChannelState, InstanceStatus,
+    ObjectStoreStatus, PostgresStatus, Region, RegionStatus, RepoStatus, ResidencyStatus,
+    WalArchiveStatus,
 };
 use crate::sql;
 use crate::store;
@@ -78,6 +80,7 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
         Outcome::Applied(applied) => {
             record(&mut status, applied);
             judge(&mut conditions, &status, applied);
+            status.residency = Some(residency(status.residency.as_ref(), applied));
         }
     }
     conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
@@ -174,19 +177,13 @@ fn refused(conditions: &mut Conditions, violations: &[Violation]) {
         "ResidencyEnforced",
         State::Unknown,
         "NotVerified",
-        NOT_VERIFIED,
+        "Nothing is looked at while the Region is not accepted.",
     );
 }
-
-const NOT_VERIFIED: &str =
-    "The boundary is in place, but nothing has tried it yet: that it holds is not verified.";
 
 /// Takes the facts over. What could not be read keeps its last value: a failed read is not an empty one.
 fn record(status: &mut RegionStatus, applied: &Applied<'_>) {
     let Applied { plan, facts, .. } = applied;
-    status.residency = Some(ResidencyStatus {
-        assurance: plan.assurance,
-    });
 
     let mut postgres = status.postgres.clone().unwrap_or_default();
     postgres.incarnation = Some(plan.incarnation);
@@ -340,12 +337,6 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
         "Accepted",
         "The spec is valid and every place that it names is allowed.",
     );
-    conditions.set(
-        "ResidencyEnforced",
-        State::Unknown,
-        "NotVerified",
-        NOT_VERIFIED,
-    );
     let paused = if lifecycle.paused {
         "The operator only reports."
     } else {
@@ -382,7 +373,12 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
     let progress = progressing(applied);
     let degraded = degraded(applied, &archive);
     let ready = ready(applied, &postgres, &store);
+    let channels = channel::channels(plan, facts, plan.assurance);
     for (type_, verdict) in [
+        ("ResidencyEnforced", residency_enforced(&channels)),
+        ("PlacementEnforced", of_channels(&channels, &[12])),
+        ("StorageResident", of_channels(&channels, &[13, 16])),
+        ("BackupsResident", of_channels(&channels, &[17, 18, 19, 22])),
         ("PostgresAvailable", postgres),
         ("ObjectStoreAvailable", store),
         ("ObjectStoreContained", contained),
@@ -394,6 +390,101 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
         ("Ready", ready),
     ] {
         conditions.set(type_, verdict.state, verdict.reason, &verdict.message);
+    }
+}
+
+/// What became of the residency in this look. Its time moves when something else does, and every five minutes.
+fn residency(before: Option<&ResidencyStatus>, applied: &Applied<'_>) -> ResidencyStatus {
+    let Applied { plan, facts, .. } = applied;
+    let channels = channel::channels(plan, facts, plan.assurance);
+    let mut residency = ResidencyStatus {
+        assurance: plan.assurance,
+        channels: channels.rows,
+        exceptions: channels.exceptions,
+        checked_at: before.and_then(|before| before.checked_at),
+    };
+    let recent = residency
+        .checked_at
+        .is_some_and(|checked| facts.now.duration_since(checked) < SignedDuration::from_mins(5));
+    if !recent || before != Some(&residency) {
+        residency.checked_at = Some(facts.now);
+    }
+    residency
+}
+
+/// Whether every channel that is demanded here is closed, or answered for.
+fn residency_enforced(channels: &Channels) -> Verdict {
+    if let Some((id, finding)) = channels.open.first() {
+        let more = match channels.open.len() - 1 {
+            0 => String::new(),
+            more => format!(" And {more} more: see status.residency.channels."),
+        };
+        return Verdict::new(
+            State::False,
+            "ChannelOpen",
+            format!("Channel {id}: {finding}.{more}"),
+        );
+    }
+    if let Some(id) = channels.expired.first() {
+        return Verdict::new(
+            State::False,
+            "ExceptionExpired",
+            format!(
+                "The exception for channel {id} has expired: close the channel, or have the exception approved anew in \
+                 spec.residency.exceptions."
+            ),
+        );
+    }
+    if channels.unknown.is_empty() {
+        let excepted = match channels.exceptions.active {
+            0 => String::new(),
+            active => format!(", {active} by exception"),
+        };
+        return Verdict::new(
+            State::True,
+            "Verified",
+            format!("Every channel that is demanded here was seen to be closed{excepted}."),
+        );
+    }
+    let unknown: Vec<String> = channels.unknown.iter().map(ToString::to_string).collect();
+    Verdict::new(
+        State::Unknown,
+        "NotVerified",
+        format!(
+            "Nothing is known of channel {}: see status.residency.channels.",
+            unknown.join(", ")
+        ),
+    )
+}
+
+/// A condition that stands for some of the channels.
+fn of_channels(channels: &Channels, ids: &[u8]) -> Verdict {
+    let rows = || {
+        channels
+            .rows
+            .iter()
+            .filter(|row| row.id.parse().is_ok_and(|id: u8| ids.contains(&id)))
+    };
+    if let Some(finding) = rows().find_map(|row| row.finding.as_ref()) {
+        return Verdict::new(State::False, "ChannelOpen", format!("{finding}."));
+    }
+    match rows().find(|row| row.state == ChannelState::Unknown) {
+        Some(row) => Verdict::new(
+            State::Unknown,
+            "NotVerified",
+            format!("Channel {}: {}.", row.id, row.evidence),
+        ),
+        None => Verdict::new(
+            State::True,
+            "Verified",
+            format!(
+                "{}.",
+                rows()
+                    .map(|row| row.evidence.as_str())
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            ),
+        ),
     }
 }
 

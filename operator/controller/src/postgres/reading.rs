@@ -24,6 +24,12 @@ const SERVER: &str = "
            string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ',') AS preloaded,
            current_setting('cron.database_name', true) AS cron_database";
 
+// Those that decide whether values of statements reach the log.
+const SETTINGS: &str = "
+    SELECT name, setting FROM pg_settings
+    WHERE name IN ('log_parameter_max_length', 'log_parameter_max_length_on_error', 'log_statement',
+                   'log_min_duration_statement', 'log_duration')";
+
 // Oid 10 is the superuser that initdb makes (BOOTSTRAP_SUPERUSERID).
 const ROLES: &str = "
     SELECT r.rolname::text AS name, r.rolcanlogin, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication,
@@ -221,6 +227,11 @@ pub(super) async fn server(
                 active: get(&row, "active")?,
             },
         );
+    }
+    for row in rows(client, SETTINGS).await? {
+        facts
+            .settings
+            .insert(get(&row, "name")?, get(&row, "setting")?);
     }
     Ok(facts)
 }

@@ -56,6 +56,28 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
         "EndpointSlice",
         true,
     ),
+    ("persistentvolumes", "v1", "PersistentVolume", false),
+    ("serviceaccounts", "v1", "ServiceAccount", false),
+    ("daemonsets", "apps/v1", "DaemonSet", true),
+    ("ingresses", "networking.k8s.io/v1", "Ingress", true),
+    (
+        "rolebindings",
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
+        false,
+    ),
+    (
+        "validatingadmissionpolicies",
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+        true,
+    ),
+    (
+        "validatingadmissionpolicybindings",
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+        true,
+    ),
     ("events", "events.k8s.io/v1", "Event", false),
     ("leases", "coordination.k8s.io/v1", "Lease", false),
 ];
@@ -420,8 +442,14 @@ struct Parsed {
 impl Parsed {
     fn of(parts: &http::request::Parts, body: &[u8]) -> Self {
         let mut path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
-        // `api/v1` or `apis/group/version`.
-        path.drain(..if path[0] == "api" { 2 } else { 3 });
+        // `api/v1` or `apis/group/version`; `apis` alone asks for the groups.
+        path.drain(
+            ..match path[0] {
+                "api" => 2,
+                _ if path.len() == 1 => 0,
+                _ => 3,
+            },
+        );
         let namespace = if path[0] == "namespaces" && path.len() > 2 {
             let namespace = path[1].to_owned();
             path.drain(..2);
@@ -441,10 +469,12 @@ impl Parsed {
         let resource = path[0].to_owned();
         let named = path.get(1).copied().unwrap_or_default().to_owned();
         let verb = match (parts.method.clone(), named.is_empty()) {
+            (Method::GET, true) if resource == "apis" => "groups",
             (Method::GET, false) => "get",
             (Method::GET, true) if query.get("watch").is_some_and(|it| it == "true") => "watch",
             (Method::GET, true) => "list",
             (Method::POST, _) if resource == "selfsubjectaccessreviews" => "review",
+            (Method::POST, _) if resource == "selfsubjectrulesreviews" => "rules",
             (Method::POST, _) => "create",
             (Method::PUT, _) => "replace",
             (Method::DELETE, _) => "delete",
@@ -655,6 +685,10 @@ impl State {
         let key = &call.key;
         match call.verb {
             "review" => Ok(Answer::Created(self.review(&call.body))),
+            "rules" => Ok(Answer::Created(rules(&call.body))),
+            "groups" => Ok(Answer::Object(
+                json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}),
+            )),
             "list" | "watch" if NEVER_LISTED.contains(&key.resource.as_str()) => Err(Refusal(
                 StatusCode::FORBIDDEN,
                 "Forbidden",
@@ -992,6 +1026,22 @@ impl State {
         }
         true
     }
+}
+
+/// What the operator may do: what it needs.
+fn rules(body: &Value) -> Value {
+    let rules: Vec<Value> = bailiwick_model::rights::needed()
+        .into_iter()
+        .map(|right| {
+            json!({
+                "verbs": [right.verb], "apiGroups": [right.group], "resources": [right.resource],
+                "resourceNames": right.name.into_iter().collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let mut answer = body.clone();
+    answer["status"] = json!({"incomplete": false, "nonResourceRules": [], "resourceRules": rules});
+    answer
 }
 
 fn not_found(key: &Key) -> Refusal {

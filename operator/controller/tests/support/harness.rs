@@ -25,7 +25,7 @@ use super::journal::{Call, Journal};
 use super::world::World;
 
 /// How many watches the controller opens, that of Regions aside.
-const WATCHES: usize = 11;
+const WATCHES: usize = 14;
 /// How long the certificates of the tests are valid.
 pub const LIFETIME_HOURS: i64 = 2160;
 /// The field manager of the people in the tests.

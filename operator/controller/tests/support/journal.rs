@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What it does: `get`, `create`, `apply`, `replace`, `delete`, `review`, or for a system `read` and `step`.
+    /// What it does: `get`, `create`, `apply`, `replace`, `delete`, `review`, `rules`, `groups`, or for a system `read` and `step`.
     pub verb: &'static str,
     /// The plural of the resource with its subresource, or the system.
     pub resource: String,

@@ -415,6 +415,13 @@ pub(super) fn postgres_name_free(reserved: &[&str]) -> Rule {
     )))
 }
 
+/// The number of a leakage channel.
+pub(super) fn channel() -> Rule {
+    Rule::new("self.matches('^([1-9]|[1-3][0-9]|4[0-6])$')").message(
+        "expected the number of a leakage channel, `1` to `46`: see docs/reference/channels.md",
+    )
+}
+
 /// The name of an extension.
 pub(super) fn extensions() -> Rule {
     Rule::new("self.all(e, e.matches('^[a-z][a-z0-9_-]*$'))")

@@ -1,0 +1,260 @@
+//! Channels of places: where pods run and volumes lie, as it was read back.
+
+use super::network::{absent, admission, none_of, surroundings};
+use super::{Sight, Verdict, counted};
+use crate::facts::VolumeFact;
+use crate::names::{NODE_HOSTNAME, NODE_REGION};
+use crate::residency::{ImagePlace, Place};
+
+/// Where a node is.
+fn location_of<'a>(sight: &Sight<'a>, node: &str) -> Option<&'a str> {
+    sight
+        .facts
+        .nodes
+        .get(node)?
+        .get(NODE_REGION)
+        .map(String::as_str)
+}
+
+pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
+    let location = sight.plan.policy.location();
+    let surroundings = match surroundings(sight) {
+        Ok(surroundings) => surroundings,
+        Err(verdict) => return verdict,
+    };
+    // Those that the watch tells of at once, and those that only the probe finds.
+    let placed = sight
+        .facts
+        .pods
+        .iter()
+        .map(|(name, pod)| (name, pod.node.as_ref()))
+        .chain(
+            surroundings
+                .pods
+                .iter()
+                .map(|(name, pod)| (name, pod.node.as_ref())),
+        );
+    let mut read = 0;
+    for (name, node) in placed {
+        let Some(node) = node else { continue };
+        read += 1;
+        match location_of(sight, node) {
+            Some(found) if found == location => {}
+            Some(found) => {
+                return Verdict::open(
+                    "nodes of pods",
+                    format!(
+                        "pod {name} runs on node {node}, which is in {found}, expected {location}; nothing is moved by \
+                         itself: see the runbook for ResidencyEnforced"
+                    ),
+                );
+            }
+            None => return Verdict::unknown(format!("node {node} says of no place")),
+        }
+    }
+    if read == 0 {
+        return Verdict::unknown("no pod runs");
+    }
+    Verdict::enforced("nodes of pods").and(|| admission(sight, "placement"))
+}
+
+/// The volumes that the Region's claims are bound to.
+fn volumes_of<'a>(sight: &Sight<'a>) -> impl Iterator<Item = (&'a String, &'a VolumeFact)> {
+    let namespaces = sight.plan.names.namespaces();
+    sight
+        .facts
+        .volumes
+        .iter()
+        .filter(move |(_, volume)| namespaces.contains(&volume.namespace))
+}
+
+/// The place that every alternative of a volume's node affinity keeps it in; none when one leaves it open.
+fn place_of(sight: &Sight<'_>, volume: &VolumeFact) -> Option<String> {
+    let mut places = volume.alternatives.iter().map(|alternative| {
+        let named = alternative.get(NODE_REGION);
+        let by_host = alternative.get(NODE_HOSTNAME);
+        let mut found: Vec<&str> = match (named, by_host) {
+            (Some(regions), _) => regions.iter().map(String::as_str).collect(),
+            (None, Some(hosts)) => {
+                let mut places = Vec::new();
+                for host in hosts {
+                    let node = sight
+                        .facts
+                        .nodes
+                        .values()
+                        .find(|labels| labels.get(NODE_HOSTNAME) == Some(host))?;
+                    places.push(node.get(NODE_REGION)?.as_str());
+                }
+                places
+            }
+            (None, None) => return None,
+        };
+        found.sort_unstable();
+        found.dedup();
+        match found.as_slice() {
+            [only] => Some((*only).to_owned()),
+            _ => None,
+        }
+    });
+    let first = places.next()??;
+    places
+        .all(|place| place.as_deref() == Some(first.as_str()))
+        .then_some(first)
+}
+
+pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
+    let location = sight.plan.policy.location();
+    let mut read = 0;
+    for (name, volume) in volumes_of(sight) {
+        read += 1;
+        match place_of(sight, volume) {
+            Some(place) if place == location => {}
+            Some(place) => {
+                return Verdict::open(
+                    "node affinity of volumes",
+                    format!(
+                        "PersistentVolume {name} of claim {} lies in {place}, expected {location}; nothing is moved by \
+                         itself: see the runbook for ResidencyEnforced",
+                        volume.claim
+                    ),
+                );
+            }
+            None => {
+                return Verdict::unknown(format!(
+                    "PersistentVolume {name} has no node affinity that names a place"
+                ));
+            }
+        }
+    }
+    let bound = sight
+        .facts
+        .claims
+        .values()
+        .filter(|claim| claim.capacity.is_some())
+        .count();
+    if read < bound {
+        return Verdict::unknown(format!(
+            "{} of {} read",
+            read,
+            counted(bound, "bound volume")
+        ));
+    }
+    Verdict::enforced(format!("node affinity of {}", counted(read, "volume")))
+        .and(|| admission(sight, "claims"))
+}
+
+pub(super) fn snapshots(sight: &Sight<'_>) -> Verdict {
+    absent(sight, &["snapshot.storage.k8s.io"], |_| {
+        admission(sight, "claims")
+    })
+}
+
+pub(super) fn reuse(sight: &Sight<'_>) -> Verdict {
+    let mut read = 0;
+    for (name, volume) in volumes_of(sight) {
+        read += 1;
+        if !volume.retained {
+            return Verdict::open(
+                "reclaim policies",
+                format!(
+                    "PersistentVolume {name} is deleted with its claim; set its persistentVolumeReclaimPolicy to Retain"
+                ),
+            );
+        }
+    }
+    if read == 0 && !sight.facts.claims.is_empty() {
+        return Verdict::unknown("no volume was read");
+    }
+    Verdict::enforced(format!("Retain on {}", counted(read, "volume")))
+}
+
+pub(super) fn copies(sight: &Sight<'_>) -> Verdict {
+    let drill = format!("{}/", sight.plan.names.drill_namespace());
+    match surroundings(sight) {
+        Ok(surroundings) => {
+            let running = surroundings
+                .pods
+                .keys()
+                .filter(|pod| pod.starts_with(&drill))
+                .count();
+            if running == 0 {
+                Verdict::not_applicable("no pod in the drill namespace")
+            } else {
+                Verdict::unknown(format!(
+                    "{} in the drill namespace",
+                    counted(running, "pod")
+                ))
+            }
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+pub(super) fn dumps(sight: &Sight<'_>) -> Verdict {
+    match surroundings(sight) {
+        Ok(surroundings) => {
+            let verdict = none_of(
+                "foreign pod",
+                surroundings
+                    .pods
+                    .iter()
+                    .filter(|(_, pod)| !pod.ours)
+                    .map(|(name, _)| name.as_str()),
+                "find out what it does with the data, then delete it",
+            );
+            // A person with a login can always write down what they read.
+            if verdict.finding.is_none() {
+                Verdict::audited(verdict.evidence)
+            } else {
+                verdict
+            }
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+/// Whether every image that runs is one that the plan's policy admits.
+fn running_images(sight: &Sight<'_>) -> Verdict {
+    let surroundings = match surroundings(sight) {
+        Ok(surroundings) => surroundings,
+        Err(verdict) => return verdict,
+    };
+    let registries = &sight.plan.postgres_image.place().registries;
+    for (name, pod) in &surroundings.pods {
+        for image in &pod.images {
+            let place = ImagePlace {
+                image: image.clone(),
+                registries: registries.clone(),
+            };
+            if place.location(&sight.plan.policy).as_deref() != Ok(sight.plan.policy.location()) {
+                return Verdict::open(
+                    "images of pods",
+                    format!(
+                        "pod {name} runs an image of no registry that serves {}; delete it",
+                        sight.plan.policy.location()
+                    ),
+                );
+            }
+        }
+    }
+    Verdict::enforced("images of pods")
+}
+
+pub(super) fn images(sight: &Sight<'_>) -> Verdict {
+    running_images(sight).and(|| match surroundings(sight) {
+        Ok(surroundings) => none_of(
+            "writable root filesystem",
+            surroundings
+                .pods
+                .iter()
+                .filter(|(_, pod)| pod.writable_root)
+                .map(|(name, _)| name.as_str()),
+            "delete the pod",
+        ),
+        Err(verdict) => verdict,
+    })
+}
+
+pub(super) fn registries(sight: &Sight<'_>) -> Verdict {
+    running_images(sight).and(|| admission(sight, "images"))
+}

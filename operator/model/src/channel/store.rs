@@ -1,0 +1,116 @@
+//! Channels of the object store, as its own settings were read back.
+
+use std::fmt::Display;
+
+use super::{Sight, Verdict, counted};
+use crate::facts::Observed;
+use crate::store::{BucketOutlet, Drift, StoreFacts, drift};
+
+fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
+    match &sight.facts.store {
+        Observed::Seen(seen) => Ok(seen),
+        Observed::Failed(failure) => Err(Verdict::unknown(format!("store: {}", failure.as_str()))),
+        Observed::NotAsked => Err(Verdict::unknown("store: not asked")),
+    }
+}
+
+/// Enforced when nothing of a channel drifted and no bucket has such an outlet.
+fn nothing(
+    sight: &Sight<'_>,
+    channel: u8,
+    outlet: impl Fn(&BucketOutlet) -> bool,
+    evidence: &str,
+) -> Verdict {
+    let seen = match store(sight) {
+        Ok(seen) => seen,
+        Err(verdict) => return verdict,
+    };
+    if let Some(found) = drift(sight.plan, seen)
+        .into_iter()
+        .find(|drift: &Drift| drift.channel() == Some(channel))
+    {
+        return Verdict::open(evidence, sentence(&found));
+    }
+    for (name, bucket) in &seen.buckets {
+        if let Some(found) = bucket.outlets.iter().find(|found| outlet(found)) {
+            return Verdict::open(
+                evidence,
+                format!("bucket {name} has {found}, expected none; the operator removes it"),
+            );
+        }
+    }
+    Verdict::enforced(format!("store: {evidence}"))
+}
+
+fn sentence(what: &impl Display) -> String {
+    what.to_string()
+}
+
+pub(super) fn repository(sight: &Sight<'_>) -> Verdict {
+    let backup = sight.plan.backup_bucket.place();
+    nothing(sight, 17, |_| false, "region").and(|| match store(sight) {
+        Ok(seen) if seen.buckets.contains_key(&backup.name) => {
+            Verdict::enforced(format!("bucket {} in it", backup.name))
+        }
+        Ok(_) => Verdict::unknown("the repository's bucket was not seen"),
+        Err(verdict) => verdict,
+    })
+}
+
+pub(super) fn replication(sight: &Sight<'_>) -> Verdict {
+    nothing(
+        sight,
+        18,
+        |outlet| matches!(outlet, BucketOutlet::Replication | BucketOutlet::Target(_)),
+        "no replication, no remote target",
+    )
+}
+
+pub(super) fn tiers(sight: &Sight<'_>) -> Verdict {
+    nothing(sight, 19, |_| false, "no tier")
+}
+
+pub(super) fn notifications(sight: &Sight<'_>) -> Verdict {
+    nothing(
+        sight,
+        20,
+        |outlet| matches!(outlet, BucketOutlet::Notification),
+        "no notification, no identity provider",
+    )
+}
+
+pub(super) fn anonymous(sight: &Sight<'_>) -> Verdict {
+    nothing(
+        sight,
+        21,
+        |outlet| matches!(outlet, BucketOutlet::Policy),
+        "no bucket policy",
+    )
+}
+
+pub(super) fn backup_key(sight: &Sight<'_>) -> Verdict {
+    let name = sight.plan.names.backup_key();
+    let Some(secret) = sight.facts.secrets.get(&name) else {
+        return Verdict::unknown(format!("Secret {name} was not read"));
+    };
+    if secret.replicated {
+        return Verdict::open(
+            format!("Secret {name}"),
+            format!(
+                "Secret {name} has an annotation that lets a controller copy it; remove it and make a new key"
+            ),
+        );
+    }
+    Verdict::enforced(format!("Secret {name}"))
+}
+
+/// What is kept of what was erased, and for how long, is the spec's; that it is so is read back.
+pub(super) fn residue(sight: &Sight<'_>) -> Verdict {
+    match store(sight) {
+        Ok(seen) => Verdict::audited(format!(
+            "lifecycle of {}",
+            counted(seen.buckets.len(), "bucket")
+        )),
+        Err(verdict) => verdict,
+    }
+}
