@@ -1,0 +1,744 @@
+//! What each leakage channel's state comes from: with every control in place the expected state, with any one of them
+//! broken another. Facts in memory; no I/O.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what cannot be looked at ends the test"
+)]
+
+mod fixture;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bailiwick_model::channel::{CHANNELS, channels};
+use bailiwick_model::facts::{
+    ClaimFact, ClientNamespace, Facts, NeighbourPod, Observed, PodFact, ReadFailure, SecretFact,
+    Surroundings, VolumeFact,
+};
+use bailiwick_model::names::{LABEL_NAME, NODE_HOSTNAME, NODE_REGION, Names};
+use bailiwick_model::plan::{Plan, plan};
+use bailiwick_model::region::{Assurance, ChannelState, Region};
+use bailiwick_model::sql::{
+    DatabaseFact, Inside, Membership, PostgresFacts, ReplicationFact, RoleFact, SlotFact,
+};
+use bailiwick_model::status::{Applied, Outcome, status};
+use bailiwick_model::store::{BucketFact, BucketOutlet, Outlet, StoreFacts};
+use bailiwick_model::{policy, rights};
+use fixture::{facts_of_running, identity, planned, platform, tr, tr_with};
+
+const RESTRICTED: &str = "pod-security.kubernetes.io/enforce";
+
+/// `tr` with everything observed and nothing open.
+fn closed(region: &Region) -> Facts {
+    let names = Names::of(region);
+    let mut facts = facts_of_running(region);
+    facts.now = "2026-11-21T12:00:00Z".parse().expect("a time");
+    for labels in facts.namespaces.values_mut() {
+        labels.insert(RESTRICTED.to_owned(), "restricted".to_owned());
+    }
+    for (node, labels) in &mut facts.nodes {
+        labels.insert(NODE_HOSTNAME.to_owned(), node.clone());
+    }
+    facts.network_policies = names
+        .namespaces()
+        .map(|namespace| format!("{namespace}/default-deny"))
+        .into();
+    facts.admission = policy::names().map(str::to_owned).collect();
+    for (name, claim) in &mut facts.claims {
+        claim.labels = identity(region);
+        claim
+            .labels
+            .insert(LABEL_NAME.to_owned(), "postgres".to_owned());
+        claim.capacity = Some(1 << 30);
+        facts
+            .volumes
+            .insert(format!("pv-{name}"), volume(&names.namespace(), name));
+    }
+    for member in 0..2 {
+        let pod = PodFact {
+            node: Some("tr-1".to_owned()),
+            ip: Some(format!("10.0.0.{member}")),
+            ready: true,
+            ..PodFact::default()
+        };
+        facts.pods.insert(names.postgres_member(member), pod);
+    }
+    for secret in facts.secrets.values_mut() {
+        secret.certificate = None;
+    }
+    facts.secrets.insert(
+        names.postgres_certificate(),
+        SecretFact {
+            certificate: Some(certificate(true)),
+            ..SecretFact::default()
+        },
+    );
+    facts.surroundings = Observed::Seen(Surroundings {
+        pods: [(format!("{}/tr-pg-0", names.namespace()), neighbour())].into(),
+        rights: Some(rights::needed()),
+        clients: [(
+            "patient".to_owned(),
+            ClientNamespace {
+                region: Some("tr".to_owned()),
+                default_deny: true,
+                nodes: BTreeSet::from(["tr-1".to_owned()]),
+            },
+        )]
+        .into(),
+        ..Surroundings::default()
+    });
+    facts.store = Observed::Seen(StoreFacts {
+        region: "tr-ist-1".to_owned(),
+        encrypts: true,
+        buckets: planned(region)
+            .buckets
+            .keys()
+            .map(String::as_str)
+            .chain(["bailiwick-backup"])
+            .map(|name| (name.to_owned(), BucketFact::default()))
+            .collect(),
+        ..StoreFacts::default()
+    });
+    facts.postgres = Observed::Seen(PostgresFacts {
+        server_version: 170_012,
+        databases: BTreeMap::from([(
+            "clinical".to_owned(),
+            DatabaseFact {
+                inside: Some(Inside::fresh()),
+                ..DatabaseFact::default()
+            },
+        )]),
+        replication: vec![ReplicationFact {
+            application: "tr-pg-1".to_owned(),
+            address: Some("10.0.0.1".to_owned()),
+            ..ReplicationFact::default()
+        }],
+        settings: [
+            ("log_parameter_max_length", "0"),
+            ("log_parameter_max_length_on_error", "0"),
+            ("log_statement", "none"),
+            ("log_min_duration_statement", "-1"),
+            ("log_duration", "off"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        ..PostgresFacts::default()
+    });
+    facts
+}
+
+fn certificate(signed_by_authority: bool) -> bailiwick_model::facts::CertificateFact {
+    bailiwick_model::facts::CertificateFact {
+        not_before: "2026-11-01T00:00:00Z".parse().expect("a time"),
+        not_after: "2027-11-01T00:00:00Z".parse().expect("a time"),
+        dns_names: BTreeSet::new(),
+        signed_by_authority,
+    }
+}
+
+fn volume(namespace: &str, claim: &str) -> VolumeFact {
+    VolumeFact {
+        namespace: namespace.to_owned(),
+        claim: claim.to_owned(),
+        retained: true,
+        alternatives: vec![BTreeMap::from([(
+            NODE_HOSTNAME.to_owned(),
+            BTreeSet::from(["tr-1".to_owned()]),
+        )])],
+    }
+}
+
+fn neighbour() -> NeighbourPod {
+    NeighbourPod {
+        ours: true,
+        node: Some("tr-1".to_owned()),
+        images: BTreeSet::from(["registry.test/bailiwick/postgres:17.12-1".to_owned()]),
+        account: Some("tr-pg".to_owned()),
+        token: true,
+        ..NeighbourPod::default()
+    }
+}
+
+fn plan_of(region: &Region, facts: &Facts) -> Plan {
+    plan(region, &platform(), facts).expect("the Region is accepted")
+}
+
+fn states(region: &Region, facts: &Facts) -> BTreeMap<u8, ChannelState> {
+    // What was planned before something broke is what the look goes by.
+    let plan = plan_of(region, &closed(region));
+    channels(&plan, facts, Assurance::Simulated)
+        .rows
+        .iter()
+        .map(|row| (row.id.parse().expect("a number"), row.state))
+        .collect()
+}
+
+fn surroundings(facts: &mut Facts) -> &mut Surroundings {
+    match &mut facts.surroundings {
+        Observed::Seen(seen) => seen,
+        _ => panic!("the surroundings were seen"),
+    }
+}
+
+fn store(facts: &mut Facts) -> &mut StoreFacts {
+    match &mut facts.store {
+        Observed::Seen(seen) => seen,
+        _ => panic!("the store was seen"),
+    }
+}
+
+fn postgres(facts: &mut Facts) -> &mut PostgresFacts {
+    match &mut facts.postgres {
+        Observed::Seen(seen) => seen,
+        _ => panic!("Postgres was seen"),
+    }
+}
+
+fn pod(facts: &mut Facts) -> &mut NeighbourPod {
+    surroundings(facts).pods.values_mut().next().expect("a pod")
+}
+
+fn inside(facts: &mut Facts) -> &mut Inside {
+    postgres(facts)
+        .databases
+        .values_mut()
+        .next()
+        .and_then(|database| database.inside.as_mut())
+        .expect("a database")
+}
+
+type Break = fn(&mut Facts);
+
+/// One control broken, and the channels that it opens.
+fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
+    const SURROUNDED: &[u8] = &[
+        2, 3, 4, 5, 6, 7, 10, 12, 14, 23, 24, 25, 29, 31, 32, 33, 34, 35, 36, 38, 42, 45,
+    ];
+    vec![
+        ("the surroundings are not read", SURROUNDED, |f| {
+            f.surroundings = Observed::Failed(ReadFailure::Forbidden);
+        }),
+        ("the surroundings were never read", SURROUNDED, |f| {
+            f.surroundings = Observed::NotAsked;
+        }),
+        ("a foreign NetworkPolicy", &[3], |f| {
+            surroundings(f)
+                .foreign_policies
+                .insert("tr/open".to_owned());
+        }),
+        ("Pod Security is weaker", &[4], |f| {
+            f.namespaces
+                .get_mut("tr")
+                .expect("it is there")
+                .insert(RESTRICTED.to_owned(), "baseline".to_owned());
+        }),
+        ("Pod Security of drills is gone", &[4], |f| {
+            f.namespaces
+                .get_mut("tr-drill")
+                .expect("it is there")
+                .remove(RESTRICTED);
+        }),
+        ("a pod on its node's network", &[4], |f| {
+            pod(f).host_network = true;
+        }),
+        ("a published Service", &[5], |f| {
+            surroundings(f)
+                .published_services
+                .insert("tr/open".to_owned());
+        }),
+        ("a slice made by hand", &[5], |f| {
+            surroundings(f).manual_slices.insert("tr/open".to_owned());
+        }),
+        ("an Ingress", &[6], |f| {
+            surroundings(f).ingresses.insert("tr/open".to_owned());
+        }),
+        ("a mesh", &[7], |f| {
+            surroundings(f)
+                .api_groups
+                .insert("submariner.io".to_owned());
+        }),
+        ("a foreign RoleBinding", &[10], |f| {
+            surroundings(f).bindings.insert(
+                "tr/open".to_owned(),
+                "ClusterRole/admin to User/x".to_owned(),
+            );
+        }),
+        ("a pod with a token", &[10], |f| {
+            pod(f).account = Some("default".to_owned());
+        }),
+        ("a pod of ours elsewhere", &[12], |f| {
+            f.pods.get_mut("tr-pg-0").expect("it is there").node = Some("es-1".to_owned());
+        }),
+        ("a foreign pod elsewhere", &[12], |f| {
+            pod(f).node = Some("es-1".to_owned());
+        }),
+        ("a node that was relabelled", &[12, 13], |f| {
+            f.nodes
+                .get_mut("tr-1")
+                .expect("it is there")
+                .insert(NODE_REGION.to_owned(), "es-mad-1".to_owned());
+        }),
+        ("a node that lost its label", &[12, 13], |f| {
+            f.nodes
+                .get_mut("tr-1")
+                .expect("it is there")
+                .remove(NODE_REGION);
+        }),
+        ("a volume elsewhere", &[13], |f| {
+            f.volumes
+                .values_mut()
+                .next()
+                .expect("a volume")
+                .alternatives[0]
+                .insert(
+                    NODE_HOSTNAME.to_owned(),
+                    BTreeSet::from(["es-1".to_owned()]),
+                );
+        }),
+        ("a volume that may also be elsewhere", &[13], |f| {
+            f.volumes
+                .values_mut()
+                .next()
+                .expect("a volume")
+                .alternatives
+                .push(BTreeMap::from([(
+                    NODE_HOSTNAME.to_owned(),
+                    BTreeSet::from(["es-1".to_owned()]),
+                )]));
+        }),
+        ("a volume that may be anywhere", &[13], |f| {
+            f.volumes
+                .values_mut()
+                .next()
+                .expect("a volume")
+                .alternatives
+                .clear();
+        }),
+        ("a bound volume that was not read", &[13], |f| {
+            let first = f.volumes.keys().next().expect("a volume").clone();
+            f.volumes.remove(&first);
+        }),
+        ("snapshots without their policy", &[13, 14], |f| {
+            surroundings(f)
+                .api_groups
+                .insert("snapshot.storage.k8s.io".to_owned());
+            f.admission.clear();
+        }),
+        ("a volume that goes with its claim", &[16], |f| {
+            f.volumes.values_mut().next().expect("a volume").retained = false;
+        }),
+        ("the store signs for another region", &[17], |f| {
+            store(f).region = "es-mad-1".to_owned();
+        }),
+        ("the repository's bucket is gone", &[17], |f| {
+            store(f).buckets.remove("bailiwick-backup");
+        }),
+        ("site replication", &[18], |f| {
+            store(f).outlets.insert(Outlet::SiteReplication);
+        }),
+        ("bucket replication", &[18], |f| {
+            bucket(f).outlets.insert(BucketOutlet::Replication);
+        }),
+        ("a remote target", &[18], |f| {
+            bucket(f)
+                .outlets
+                .insert(BucketOutlet::Target("arn".to_owned()));
+        }),
+        ("a tier", &[19], |f| {
+            store(f).outlets.insert(Outlet::Tier("COLD".to_owned()));
+        }),
+        ("an identity provider", &[20], |f| {
+            store(f)
+                .outlets
+                .insert(Outlet::IdentityProvider("openid".to_owned()));
+        }),
+        ("notifications", &[20], |f| {
+            bucket(f).outlets.insert(BucketOutlet::Notification);
+        }),
+        ("a setting in a server's environment", &[20], |f| {
+            store(f)
+                .outlets
+                .insert(Outlet::Setting("MINIO_NOTIFY".to_owned()));
+        }),
+        ("a bucket policy", &[21], |f| {
+            bucket(f).outlets.insert(BucketOutlet::Policy);
+        }),
+        ("a user that nobody made", &[21], |f| {
+            store(f).outlets.insert(Outlet::User("x".to_owned()));
+        }),
+        ("the store is not read", &[17, 18, 19, 20, 21, 46], |f| {
+            f.store = Observed::Failed(ReadFailure::TimedOut);
+        }),
+        ("the key's Secret is gone", &[22], |f| {
+            f.secrets.remove("tr-backup-key");
+        }),
+        ("the key may be copied", &[22, 37], |f| {
+            f.secrets
+                .get_mut("tr-backup-key")
+                .expect("it is there")
+                .replicated = true;
+        }),
+        ("Velero", &[23], |f| {
+            surroundings(f).api_groups.insert("velero.io".to_owned());
+        }),
+        ("a pod in the drill namespace", &[24], |f| {
+            surroundings(f)
+                .pods
+                .insert("tr-drill/x".to_owned(), neighbour());
+        }),
+        ("a foreign pod", &[25], |f| pod(f).ours = false),
+        ("a walsender to nobody of ours", &[26], |f| {
+            postgres(f).replication[0].address = Some("198.51.100.7".to_owned());
+        }),
+        ("a logical slot", &[27], |f| {
+            postgres(f).slots.insert(
+                "x".to_owned(),
+                SlotFact {
+                    logical: true,
+                    ..SlotFact::default()
+                },
+            );
+        }),
+        ("a publication", &[27], |f| inside(f).publications = 1),
+        ("a subscription", &[27], |f| inside(f).subscriptions = 1),
+        ("a foreign server", &[28], |f| inside(f).foreign_servers = 1),
+        ("an extension that is not allowed", &[28], |f| {
+            inside(f).extensions.insert(
+                "dblink".to_owned(),
+                bailiwick_model::sql::ExtensionFact::default(),
+            );
+        }),
+        ("a superuser", &[28], |f| {
+            postgres(f).roles.insert(
+                "x".to_owned(),
+                RoleFact {
+                    superuser: true,
+                    ..RoleFact::default()
+                },
+            );
+        }),
+        ("a role that runs programs", &[28], |f| {
+            postgres(f).memberships.insert(Membership {
+                role: "pg_execute_server_program".to_owned(),
+                member: "clinical_app_writer".to_owned(),
+                grantor: "postgres".to_owned(),
+                admin: false,
+                inherit: true,
+                set: true,
+            });
+        }),
+        ("Postgres is not read", &[26, 27, 28, 30], |f| {
+            f.postgres = Observed::NotAsked;
+        }),
+        ("an image of another registry", &[29, 42], |f| {
+            pod(f).images.insert("docker.io/x/y:1".to_owned());
+        }),
+        ("a writable root", &[29], |f| pod(f).writable_root = true),
+        ("statements are logged", &[30], |f| {
+            postgres(f)
+                .settings
+                .insert("log_statement".to_owned(), "all".to_owned());
+        }),
+        ("a setting was not read", &[30], |f| {
+            postgres(f).settings.remove("log_duration");
+        }),
+        (
+            "a pod in the observability namespace",
+            &[31, 32, 33, 34, 35],
+            |f| {
+                surroundings(f)
+                    .pods
+                    .insert("tr-obs/x".to_owned(), neighbour());
+            },
+        ),
+        ("a status that quotes a log", &[36], |f| {
+            pod(f).quotes_log = true;
+        }),
+        ("no Secret was read", &[22, 37, 43], |f| f.secrets.clear()),
+        ("a right too many", &[38], |f| {
+            let right = bailiwick_model::facts::Right {
+                verb: "list".to_owned(),
+                group: String::new(),
+                resource: "secrets".to_owned(),
+                name: None,
+            };
+            surroundings(f)
+                .rights
+                .as_mut()
+                .expect("they were read")
+                .insert(right);
+        }),
+        ("a right too few", &[38], |f| {
+            surroundings(f)
+                .rights
+                .as_mut()
+                .expect("they were read")
+                .pop_first();
+        }),
+        ("rights that were not listed whole", &[38], |f| {
+            surroundings(f).rights = None;
+        }),
+        ("Argo CD", &[39], |f| {
+            surroundings(f).api_groups.insert("argoproj.io".to_owned());
+        }),
+        ("the surroundings do not tell of Argo CD", &[39], |f| {
+            f.surroundings = Observed::NotAsked;
+        }),
+        ("a certificate of another authority", &[43], |f| {
+            f.secrets
+                .get_mut("tr-pg-tls")
+                .expect("it is there")
+                .certificate = Some(certificate(false));
+        }),
+        ("an agent that reads the nodes' logs", &[45], |f| {
+            surroundings(f)
+                .log_readers
+                .insert("monitoring/agent".to_owned());
+        }),
+    ]
+}
+
+fn bucket(facts: &mut Facts) -> &mut BucketFact {
+    store(facts).buckets.values_mut().next().expect("a bucket")
+}
+
+/// The states with every control in place.
+fn expected(id: u8) -> ChannelState {
+    match id {
+        // Nothing inside a cluster can see these.
+        15 | 40 | 41 | 44 => ChannelState::Unknown,
+        7 | 14 | 23 | 24 | 31..=35 | 39 => ChannelState::NotApplicable,
+        11 | 25 | 36 | 45 | 46 => ChannelState::Audited,
+        _ => ChannelState::Enforced,
+    }
+}
+
+#[test]
+fn there_are_forty_six_channels_in_order() {
+    let ids: Vec<u8> = CHANNELS.iter().map(|channel| channel.id).collect();
+    assert_eq!(ids, (1..=46).collect::<Vec<u8>>());
+}
+
+#[test]
+fn with_every_control_in_place_every_channel_is_as_closed_as_it_can_be() {
+    let region = tr();
+    let facts = closed(&region);
+    let plan = plan_of(&region, &facts);
+    for row in channels(&plan, &facts, Assurance::Simulated).rows {
+        let id: u8 = row.id.parse().expect("a number");
+        assert_eq!(row.state, expected(id), "channel {id}: {}", row.evidence);
+        assert_eq!(row.finding, None, "channel {id}");
+        assert!(row.evidence.len() <= 120, "channel {id}: {}", row.evidence);
+    }
+}
+
+#[test]
+fn any_one_control_broken_flips_the_rows_of_its_channels() {
+    let region = tr();
+    let mut flipped: BTreeSet<u8> = BTreeSet::new();
+    let mut count = 0;
+    for (what, ids, act) in broken() {
+        let mut facts = closed(&region);
+        act(&mut facts);
+        let states = states(&region, &facts);
+        for id in ids {
+            assert_eq!(states[id], ChannelState::Unknown, "{what}: channel {id}");
+            flipped.insert(*id);
+            count += 1;
+        }
+    }
+    // Each admission policy that a channel leans on.
+    for name in policy::names() {
+        let mut facts = closed(&region);
+        facts.admission.remove(name);
+        for (id, state) in states(&region, &facts) {
+            if state != expected(id) {
+                assert_eq!(state, ChannelState::Unknown, "{name}: channel {id}");
+                flipped.insert(id);
+                count += 1;
+            }
+        }
+    }
+    println!("{count} rows flipped");
+    for channel in CHANNELS {
+        assert!(
+            expected(channel.id) == ChannelState::Unknown || flipped.contains(&channel.id),
+            "nothing flips channel {}: it is a constant",
+            channel.id
+        );
+    }
+}
+
+/// The condition's status and reason.
+fn enforced(region: &Region, facts: &Facts) -> (String, String) {
+    let plan = plan_of(region, &closed(region));
+    let outcome = Outcome::Applied(Applied {
+        plan: &plan,
+        facts,
+        steps_due: 0,
+        failed_steps: &[],
+        archive: bailiwick_model::archive::archive(&plan, facts, None),
+        full_backup: None,
+        retained: (Vec::new(), Vec::new()),
+    });
+    let status = status(region, &outcome, facts.now);
+    let found = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "ResidencyEnforced")
+        .expect("the condition is there");
+    (found.status.clone(), found.reason.clone())
+}
+
+#[test]
+fn residency_is_enforced_when_nothing_demanded_is_unknown() {
+    let region = tr();
+    assert_eq!(
+        enforced(&region, &closed(&region)),
+        ("True".to_owned(), "Verified".to_owned())
+    );
+}
+
+#[test]
+fn it_is_never_enforced_while_a_demanded_control_is_broken() {
+    let region = tr();
+    let all = broken();
+    // A generator of our own: the order of subsets is the same in every run.
+    let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 33).expect("31 bits")
+    };
+    let mut tried = 0;
+    for _ in 0..300 {
+        let mut facts = closed(&region);
+        let mut demanded = false;
+        for _ in 0..=next() % 4 {
+            let (_, ids, act) = &all[next() % all.len()];
+            let before = facts.clone();
+            // A control that another break has already taken away cannot be broken again.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&mut facts))).is_err() {
+                facts = before;
+                continue;
+            }
+            demanded |= ids
+                .iter()
+                .any(|id| CHANNELS[usize::from(*id) - 1].demanded == Assurance::Simulated);
+        }
+        if demanded {
+            tried += 1;
+            assert_ne!(enforced(&region, &facts).0, "True");
+        }
+    }
+    assert!(tried >= 100, "{tried} subsets");
+}
+
+#[test]
+fn an_exception_holds_until_it_expires_and_then_blocks() {
+    let region = tr_with(
+        "spec: {residency: {exceptions: [{channel: '23', reason: cluster backup is checked by hand, approvedBy: dpo, \
+         expires: '2026-12-01T00:00:00Z'}]}}",
+    );
+    let mut facts = closed(&region);
+    surroundings(&mut facts)
+        .api_groups
+        .insert("velero.io".to_owned());
+    assert_eq!(states(&region, &facts)[&23], ChannelState::Exception);
+    assert_eq!(enforced(&region, &facts).0, "True");
+    facts.now = "2026-12-01T00:00:00Z".parse().expect("a time");
+    assert_eq!(states(&region, &facts)[&23], ChannelState::Unknown);
+    assert_eq!(
+        enforced(&region, &facts),
+        ("False".to_owned(), "ExceptionExpired".to_owned())
+    );
+}
+
+#[test]
+fn an_exception_for_what_is_closed_changes_nothing() {
+    let region = tr_with(
+        "spec: {residency: {exceptions: [{channel: '18', reason: none, approvedBy: dpo, expires: '2026-12-01T00:00:00Z'}]}}",
+    );
+    let facts = closed(&region);
+    assert_eq!(states(&region, &facts)[&18], ChannelState::Enforced);
+}
+
+#[test]
+fn more_assurance_demands_more() {
+    let region = tr();
+    let facts = closed(&region);
+    let plan = plan_of(&region, &facts);
+    let unknown = |assurance| channels(&plan, &facts, assurance).unknown;
+    assert_eq!(unknown(Assurance::Simulated), Vec::<u8>::new());
+    assert_eq!(unknown(Assurance::Logical), Vec::<u8>::new());
+    assert_eq!(unknown(Assurance::Physical), [15, 40, 41, 44]);
+}
+
+#[test]
+fn a_client_that_is_not_as_closed_as_the_region_is_unknown() {
+    let region = tr();
+    for act in [
+        (|client| client.region = None) as fn(&mut ClientNamespace),
+        |client| client.region = Some("es".to_owned()),
+        |client| client.default_deny = false,
+        |client| {
+            client.nodes.insert("es-1".to_owned());
+        },
+    ] {
+        let mut facts = closed(&region);
+        act(surroundings(&mut facts)
+            .clients
+            .get_mut("patient")
+            .expect("a client"));
+        assert_eq!(states(&region, &facts)[&2], ChannelState::Unknown);
+    }
+}
+
+#[test]
+fn the_time_of_checking_moves_in_steps() {
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    let mut region = region;
+    let mut moved = Vec::new();
+    for minute in 0..12 {
+        let mut facts = closed(&region);
+        facts.now += jiff::SignedDuration::from_mins(minute);
+        let outcome = Outcome::Applied(Applied {
+            plan: &plan,
+            facts: &facts,
+            steps_due: 0,
+            failed_steps: &[],
+            archive: bailiwick_model::archive::archive(&plan, &facts, None),
+            full_backup: None,
+            retained: (Vec::new(), Vec::new()),
+        });
+        let next = status(&region, &outcome, facts.now);
+        let checked = |status: Option<&bailiwick_model::region::RegionStatus>| {
+            status
+                .and_then(|status| status.residency.as_ref())
+                .and_then(|residency| residency.checked_at)
+        };
+        if checked(Some(&next)) != checked(region.status.as_ref()) {
+            moved.push(minute);
+        }
+        region.status = Some(next);
+    }
+    assert_eq!(moved, [0, 5, 10]);
+}
+
+/// Keeps the imports of the claims honest: a claim without a volume is none that was read.
+#[test]
+fn claims_that_are_not_bound_need_no_volume() {
+    let region = tr();
+    let mut facts = closed(&region);
+    facts.claims.insert(
+        "data-tr-pg-7".to_owned(),
+        ClaimFact {
+            labels: identity(&region),
+            ..ClaimFact::default()
+        },
+    );
+    assert_eq!(states(&region, &facts)[&13], expected(13));
+}
