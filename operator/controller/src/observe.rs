@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use bailiwick_model::facts::{CertificateFact, Facts, Observed, SecretFact};
-use bailiwick_model::names::Names;
+use bailiwick_model::facts::{
+    CertificateFact, Facts, Neighbour, NeighbourPod, Observed, SecretFact,
+};
+use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
 use bailiwick_model::region::Region;
 use jiff::Timestamp;
@@ -37,10 +39,19 @@ pub async fn observe(
 ) -> Result<Facts, Error> {
     let names = Names::of(region);
     let watched = &ctx.watched;
+    let nodes = by_name(watched.nodes.of(""));
     let mut facts = Facts {
         now,
         namespaces: by_name(watched.namespaces.of(names.region())),
-        nodes: by_name(watched.nodes.of("")),
+        node_addresses: nodes
+            .iter()
+            .filter_map(|(node, (_, address))| Some((node.clone(), address.clone()?)))
+            .collect(),
+        nodes: nodes
+            .into_iter()
+            .map(|(node, (labels, _))| (node, labels))
+            .collect(),
+        neighbours: neighbours(ctx, names.region()),
         storage_classes: by_name(watched.storage_classes.of("")),
         api_server: watched.api_server.of("").into_values().flatten().collect(),
         claims: by_name(watched.claims.of(names.region())),
@@ -72,6 +83,30 @@ fn by_name<F>(facts: BTreeMap<crate::watch::Object, F>) -> BTreeMap<String, F> {
     facts
         .into_iter()
         .map(|(object, fact)| (object.name, fact))
+        .collect()
+}
+
+/// The pods of the other Regions, as far as canaries need to know them.
+fn neighbours(ctx: &Context, region: &str) -> BTreeMap<String, Neighbour> {
+    ctx.watched
+        .pods
+        .others(region)
+        .into_iter()
+        .map(|(region, pods)| {
+            let pods = pods
+                .into_iter()
+                .filter(|(_, pod)| !pod.terminating && pod.ended.is_none())
+                .filter_map(|(object, pod)| {
+                    let pod = NeighbourPod {
+                        ip: pod.ip?,
+                        component: pod.labels.get(LABEL_NAME).cloned().unwrap_or_default(),
+                        ready: pod.ready,
+                    };
+                    Some((object.name, pod))
+                })
+                .collect();
+            (region, Neighbour { pods })
+        })
         .collect()
 }
 

@@ -12,7 +12,7 @@ use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_RE
 use bailiwick_model::quantity;
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -37,8 +37,8 @@ type Versions<'a> = Box<dyn Fn(&str, &Object) -> Option<Version> + Send + Sync +
 pub struct Watched {
     /// The labels of the Regions' namespaces.
     pub namespaces: Arc<Facts<Labels>>,
-    /// The labels of nodes.
-    pub nodes: Arc<Facts<Labels>>,
+    /// The labels and addresses of nodes.
+    pub nodes: Arc<Facts<NodeFact>>,
     /// Storage classes.
     pub storage_classes: Arc<Facts<StorageClassFact>>,
     /// The API server's addresses.
@@ -57,7 +57,12 @@ pub struct Watched {
     pub network_policies: Arc<Facts<Version>>,
     /// PodDisruptionBudgets.
     pub disruption_budgets: Arc<Facts<Version>>,
+    /// CronJobs.
+    pub cron_jobs: Arc<Facts<Version>>,
 }
+
+/// A node: its labels, and its address inside the cluster.
+pub type NodeFact = (Labels, Option<String>);
 
 impl Watched {
     /// Opens all watches; the stream yields the group of each change and must be polled for facts to stay current.
@@ -77,11 +82,11 @@ impl Watched {
             )
             .boxed(),
             watch(
-                Api::<PartialObjectMeta<Node>>::all(all()),
+                Api::<Node>::all(all()),
                 Config::default(),
                 self.nodes.clone(),
                 |_| Some(String::new()),
-                labels_of,
+                node,
             )
             .boxed(),
             watch(
@@ -135,6 +140,7 @@ impl Watched {
             versions::<Service>(all(), ours(), &self.services),
             versions::<NetworkPolicy>(all(), ours(), &self.network_policies),
             versions::<PodDisruptionBudget>(all(), ours(), &self.disruption_budgets),
+            versions::<CronJob>(all(), ours(), &self.cron_jobs),
         ])
         .boxed()
     }
@@ -154,6 +160,7 @@ impl Watched {
             ("Service", self.services.listed()),
             ("NetworkPolicy", self.network_policies.listed()),
             ("PodDisruptionBudget", self.disruption_budgets.listed()),
+            ("CronJob", self.cron_jobs.listed()),
         ]
         .into_iter()
         .filter(|(_, listed)| !listed)
@@ -182,6 +189,7 @@ impl Watched {
             "PodDisruptionBudget" => {
                 Box::new(|region, object| self.disruption_budgets.get(region, object))
             }
+            "CronJob" => Box::new(|region, object| self.cron_jobs.get(region, object)),
             _ => return None,
         })
     }
@@ -198,6 +206,10 @@ impl Watched {
             (
                 ApiResource::erase::<PodDisruptionBudget>(&()),
                 self.disruption_budgets.of(region),
+            ),
+            (
+                ApiResource::erase::<CronJob>(&()),
+                self.cron_jobs.of(region),
             ),
             (
                 ApiResource::erase::<StatefulSet>(&()),
@@ -240,6 +252,7 @@ impl Watched {
             "Service" => put(&self.services),
             "NetworkPolicy" => put(&self.network_policies),
             "PodDisruptionBudget" => put(&self.disruption_budgets),
+            "CronJob" => put(&self.cron_jobs),
             _ => {}
         }
     }
@@ -258,6 +271,9 @@ impl Watched {
             }
             "PodDisruptionBudget" => {
                 self.disruption_budgets.remove(region, object);
+            }
+            "CronJob" => {
+                self.cron_jobs.remove(region, object);
             }
             "Pod" => {
                 self.pods.remove(region, object);
@@ -291,6 +307,16 @@ where
 
 fn labels_of<K: Resource>(object: &K) -> Labels {
     object.labels().clone()
+}
+
+fn node(node: &Node) -> NodeFact {
+    let address = node
+        .status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten())
+        .find(|address| address.type_ == "InternalIP")
+        .map(|address| address.address.clone());
+    (labels_of(node), address)
 }
 
 fn storage_class(class: &StorageClass) -> StorageClassFact {
@@ -362,12 +388,11 @@ fn pod(pod: &Pod) -> PodFact {
                 .iter()
                 .any(|c| c.type_ == "Ready" && c.status == "True")
         });
-    let termination_message = status
+    let terminated = status
         .and_then(|status| status.container_statuses.as_ref())
         .and_then(|containers| containers.first())
         .and_then(|container| container.state.as_ref())
-        .and_then(|state| state.terminated.as_ref())
-        .and_then(|terminated| terminated.message.clone());
+        .and_then(|state| state.terminated.as_ref());
     PodFact {
         uid: pod.uid().unwrap_or_default(),
         labels: pod.labels().clone(),
@@ -376,7 +401,10 @@ fn pod(pod: &Pod) -> PodFact {
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some(),
         revision: pod.labels().get("controller-revision-hash").cloned(),
-        termination_message,
+        termination_message: terminated.and_then(|terminated| terminated.message.clone()),
+        ended: terminated
+            .and_then(|terminated| terminated.finished_at.as_ref())
+            .map(|time| time.0),
     }
 }
 

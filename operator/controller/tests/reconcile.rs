@@ -88,6 +88,7 @@ fn children(harness: &Harness) -> Vec<Key> {
         "services",
         "statefulsets",
         "jobs",
+        "cronjobs",
         "networkpolicies",
         "poddisruptionbudgets",
     ];
@@ -908,6 +909,7 @@ async fn an_operator_that_starts_among_many_regions_takes_all_of_them_up() {
             "networkpolicies",
             "poddisruptionbudgets",
             "jobs",
+            "cronjobs",
         ] {
             let mut child = json!({"metadata": {"labels": labels}});
             if kind == "statefulsets" {

@@ -77,6 +77,10 @@ pub struct Facts {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The labels of all nodes.
     pub nodes: BTreeMap<String, BTreeMap<String, String>>,
+    /// The addresses of nodes inside the cluster, where they are known.
+    pub node_addresses: BTreeMap<String, String>,
+    /// The other Regions that have pods in this cluster, by name.
+    pub neighbours: BTreeMap<String, Neighbour>,
     /// All storage classes.
     pub storage_classes: BTreeMap<String, StorageClassFact>,
     /// Where the API server answers, from the `kubernetes` EndpointSlices.
@@ -175,6 +179,26 @@ pub struct PodFact {
     pub revision: Option<String>,
     /// What its first container left in its termination message, when it has ended.
     pub termination_message: Option<String>,
+    /// When its first container ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// Another Region, as far as its pods can be told from here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its pods that have an address, by name.
+    pub pods: BTreeMap<String, NeighbourPod>,
+}
+
+/// A pod of another Region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NeighbourPod {
+    /// Its address.
+    pub ip: String,
+    /// What runs in it: `app.kubernetes.io/name`.
+    pub component: String,
+    /// Whether its condition `Ready` is true.
+    pub ready: bool,
 }
 
 /// A StatefulSet.
