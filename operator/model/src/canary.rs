@@ -25,9 +25,7 @@ pub const METADATA_ADDRESS: &str = "169.254.169.254";
 const KUBELET: u16 = 10250;
 
 /// What a target is.
-#[derive(
-    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// A pod of another Region, by its address.
     OtherRegionPod,
@@ -412,9 +410,10 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
         .filter(|(guise, question)| {
             let name = plan.names.canary_job(**guise, &question.id);
             let schedule = plan.names.canary(**guise);
-            let runs = facts.jobs.iter().any(|(job, fact)| {
-                !fact.succeeded && !fact.failed && is_made_of(job, &schedule)
-            });
+            let runs = facts
+                .jobs
+                .iter()
+                .any(|(job, fact)| !fact.succeeded && !fact.failed && is_made_of(job, &schedule));
             !runs
                 && !facts.jobs.contains_key(&name)
                 && !verdict::answers(facts, **guise)
@@ -455,7 +454,11 @@ mod tests {
             ("198.51.100.0/33", "198.51.100.10", None),
             ("everything", "198.51.100.10", None),
         ] {
-            assert_eq!(holds(cidr, address.parse().unwrap()), expected, "{cidr} {address}");
+            assert_eq!(
+                holds(cidr, address.parse().unwrap()),
+                expected,
+                "{cidr} {address}"
+            );
         }
     }
 

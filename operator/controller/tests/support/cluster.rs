@@ -260,12 +260,14 @@ fn canary_answer(job: &Value) -> String {
     let outcomes = question
         .targets
         .iter()
-        .map(|target| match (&target.attempt, target.class.allowed(guise)) {
-            (Attempt::Connect(_), true) => Tried::Reached,
-            (Attempt::Connect(_), false) => Tried::Blocked,
-            (Attempt::Resolve(_) | Attempt::ResolveInside(_), true) => Tried::Resolved,
-            (Attempt::Resolve(_) | Attempt::ResolveInside(_), false) => Tried::NotResolved,
-        })
+        .map(
+            |target| match (&target.attempt, target.class.allowed(guise)) {
+                (Attempt::Connect(_), true) => Tried::Reached,
+                (Attempt::Connect(_), false) => Tried::Blocked,
+                (Attempt::Resolve(_) | Attempt::ResolveInside(_), true) => Tried::Resolved,
+                (Attempt::Resolve(_) | Attempt::ResolveInside(_), false) => Tried::NotResolved,
+            },
+        )
         .collect();
     let question = question.id;
     serde_json::to_string(&Answer { question, outcomes }).unwrap()

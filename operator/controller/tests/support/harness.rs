@@ -123,7 +123,10 @@ impl Harness {
     pub fn new() -> Self {
         let journal = Journal::default();
         let api = FakeApi::new(journal.clone());
-        for (node, location, address) in [("tr-1", "tr-ist-1", "10.200.0.11"), ("es-1", "es-mad-1", "10.200.0.12")] {
+        for (node, location, address) in [
+            ("tr-1", "tr-ist-1", "10.200.0.11"),
+            ("es-1", "es-mad-1", "10.200.0.12"),
+        ] {
             let value = json!({
                 "metadata": {"labels": {NODE_REGION: location}},
                 "status": {"addresses": [{"type": "InternalIP", "address": address}]},

@@ -188,12 +188,7 @@ impl Tally {
     }
 }
 
-fn tally(
-    tallies: &mut BTreeMap<Class, Tally>,
-    guise: Guise,
-    question: &Question,
-    heard: &Hearing,
-) {
+fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question, heard: &Hearing) {
     for (target, outcome) in question.targets.iter().zip(&heard.answer.outcomes) {
         let tally = tallies.entry(target.class).or_default();
         if target.class == Class::OtherNode {
@@ -271,7 +266,10 @@ impl NetworkVerdict {
             };
         }
         if plan.spec.lifecycle.hibernated {
-            return unknown("Hibernated", "No canary runs while the Region sleeps.".to_owned());
+            return unknown(
+                "Hibernated",
+                "No canary runs while the Region sleeps.".to_owned(),
+            );
         }
         for (guise, heard) in &self.canaries {
             let canary = plan.names.canary(*guise);
@@ -325,7 +323,10 @@ impl NetworkVerdict {
                 ),
             );
         }
-        let mut message = format!("Canaries tried and did not reach: {}.", self.held().join(", "));
+        let mut message = format!(
+            "Canaries tried and did not reach: {}.",
+            self.held().join(", ")
+        );
         let absent = self.of(&ClassVerdict::NotApplicable);
         if !absent.is_empty() {
             message = format!("{message} Of these there is none: {}.", absent.join(", "));
