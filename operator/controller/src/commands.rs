@@ -4,6 +4,7 @@
 pub mod check;
 pub mod crd;
 pub mod new;
+pub mod probe;
 pub mod reference;
 pub mod render;
 pub mod run;

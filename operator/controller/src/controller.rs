@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::desired::desired;
-use bailiwick_model::facts::{Facts, Observed, ReadFailure, Surroundings};
+use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{Region, RegionStatus};
@@ -87,8 +87,8 @@ pub struct Memory {
     pub last_full_pass: Option<Instant>,
     /// Whether this look reads them.
     pub full_pass: bool,
-    /// What the Region's surroundings were, and when they were read.
-    pub surroundings: Option<(Instant, Observed<Surroundings>)>,
+    /// What was in the Region's namespaces beside what is ours, and when that was read.
+    pub inventory: Option<(Instant, Observed<Inventory>)>,
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,
@@ -262,7 +262,9 @@ async fn forward_children(
     regions: Store<Region>,
     sender: mpsc::Sender<ObjectRef<Region>>,
 ) {
-    let mut changes = ctx.watched.open(&ctx.client);
+    let mut changes = ctx
+        .watched
+        .open(&ctx.client, &ctx.platform.image_registries);
     while let Some(group) = changes.next().await {
         if group.is_empty() {
             for region in regions.state() {

@@ -25,6 +25,8 @@ enum Command {
     Check(commands::check::Check),
     /// Print what the operator would apply for the Regions of a file, without a cluster.
     Render(Box<commands::render::Render>),
+    /// Try what a Region's boundary forbids and allows, as a canary pod; the question comes in BAILIWICK_CANARY.
+    Probe(commands::probe::Probe),
     /// Print the reference of Region, docs/reference/region.md.
     #[command(hide = true)]
     Reference,
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::New(new) => commands::new::run(*new, &mut out, &mut hints),
         Command::Check(check) => commands::check::run(check, &mut out, &mut hints),
         Command::Render(render) => commands::render::run(*render, &mut out, &mut hints),
+        Command::Probe(probe) => commands::probe::run(&probe, &mut out),
         Command::Reference => commands::reference::run(&mut out, &mut hints),
         Command::Run(run) => {
             drop((out, hints));

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use bailiwick_model::facts::{CertificateFact, Facts, Observed, SecretFact, Surroundings};
-use bailiwick_model::names::Names;
+use bailiwick_model::facts::{
+    CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, SecretFact,
+};
+use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
 use bailiwick_model::region::Region;
 use bailiwick_model::secret::is_replication_key;
@@ -22,8 +24,8 @@ use x509_parser::pem::parse_x509_pem;
 
 use crate::controller::{Context, Memory};
 use crate::error::Error;
+use crate::inventory;
 use crate::mint;
-use crate::surroundings;
 use crate::systems::Access;
 
 /// How often Secrets and ConfigMaps, which are never watched, are looked at again.
@@ -41,10 +43,19 @@ pub async fn observe(
 ) -> Result<Facts, Error> {
     let names = Names::of(region);
     let watched = &ctx.watched;
+    let nodes = by_name(watched.nodes.of(""));
     let mut facts = Facts {
         now,
         namespaces: by_name(watched.namespaces.of(names.region())),
-        nodes: by_name(watched.nodes.of("")),
+        node_addresses: nodes
+            .iter()
+            .filter_map(|(node, (_, address))| Some((node.clone(), address.clone()?)))
+            .collect(),
+        nodes: nodes
+            .into_iter()
+            .map(|(node, (labels, _))| (node, labels))
+            .collect(),
+        neighbours: neighbours(ctx, names.region()),
         storage_classes: by_name(watched.storage_classes.of("")),
         api_server: watched.api_server.of("").into_values().flatten().collect(),
         claims: by_name(watched.claims.of(names.region())),
@@ -76,7 +87,7 @@ pub async fn observe(
     }
     read_secrets(ctx, region, &names, &facts, memory).await?;
     facts.secrets = secret_facts(&names, memory);
-    facts.surroundings = look_around(ctx, region, &names, memory).await;
+    facts.inventory = look_around(ctx, region, &names, memory).await;
     ask_systems(ctx, region, &names, memory, &mut facts).await;
     Ok(facts)
 }
@@ -85,6 +96,30 @@ fn by_name<F>(facts: BTreeMap<crate::watch::Object, F>) -> BTreeMap<String, F> {
     facts
         .into_iter()
         .map(|(object, fact)| (object.name, fact))
+        .collect()
+}
+
+/// The pods of the other Regions, as far as canaries need to know them.
+fn neighbours(ctx: &Context, region: &str) -> BTreeMap<String, Neighbour> {
+    ctx.watched
+        .pods
+        .others(region)
+        .into_iter()
+        .map(|(region, pods)| {
+            let pods = pods
+                .into_iter()
+                .filter(|(_, pod)| !pod.terminating && pod.ended.is_none())
+                .filter_map(|(object, pod)| {
+                    let pod = NeighbourPod {
+                        ip: pod.ip?,
+                        component: pod.labels.get(LABEL_NAME).cloned().unwrap_or_default(),
+                        ready: pod.ready,
+                    };
+                    Some((object.name, pod))
+                })
+                .collect();
+            (region, Neighbour { pods })
+        })
         .collect()
 }
 
@@ -183,28 +218,28 @@ fn is_replicated(secret: &Secret) -> bool {
         .any(|key| is_replication_key(key))
 }
 
-/// Reads the surroundings once the Region serves, and then with every full pass; what was read counts until the next
+/// Reads the inventory once the Region serves, and then with every full pass; what was read counts until the next
 /// reading, but not for longer than two of them.
 async fn look_around(
     ctx: &Context,
     region: &Region,
     names: &Names,
     memory: &mut Memory,
-) -> Observed<Surroundings> {
+) -> Observed<Inventory> {
     let serves = region
         .status
         .as_ref()
         .is_some_and(|status| is_true(status, "Ready"));
     let due = memory
-        .surroundings
+        .inventory
         .as_ref()
         .is_none_or(|(read, _)| read.elapsed() >= FULL_PASS);
-    if due && (serves || memory.surroundings.is_some()) {
-        let seen = surroundings::surroundings(&ctx.client, region, names).await;
-        memory.surroundings = Some((Instant::now(), seen));
+    if due && (serves || memory.inventory.is_some()) {
+        let seen = inventory::inventory(&ctx.client, region, names).await;
+        memory.inventory = Some((Instant::now(), seen));
     }
     memory
-        .surroundings
+        .inventory
         .as_ref()
         .map_or(Observed::NotAsked, |(_, seen)| seen.clone())
 }

@@ -61,6 +61,17 @@ impl<F: Fact> Facts<F> {
             .unwrap_or_default()
     }
 
+    /// The facts of all groups but one, by group.
+    pub fn others(&self, group: &str) -> BTreeMap<String, BTreeMap<Object, F>> {
+        self.groups
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter(|(name, _)| *name != group)
+            .map(|(name, facts)| (name.clone(), facts.clone()))
+            .collect()
+    }
+
     /// The fact of one child.
     pub fn get(&self, group: &str, object: &Object) -> Option<F> {
         self.groups

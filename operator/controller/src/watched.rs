@@ -15,7 +15,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
 };
@@ -43,8 +43,8 @@ type Versions<'a> = Box<dyn Fn(&str, &Object) -> Option<Version> + Send + Sync +
 pub struct Watched {
     /// The labels of the Regions' namespaces.
     pub namespaces: Arc<Facts<Labels>>,
-    /// The labels of nodes.
-    pub nodes: Arc<Facts<Labels>>,
+    /// The labels and addresses of nodes.
+    pub nodes: Arc<Facts<NodeFact>>,
     /// Storage classes.
     pub storage_classes: Arc<Facts<StorageClassFact>>,
     /// The API server's addresses.
@@ -69,11 +69,22 @@ pub struct Watched {
     pub network_policies: Arc<Facts<Version>>,
     /// PodDisruptionBudgets.
     pub disruption_budgets: Arc<Facts<Version>>,
+    /// CronJobs.
+    pub cron_jobs: Arc<Facts<Version>>,
 }
+
+/// A node: its labels, and its address inside the cluster.
+pub type NodeFact = (Labels, Option<String>);
 
 impl Watched {
     /// Opens all watches; the stream yields the group of each change and must be polled for facts to stay current.
-    pub fn open(&self, client: &Client) -> BoxStream<'static, String> {
+    ///
+    /// `registries` are those that the operator was started with: the policy on images must name the same.
+    pub fn open(
+        &self,
+        client: &Client,
+        registries: &BTreeMap<String, String>,
+    ) -> BoxStream<'static, String> {
         let ours = || Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
         let of_regions = || Config::default().labels(LABEL_REGION);
         let slices = Config::default().labels("kubernetes.io/service-name=kubernetes");
@@ -89,11 +100,11 @@ impl Watched {
             )
             .boxed(),
             watch(
-                Api::<PartialObjectMeta<Node>>::all(all()),
+                Api::<Node>::all(all()),
                 Config::default(),
                 self.nodes.clone(),
                 |_| Some(String::new()),
-                labels_of,
+                node,
             )
             .boxed(),
             watch(
@@ -127,7 +138,10 @@ impl Watched {
                 Config::default(),
                 self.admission_policies.clone(),
                 of_ours,
-                |policy| is_shipped(policy, &policy.spec),
+                {
+                    let registries = registries.clone();
+                    move |policy| is_shipped(policy, &policy.spec, &registries)
+                },
             )
             .boxed(),
             watch(
@@ -135,7 +149,7 @@ impl Watched {
                 Config::default(),
                 self.admission_bindings.clone(),
                 of_ours,
-                |binding| is_shipped(binding, &binding.spec),
+                |binding| is_shipped(binding, &binding.spec, &BTreeMap::new()),
             )
             .boxed(),
             watch(
@@ -173,6 +187,7 @@ impl Watched {
             versions::<Service>(all(), ours(), &self.services),
             versions::<NetworkPolicy>(all(), ours(), &self.network_policies),
             versions::<PodDisruptionBudget>(all(), ours(), &self.disruption_budgets),
+            versions::<CronJob>(all(), ours(), &self.cron_jobs),
         ])
         .boxed()
     }
@@ -201,6 +216,7 @@ impl Watched {
             ("Service", self.services.listed()),
             ("NetworkPolicy", self.network_policies.listed()),
             ("PodDisruptionBudget", self.disruption_budgets.listed()),
+            ("CronJob", self.cron_jobs.listed()),
         ]
         .into_iter()
         .filter(|(_, listed)| !listed)
@@ -244,6 +260,7 @@ impl Watched {
             "PodDisruptionBudget" => {
                 Box::new(|region, object| self.disruption_budgets.get(region, object))
             }
+            "CronJob" => Box::new(|region, object| self.cron_jobs.get(region, object)),
             _ => return None,
         })
     }
@@ -260,6 +277,10 @@ impl Watched {
             (
                 ApiResource::erase::<PodDisruptionBudget>(&()),
                 self.disruption_budgets.of(region),
+            ),
+            (
+                ApiResource::erase::<CronJob>(&()),
+                self.cron_jobs.of(region),
             ),
             (
                 ApiResource::erase::<StatefulSet>(&()),
@@ -302,6 +323,7 @@ impl Watched {
             "Service" => put(&self.services),
             "NetworkPolicy" => put(&self.network_policies),
             "PodDisruptionBudget" => put(&self.disruption_budgets),
+            "CronJob" => put(&self.cron_jobs),
             _ => {}
         }
     }
@@ -320,6 +342,9 @@ impl Watched {
             }
             "PodDisruptionBudget" => {
                 self.disruption_budgets.remove(region, object);
+            }
+            "CronJob" => {
+                self.cron_jobs.remove(region, object);
             }
             "Pod" => {
                 self.pods.remove(region, object);
@@ -353,6 +378,16 @@ where
 
 fn labels_of<K: Resource>(object: &K) -> Labels {
     object.labels().clone()
+}
+
+fn node(node: &Node) -> NodeFact {
+    let address = node
+        .status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten())
+        .find(|address| address.type_ == "InternalIP")
+        .map(|address| address.address.clone());
+    (labels_of(node), address)
 }
 
 fn storage_class(class: &StorageClass) -> StorageClassFact {
@@ -399,13 +434,17 @@ fn of_ours<K: Resource>(object: &K) -> Option<String> {
         .then(String::new)
 }
 
-fn is_shipped<K>(object: &K, spec: &Option<impl Serialize>) -> bool
+fn is_shipped<K>(
+    object: &K,
+    spec: &Option<impl Serialize>,
+    registries: &BTreeMap<String, String>,
+) -> bool
 where
     K: Resource<DynamicType = ()>,
 {
     // What cannot be written as JSON is not as it was shipped.
     serde_json::to_value(spec)
-        .is_ok_and(|spec| policy::is_shipped(&K::kind(&()), &object.name_any(), &spec))
+        .is_ok_and(|spec| policy::is_shipped(&K::kind(&()), &object.name_any(), &spec, registries))
 }
 
 fn volume(volume: &PersistentVolume) -> VolumeFact {
@@ -477,12 +516,11 @@ fn pod(pod: &Pod) -> PodFact {
                 .iter()
                 .any(|c| c.type_ == "Ready" && c.status == "True")
         });
-    let termination_message = status
+    let terminated = status
         .and_then(|status| status.container_statuses.as_ref())
         .and_then(|containers| containers.first())
         .and_then(|container| container.state.as_ref())
-        .and_then(|state| state.terminated.as_ref())
-        .and_then(|terminated| terminated.message.clone());
+        .and_then(|state| state.terminated.as_ref());
     PodFact {
         uid: pod.uid().unwrap_or_default(),
         labels: pod.labels().clone(),
@@ -491,7 +529,10 @@ fn pod(pod: &Pod) -> PodFact {
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some(),
         revision: pod.labels().get("controller-revision-hash").cloned(),
-        termination_message,
+        termination_message: terminated.and_then(|terminated| terminated.message.clone()),
+        ended: terminated
+            .and_then(|terminated| terminated.finished_at.as_ref())
+            .map(|time| time.0),
     }
 }
 

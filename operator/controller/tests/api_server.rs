@@ -248,6 +248,8 @@ async fn the_operator_has_the_rights_it_needs_and_no_more(client: &Client) {
             ("tr", "get secrets tr-ca"),
             ("tr", "create secrets"),
             ("tr", "patch statefulsets.apps"),
+            ("tr", "patch cronjobs.batch"),
+            ("", "watch cronjobs.batch"),
             ("tr", "delete pods"),
             ("tr", "patch persistentvolumeclaims"),
             ("tr-obs", "patch networkpolicies.networking.k8s.io"),

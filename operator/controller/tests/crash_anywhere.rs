@@ -66,6 +66,7 @@ fn normalised(key: &Key, value: &Value) -> Value {
                     "creationTimestamp",
                     "lastTransitionTime",
                     "soonestExpiry",
+                    "finishedAt",
                     "managedFields",
                 ] {
                     fields.remove(field);

@@ -168,6 +168,16 @@ fn overlays_hold_the_definition_and_pin_their_images() {
         }
         for object in &objects {
             let pod = &object["spec"]["template"]["spec"];
+            if text(object, "/metadata/name") == "bailiwick-operator"
+                && object["kind"] == "Deployment"
+            {
+                let container = &pod["containers"][0];
+                let own = container["env"].as_array().unwrap().iter();
+                let own: Vec<&Value> = own.filter(|it| it["name"] == "OPERATOR_IMAGE").collect();
+                assert_eq!(own.len(), 1, "{}", folder.display());
+                // Canaries run the image that asks them.
+                assert_eq!(own[0]["value"], container["image"], "{}", folder.display());
+            }
             let named = pod["containers"]
                 .as_array()
                 .into_iter()

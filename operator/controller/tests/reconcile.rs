@@ -14,7 +14,8 @@ mod support {
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_model::names::Names;
+use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried, VARIABLE};
+use bailiwick_model::names::{LABEL_TASK, Names};
 use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
 use bailiwick_operator::lease::Lease;
@@ -88,6 +89,7 @@ fn children(harness: &Harness) -> Vec<Key> {
         "services",
         "statefulsets",
         "jobs",
+        "cronjobs",
         "networkpolicies",
         "poddisruptionbudgets",
     ];
@@ -177,8 +179,14 @@ async fn what_leaves_the_spec_is_pruned() {
     let calls = harness.journal.take();
     let deletes: Vec<&Call> = calls.iter().filter(|call| call.verb == "delete").collect();
     assert_eq!(deletes.len(), 1, "{deletes:?}");
-    // Nothing else is different but the status.
-    assert_eq!(writes(&calls).len(), 2, "{:?}", writes(&calls));
+    // Nothing else is different but the status and the canaries, who try the new boundary at once.
+    let others: Vec<String> = changes(&calls)
+        .into_iter()
+        .filter(|call| !call.contains("canary") && call != "apply regions/status tr")
+        .collect();
+    assert_eq!(others, ["delete networkpolicies tr/external"]);
+    assert_eq!(changes(&calls).len(), 8, "{:?}", changes(&calls));
+    assert_eq!(harness.condition("NetworkEnforced").0, "True");
     assert_eq!(harness.status().observed_generation, Some(2));
 }
 
@@ -437,7 +445,12 @@ async fn a_hibernated_region_has_no_pods_and_wakes_with_its_data() {
         .all("pods", "tr")
         .iter()
         .map(|pod| text(pod, "/metadata/name").to_owned())
-        .filter(|name| !name.contains("stanza") && !name.contains("backup"))
+        // Those of Jobs have ended.
+        .filter(|name| {
+            !["stanza", "backup", "canary"]
+                .iter()
+                .any(|it| name.contains(it))
+        })
         .collect();
     assert_eq!(pods, Vec::<String>::new());
     assert_eq!(harness.api.all("persistentvolumeclaims", "tr"), claims);
@@ -910,6 +923,7 @@ async fn an_operator_that_starts_among_many_regions_takes_all_of_them_up() {
             "networkpolicies",
             "poddisruptionbudgets",
             "jobs",
+            "cronjobs",
         ] {
             let mut child = json!({"metadata": {"labels": labels}});
             if kind == "statefulsets" {
@@ -950,4 +964,174 @@ async fn an_operator_that_starts_among_many_regions_takes_all_of_them_up() {
     assert_eq!(harness.ctx.not_ready(), Vec::<String>::new());
     stop.send(()).unwrap();
     running.await.unwrap();
+}
+
+/// The pods of a canary, and what the newest was asked.
+fn canary(harness: &Harness, guise: Guise) -> (Vec<Key>, Question) {
+    let pods: Vec<Value> = harness
+        .api
+        .all("pods", "tr")
+        .into_iter()
+        .filter(|pod| pod["metadata"]["labels"][LABEL_TASK] == guise.label())
+        .collect();
+    let variable = &pods.last().unwrap()["spec"]["containers"][0]["env"][0];
+    assert_eq!(variable["name"], VARIABLE);
+    (
+        pods.iter()
+            .map(|pod| key("pods", text(pod, "/metadata/name")))
+            .collect(),
+        serde_json::from_str(text(variable, "/value")).unwrap(),
+    )
+}
+
+/// Lets the newest pod of a canary have answered otherwise.
+fn let_answer(harness: &Harness, guise: Guise, answer: impl FnOnce(&Question, &str) -> String) {
+    const MESSAGE: &str = "/status/containerStatuses/0/state/terminated/message";
+    let (pods, question) = canary(harness, guise);
+    let pod = pods.last().unwrap();
+    let mut value = harness.api.get(pod).unwrap();
+    let new = answer(&question, text(&value, MESSAGE));
+    *value.pointer_mut(MESSAGE).unwrap() = json!(new);
+    assert!(harness.api.put(pod, "kubelet", "status", value));
+}
+
+/// The network's condition, after one look that sends nothing but the status.
+async fn network(harness: &mut Harness) -> (String, String, String) {
+    harness.journal.take();
+    harness.look().await.result.unwrap();
+    let sent = changes(&harness.journal.take());
+    assert!(
+        sent.iter().all(|call| call == "apply regions/status tr"),
+        "{sent:?}"
+    );
+    harness.condition("NetworkEnforced")
+}
+
+#[tokio::test]
+async fn the_network_is_what_the_canaries_last_said_of_it() {
+    let mut harness = Harness::running().await;
+    let (status, reason, message) = harness.condition("NetworkEnforced");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Held"));
+    for class in [
+        "OutsideAddress",
+        "OutsideName",
+        "OtherNode",
+        "MetadataAddress",
+    ] {
+        assert!(message.contains(class), "{message}");
+    }
+
+    let reached = |class: Class| {
+        move |question: &Question, old: &str| {
+            let mut answer: Answer = serde_json::from_str(old).unwrap();
+            for (target, outcome) in question.targets.iter().zip(&mut answer.outcomes) {
+                if target.class == class && target.name != "tr-1" {
+                    *outcome = Tried::Reached;
+                }
+            }
+            serde_json::to_string(&answer).unwrap()
+        }
+    };
+    let_answer(&harness, Guise::Postgres, reached(Class::OtherNode));
+    let (status, reason, message) = network(&mut harness).await;
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "LeakFound"));
+    assert!(message.contains("es-1"), "{message}");
+    assert!(message.contains("flow postgres"), "{message}");
+
+    // Members of Postgres may reach the API server, and nobody else.
+    let_answer(&harness, Guise::Postgres, |question, _| {
+        let answer = Answer {
+            question: question.id.clone(),
+            outcomes: question
+                .targets
+                .iter()
+                .map(|target| match target.class {
+                    Class::ApiServer | Class::OwnObjectStore => Tried::Reached,
+                    Class::ClusterName => Tried::Resolved,
+                    Class::OutsideName => Tried::NotResolved,
+                    _ => Tried::Blocked,
+                })
+                .collect(),
+        };
+        serde_json::to_string(&answer).unwrap()
+    });
+    assert_eq!(network(&mut harness).await.1, "Held");
+    let_answer(&harness, Guise::Plain, reached(Class::ApiServer));
+    assert_eq!(network(&mut harness).await.1, "LeakFound");
+
+    let_answer(&harness, Guise::Plain, |_, _| "killed".to_owned());
+    let (status, reason, _) = network(&mut harness).await;
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("Unknown", "CanaryMissing")
+    );
+}
+
+#[tokio::test]
+async fn a_canary_that_is_silent_for_three_periods_is_unknown() {
+    let mut harness = Harness::running().await;
+    harness.now_is(SignedDuration::from_mins(14));
+    assert_eq!(network(&mut harness).await.0, "True");
+    harness.now_is(SignedDuration::from_mins(16));
+    let (status, reason, message) = network(&mut harness).await;
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("Unknown", "CanaryStale")
+    );
+    assert!(message.contains("tr-canary"), "{message}");
+    // It stays so without a word more.
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_neighbour_is_tried_as_soon_as_it_is_there() {
+    let mut harness = Harness::running().await;
+    let labels = json!({
+        "bailiwick.dev/region": "es", "app.kubernetes.io/managed-by": "bailiwick-operator",
+        "app.kubernetes.io/name": "postgres",
+    });
+    let pod = Key::new("pods", "es", "es-pg-0");
+    let value = json!({
+        "metadata": {"labels": labels},
+        "status": {"podIP": "10.201.2.7", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    harness.api.put(&pod, "kubelet", "", value);
+    let look = harness.look().await;
+    let id = canary_id(&harness);
+    assert_eq!(
+        look.repairs(),
+        [
+            "apply cronjobs tr/tr-canary".to_owned(),
+            "apply cronjobs tr/tr-canary-pg".to_owned(),
+            format!("create jobs tr/tr-canary-{}", id[0]),
+            format!("create jobs tr/tr-canary-pg-{}", id[1]),
+        ]
+    );
+    // What was answered before says nothing of it.
+    harness.look().await.result.unwrap();
+    assert_eq!(harness.condition("NetworkEnforced").1, "CanaryStale");
+    harness.settle().await;
+    let (status, _, message) = harness.condition("NetworkEnforced");
+    assert_eq!(status, "True");
+    assert!(
+        message.contains("OtherRegionPod, OtherRegionService"),
+        "{message}"
+    );
+
+    harness.api.remove(&pod);
+    harness.settle().await;
+    assert_eq!(harness.condition("NetworkEnforced").0, "True");
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+}
+
+/// The id of what each canary is asked now, from its schedule.
+fn canary_id(harness: &Harness) -> Vec<String> {
+    ["tr-canary", "tr-canary-pg"]
+        .map(|name| {
+            let schedule = harness.api.get(&key("cronjobs", name)).unwrap();
+            let variable = "/spec/jobTemplate/spec/template/spec/containers/0/env/0/value";
+            let question: Question = serde_json::from_str(text(&schedule, variable)).unwrap();
+            question.id
+        })
+        .into()
 }

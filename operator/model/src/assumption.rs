@@ -19,7 +19,10 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
         mut locations,
         mut postgres_images,
         mut object_store_image,
+        mut operator_image,
         mut image_registries,
+        outside_address,
+        outside_name,
     } = given;
     let version = region.spec.postgres.version;
     if locations.is_empty() {
@@ -31,6 +34,9 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
     if object_store_image.is_empty() {
         object_store_image = format!("{REGISTRY}/minio:assumed");
     }
+    if operator_image.is_empty() {
+        operator_image = format!("{REGISTRY}/operator:assumed");
+    }
     if image_registries.is_empty() {
         image_registries.insert(REGISTRY.to_owned(), "*".to_owned());
     }
@@ -38,7 +44,10 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
         locations,
         postgres_images,
         object_store_image,
+        operator_image,
         image_registries,
+        outside_address,
+        outside_name,
     }
 }
 

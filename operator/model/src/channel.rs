@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::canary::verdict::{self as canaries, NetworkVerdict};
 use crate::facts::Facts;
 use crate::plan::Plan;
 use crate::region::Assurance::{self, Logical, Physical, Simulated};
@@ -43,7 +44,7 @@ impl Channel {
     /// How well it is closed, by what was observed in this look; exceptions are not in it yet.
     #[must_use]
     pub fn judge(&self, plan: &Plan, facts: &Facts) -> Verdict {
-        (self.judge)(&Sight { plan, facts })
+        (self.judge)(&Sight::new(plan, facts))
     }
 }
 
@@ -51,6 +52,17 @@ impl Channel {
 struct Sight<'a> {
     plan: &'a Plan,
     facts: &'a Facts,
+    network: NetworkVerdict,
+}
+
+impl<'a> Sight<'a> {
+    fn new(plan: &'a Plan, facts: &'a Facts) -> Self {
+        Self {
+            plan,
+            facts,
+            network: canaries::verdict(plan, facts),
+        }
+    }
 }
 
 /// How well a channel is closed.
@@ -107,10 +119,11 @@ impl Verdict {
         if other.state == ChannelState::Unknown {
             return other;
         }
-        let state = if self.state == other.state {
-            self.state
-        } else {
-            ChannelState::Audited
+        let state = match (self.state, other.state) {
+            // What is not there closes nothing and opens nothing.
+            (ChannelState::NotApplicable, state) | (state, ChannelState::NotApplicable) => state,
+            (mine, its) if mine == its => mine,
+            _ => ChannelState::Audited,
         };
         Self::new(state, format!("{}; {}", self.evidence, other.evidence))
     }
@@ -134,7 +147,7 @@ pub struct Channels {
 /// The state of every channel. `assurance` is what the cluster gives; more assurance demands more channels.
 #[must_use]
 pub fn channels(plan: &Plan, facts: &Facts, assurance: Assurance) -> Channels {
-    let sight = Sight { plan, facts };
+    let sight = Sight::new(plan, facts);
     let granted = exceptions(&plan.spec, facts.now);
     let mut channels = Channels {
         rows: Vec::with_capacity(CHANNELS.len()),

@@ -2,6 +2,7 @@
 //! first. Pure; the cluster is not read.
 
 pub mod boundary;
+pub mod canary;
 pub mod object_store;
 pub mod postgres;
 
@@ -78,10 +79,12 @@ pub fn desired(plan: &Plan) -> Vec<Manifest> {
     let mut manifests = boundary::manifests(plan);
     manifests.extend(object_store::manifests(plan));
     manifests.extend(postgres::manifests(plan));
+    manifests.extend(canary::manifests(plan));
     manifests
 }
 
-/// The labels that every object of a Region carries. `component` is `postgres`, `object-store` or `boundary`.
+/// The labels that every object of a Region carries. `component` is `postgres`, `object-store`, `backup`, `canary` or
+/// `boundary`.
 #[must_use]
 pub fn labels(plan: &Plan, component: &str) -> BTreeMap<String, String> {
     [

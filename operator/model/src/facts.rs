@@ -77,6 +77,10 @@ pub struct Facts {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The labels of all nodes.
     pub nodes: BTreeMap<String, BTreeMap<String, String>>,
+    /// The addresses of nodes inside the cluster, where they are known.
+    pub node_addresses: BTreeMap<String, String>,
+    /// The other Regions that have pods in this cluster, by name.
+    pub neighbours: BTreeMap<String, Neighbour>,
     /// All storage classes.
     pub storage_classes: BTreeMap<String, StorageClassFact>,
     /// Where the API server answers, from the `kubernetes` EndpointSlices.
@@ -97,8 +101,8 @@ pub struct Facts {
     pub network_policies: BTreeSet<String>,
     /// The admission policies that are in force exactly as they were shipped, by name.
     pub admission: BTreeSet<String>,
-    /// What is around the Region and not its own, as the last probe found it.
-    pub surroundings: Observed<Surroundings>,
+    /// What is in the Region's namespaces beside what is ours, as the last probe found it.
+    pub inventory: Observed<Inventory>,
     /// What Patroni says.
     pub patroni: Observed<PatroniFacts>,
     /// What the primary says over SQL.
@@ -182,7 +186,7 @@ pub struct VolumeFact {
 /// What is in the Region's namespaces and is not the operator's, and what of the cluster concerns the Region. Objects
 /// are named as `namespace/name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct Inventory {
     /// NetworkPolicies that we did not make.
     pub foreign_policies: BTreeSet<String>,
     /// Services that are not of type ClusterIP, have external addresses, or select nothing.
@@ -194,7 +198,7 @@ pub struct Surroundings {
     /// RoleBindings, each with what it grants to whom as [`crate::rights::grant`] writes it.
     pub bindings: BTreeMap<String, String>,
     /// All pods.
-    pub pods: BTreeMap<String, NeighbourPod>,
+    pub pods: BTreeMap<String, NamespacePod>,
     /// The namespaces that the Region's clients are in, by name.
     pub clients: BTreeMap<String, ClientNamespace>,
     /// The API groups that the API server serves.
@@ -221,7 +225,7 @@ pub struct Right {
 /// A pod in one of the Region's namespaces, whoever made it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct NeighbourPod {
+pub struct NamespacePod {
     /// Whether it carries our label.
     pub ours: bool,
     /// The node that it is bound to.
@@ -270,6 +274,26 @@ pub struct PodFact {
     pub revision: Option<String>,
     /// What its first container left in its termination message, when it has ended.
     pub termination_message: Option<String>,
+    /// When its first container ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// Another Region, as far as its pods can be told from here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its pods that have an address, by name.
+    pub pods: BTreeMap<String, NeighbourPod>,
+}
+
+/// A pod of another Region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NeighbourPod {
+    /// Its address.
+    pub ip: String,
+    /// What runs in it: `app.kubernetes.io/name`.
+    pub component: String,
+    /// Whether its condition `Ready` is true.
+    pub ready: bool,
 }
 
 /// A StatefulSet.

@@ -1,5 +1,6 @@
 //! Every label, annotation, port and object name, declared once. Names in, names out; no I/O.
 
+use crate::canary::Guise;
 use crate::region::Region;
 use kube::ResourceExt;
 
@@ -53,6 +54,8 @@ pub const REWIND_ROLE: &str = "bailiwick_rewind";
 pub const POSTGRES_UID: i64 = 10001;
 /// UID and GID of the object store in our images.
 pub const OBJECT_STORE_UID: i64 = 10002;
+/// UID and GID of the operator's image.
+pub const OPERATOR_UID: i64 = 65532;
 /// The storage bucket that WAL and backups go to; one a Region, in its own store.
 pub const BACKUP_BUCKET: &str = "bailiwick-backup";
 /// The store's user for pgBackRest.
@@ -86,6 +89,8 @@ pub enum Flow {
     ObjectStore,
     /// A Job that speaks to Postgres' pgBackRest server and to the object store.
     Backup,
+    /// A probe that stands for a pod without rights of its own: cluster DNS and the object store's door.
+    Canary,
 }
 
 impl Flow {
@@ -96,6 +101,7 @@ impl Flow {
             Self::Postgres => "postgres",
             Self::ObjectStore => "object-store",
             Self::Backup => "backup",
+            Self::Canary => "canary",
         }
     }
 }
@@ -316,6 +322,18 @@ impl Names {
     pub fn first_backup_job(&self, incarnation: i32) -> String {
         format!("{}-pg-first-backup-i{incarnation}", self.region)
     }
+
+    /// The CronJob of a canary.
+    #[must_use]
+    pub fn canary(&self, guise: Guise) -> String {
+        format!("{}-{}", self.region, guise.label())
+    }
+
+    /// The Job that asks a canary one question at once.
+    #[must_use]
+    pub fn canary_job(&self, guise: Guise, question: &str) -> String {
+        format!("{}-{question}", self.canary(guise))
+    }
 }
 
 #[cfg(test)]
@@ -331,6 +349,7 @@ mod tests {
             names.observability_namespace(),
             names.first_backup_job(9999),
             names.object_store_peers(),
+            names.canary_job(Guise::Postgres, "0123456789"),
         ] {
             // A Job's pods append six characters, a StatefulSet's revision label eleven.
             assert!(name.len() <= 52, "{name} has {} characters", name.len());

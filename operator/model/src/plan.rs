@@ -2,10 +2,12 @@
 //! or all the violations at once. Pure.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
+use crate::canary::Surroundings;
 use crate::facts::{ApiServerAddress, Facts};
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::region::{Assurance, Region, RegionSpec};
@@ -25,8 +27,14 @@ pub struct Platform {
     pub postgres_images: BTreeMap<i32, String>,
     /// The object store's image.
     pub object_store_image: String,
+    /// The operator's own image, which canaries run.
+    pub operator_image: String,
     /// The registries that images may come from, and the location of each (`*`: every served location).
     pub image_registries: BTreeMap<String, String>,
+    /// An endpoint outside the cluster that canaries must not reach.
+    pub outside_address: Option<SocketAddr>,
+    /// A name outside the cluster that canaries must not be told the address of.
+    pub outside_name: Option<String>,
 }
 
 /// A Region that may be made so. Every place in it is a `Resident`.
@@ -48,6 +56,8 @@ pub struct Plan {
     pub postgres_image: Resident<ImagePlace>,
     /// The image of the object store.
     pub object_store_image: Resident<ImagePlace>,
+    /// The image of the canaries: the operator's own.
+    pub operator_image: Resident<ImagePlace>,
     /// The storage class of Postgres' data.
     pub postgres_class: Resident<StorageClassPlace>,
     /// The storage class of the object store.
@@ -64,6 +74,8 @@ pub struct Plan {
     pub externals: Vec<Resident<ExternalEndpoint>>,
     /// Where the API server answers, for Patroni's flow to it.
     pub api_server: Vec<ApiServerAddress>,
+    /// What is around the Region, for canaries to try.
+    pub surroundings: Surroundings,
     /// The Secrets that must exist.
     pub secrets: Vec<SecretWanted>,
     /// Which restore of the database this is, counted from 1.
@@ -128,6 +140,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
             nodes: places.nodes,
             postgres_image: places.postgres_image,
             object_store_image: places.object_store_image,
+            operator_image: places.operator_image,
             postgres_class: places.postgres_class,
             object_store_class: places.object_store_class,
             postgres_volume: volume::postgres(&names, &spec, facts),
@@ -136,6 +149,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
             buckets: places.buckets,
             externals: places.externals,
             api_server: facts.api_server.iter().cloned().collect(),
+            surroundings: surroundings(platform, facts),
             secrets,
             incarnation: region
                 .status
@@ -165,6 +179,7 @@ struct Places {
     nodes: Resident<NodePool>,
     postgres_image: Resident<ImagePlace>,
     object_store_image: Resident<ImagePlace>,
+    operator_image: Resident<ImagePlace>,
     postgres_class: Resident<StorageClassPlace>,
     object_store_class: Resident<StorageClassPlace>,
     backup_bucket: Resident<BucketPlace>,
@@ -192,6 +207,13 @@ fn admit_places(
         policy.admit(
             "spec.objectStore",
             image(platform, &platform.object_store_image),
+        ),
+    );
+    let operator_image = keep(
+        violations,
+        policy.admit(
+            "spec.residency.location",
+            image(platform, &platform.operator_image),
         ),
     );
     let postgres_class = keep(
@@ -241,12 +263,23 @@ fn admit_places(
         nodes: nodes?,
         postgres_image: postgres_image?,
         object_store_image: object_store_image?,
+        operator_image: operator_image?,
         postgres_class: postgres_class?,
         object_store_class: object_store_class?,
         backup_bucket: backup_bucket?,
         buckets,
         externals,
     })
+}
+
+fn surroundings(platform: &Platform, facts: &Facts) -> Surroundings {
+    Surroundings {
+        neighbours: facts.neighbours.clone(),
+        nodes: facts.node_addresses.clone(),
+        node_count: facts.nodes.len(),
+        outside_address: platform.outside_address,
+        outside_name: platform.outside_name.clone(),
+    }
 }
 
 /// The value, or none with its violation kept.

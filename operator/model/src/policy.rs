@@ -9,9 +9,19 @@ use serde_json::Value;
 
 /// The shipped files; a test keeps the list whole.
 const SHIPPED: &[&str] = &[
+    include_str!("../../../platform/policies/exposure.yaml"),
+    include_str!("../../../platform/policies/images.yaml"),
+    include_str!("../../../platform/policies/isolation.yaml"),
     include_str!("../../../platform/policies/namespace-deletion.yaml"),
     include_str!("../../../platform/policies/namespace-labels.yaml"),
+    include_str!("../../../platform/policies/network-policies.yaml"),
+    include_str!("../../../platform/policies/placement.yaml"),
     include_str!("../../../platform/policies/region-deletion.yaml"),
+    include_str!("../../../platform/policies/rights.yaml"),
+    include_str!("../../../platform/policies/secret-replication.yaml"),
+    include_str!("../../../platform/policies/services.yaml"),
+    include_str!("../../../platform/policies/tunnels.yaml"),
+    include_str!("../../../platform/policies/volumes.yaml"),
 ];
 
 /// The specs of the shipped objects, by kind and name.
@@ -47,12 +57,35 @@ pub fn names() -> impl Iterator<Item = &'static str> {
         .map(|(_, name)| name.as_str())
 }
 
-/// Whether an object of a kind and name has the shipped spec; what the API server fills in is no difference.
+/// Whether an object of a kind and name has the shipped spec; what the API server fills in is no difference. The one
+/// thing that an overlay writes itself, the list of image registries, must be the operator's own.
 #[must_use]
-pub fn is_shipped(kind: &str, name: &str, spec: &Value) -> bool {
-    shipped()
-        .get(&(kind.to_owned(), name.to_owned()))
-        .is_some_and(|shipped| holds(spec, shipped))
+pub fn is_shipped(
+    kind: &str,
+    name: &str,
+    spec: &Value,
+    registries: &BTreeMap<String, String>,
+) -> bool {
+    let Some(shipped) = shipped().get(&(kind.to_owned(), name.to_owned())) else {
+        return false;
+    };
+    let mut shipped = shipped.clone();
+    let variables = shipped.get_mut("variables").and_then(Value::as_array_mut);
+    for variable in variables.into_iter().flatten() {
+        if variable["name"] == "registries" {
+            variable["expression"] = registries_in_cel(registries).into();
+        }
+    }
+    holds(spec, &shipped)
+}
+
+/// The registries and the location of each, as the policy bailiwick-images writes them.
+fn registries_in_cel(registries: &BTreeMap<String, String>) -> String {
+    let entries: Vec<String> = registries
+        .iter()
+        .map(|(prefix, location)| format!("'{prefix}': '{location}'"))
+        .collect();
+    format!("{{{}}}", entries.join(", "))
 }
 
 /// Whether everything of `wanted` is in `found`; lists are compared whole.
@@ -96,6 +129,9 @@ mod tests {
     #[test]
     fn any_change_is_seen_and_defaults_are_none() {
         let kind = "ValidatingAdmissionPolicy";
+        let registries = BTreeMap::from([("bailiwick.dev".to_owned(), "*".to_owned())]);
+        let is_shipped =
+            |kind: &str, name: &str, spec: &Value| super::is_shipped(kind, name, spec, &registries);
         let mut changed = 0;
         for name in names() {
             let spec = &shipped()[&(kind.to_owned(), name.to_owned())];
@@ -121,5 +157,28 @@ mod tests {
         }
         assert!(changed >= 12);
         assert!(!is_shipped(kind, "another", &json!({})));
+    }
+
+    #[test]
+    fn registries_are_the_operators_own() {
+        let kind = "ValidatingAdmissionPolicy";
+        let name = "bailiwick-images";
+        let mut live = shipped()[&(kind.to_owned(), name.to_owned())].clone();
+        let registries = BTreeMap::from([
+            (
+                "registry.example.org/mirror".to_owned(),
+                "tr-ist-1".to_owned(),
+            ),
+            ("bailiwick.dev".to_owned(), "*".to_owned()),
+        ]);
+        assert!(!is_shipped(kind, name, &live, &registries));
+        let variables = live["variables"].as_array_mut().unwrap();
+        let ours = variables
+            .iter_mut()
+            .find(|variable| variable["name"] == "registries")
+            .unwrap();
+        ours["expression"] =
+            json!("{'bailiwick.dev': '*', 'registry.example.org/mirror': 'tr-ist-1'}");
+        assert!(is_shipped(kind, name, &live, &registries));
     }
 }

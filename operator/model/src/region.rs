@@ -178,7 +178,7 @@ pub struct Exception {
     #[schemars(length(min = 1, max = 128))]
     pub approved_by: String,
     /// When it ends (RFC 3339).
-    #[schemars(with = "String", extend("format" = "date-time"))]
+    #[schemars(with = "String", length(max = 40), extend("format" = "date-time"))]
     pub expires: Timestamp,
 }
 

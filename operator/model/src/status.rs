@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::archive::Archive;
+use crate::canary::verdict as canaries;
 use crate::channel::{self, Channels};
 use crate::facts::{Facts, Observed, ReadFailure};
 use crate::names::NODE_REGION;
@@ -172,6 +173,12 @@ fn refused(conditions: &mut Conditions, violations: &[Violation]) {
         State::False,
         "NotAccepted",
         "Nothing is applied while the Region is not accepted.",
+    );
+    conditions.set(
+        "NetworkEnforced",
+        State::Unknown,
+        "NotAccepted",
+        "Canaries are not judged while the Region is not accepted.",
     );
     conditions.set(
         "ResidencyEnforced",
@@ -383,6 +390,7 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
         ("ObjectStoreAvailable", store),
         ("ObjectStoreContained", contained),
         ("WALArchiving", archive),
+        ("NetworkEnforced", network(applied)),
         ("CertificatesValid", certificates),
         ("PendingRestart", restart),
         ("Progressing", progress),
@@ -587,6 +595,13 @@ fn contained(applied: &Applied<'_>) -> Verdict {
     } else {
         Verdict::new(State::False, "LeadsOut", some_of(&leaks))
     }
+}
+
+/// Whether the boundary held when the canaries last tried it.
+fn network(applied: &Applied<'_>) -> Verdict {
+    let enforced = canaries::verdict(applied.plan, applied.facts).enforced(applied.plan);
+    let state = enforced.state.map_or(State::Unknown, State::of);
+    Verdict::new(state, enforced.reason, enforced.message)
 }
 
 /// The first few of several sentences, and how many there are more.

@@ -1,6 +1,7 @@
 //! What stands behind S3, SQL and Patroni, and what Kubernetes does not take as an apply, as data: the smallest
 //! differences between wanted and seen. The controller's adapters do them one by one. No I/O.
 
+use crate::canary;
 use crate::desired::Manifest;
 use crate::facts::Facts;
 use crate::patroni::{self, PatroniStep};
@@ -38,7 +39,8 @@ pub enum Step {
     },
 }
 
-/// What is to be done now, in order: room first; then the store, since the archive needs it; then Patroni, then SQL.
+/// What is to be done now, in order: room first; then the store, since the archive needs it; then canaries, which wait
+/// for nothing else; then Patroni, then SQL.
 #[must_use]
 pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     let mut steps: Vec<Step> = volume::growths(plan, facts)
@@ -48,6 +50,7 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     if let Some(seen) = facts.store.seen() {
         steps.extend(store::steps(plan, seen).into_iter().map(Step::Store));
     }
+    steps.extend(canary::steps(plan, facts));
     steps.extend(patroni::steps(plan, facts));
     if let Some(seen) = facts.postgres.seen() {
         steps.extend(sql::steps(plan, seen).into_iter().map(Step::Sql));

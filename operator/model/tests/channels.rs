@@ -11,12 +11,13 @@ mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
 use bailiwick_model::channel::{CHANNELS, channels};
 use bailiwick_model::facts::{
-    ClaimFact, ClientNamespace, Facts, NeighbourPod, Observed, PodFact, ReadFailure, SecretFact,
-    Surroundings, VolumeFact,
+    ClaimFact, ClientNamespace, Facts, Inventory, NamespacePod, Neighbour, NeighbourPod, Observed,
+    PodFact, ReadFailure, SecretFact, VolumeFact,
 };
-use bailiwick_model::names::{LABEL_NAME, NODE_HOSTNAME, NODE_REGION, Names};
+use bailiwick_model::names::{LABEL_NAME, LABEL_TASK, NODE_HOSTNAME, NODE_REGION, Names};
 use bailiwick_model::plan::{Plan, plan};
 use bailiwick_model::region::{Assurance, ChannelState, Region};
 use bailiwick_model::sql::{
@@ -74,7 +75,7 @@ fn closed(region: &Region) -> Facts {
             ..SecretFact::default()
         },
     );
-    facts.surroundings = Observed::Seen(Surroundings {
+    facts.inventory = Observed::Seen(Inventory {
         pods: [(format!("{}/tr-pg-0", names.namespace()), neighbour())].into(),
         rights: Some(rights::needed()),
         clients: [(
@@ -86,7 +87,7 @@ fn closed(region: &Region) -> Facts {
             },
         )]
         .into(),
-        ..Surroundings::default()
+        ..Inventory::default()
     });
     facts.store = Observed::Seen(StoreFacts {
         region: "tr-ist-1".to_owned(),
@@ -112,7 +113,8 @@ fn closed(region: &Region) -> Facts {
         replication: vec![ReplicationFact {
             application: "tr-pg-1".to_owned(),
             address: Some("10.0.0.1".to_owned()),
-            ..ReplicationFact::default()
+            state: "streaming".to_owned(),
+            sync: "sync".to_owned(),
         }],
         settings: [
             ("log_parameter_max_length", "0"),
@@ -125,7 +127,78 @@ fn closed(region: &Region) -> Facts {
         .into(),
         ..PostgresFacts::default()
     });
+    facts.neighbours = [(
+        "es".to_owned(),
+        Neighbour {
+            pods: [(
+                "es-pg-0".to_owned(),
+                NeighbourPod {
+                    ip: "10.1.0.5".to_owned(),
+                    component: "postgres".to_owned(),
+                    ready: true,
+                },
+            )]
+            .into(),
+        },
+    )]
+    .into();
+    facts.node_addresses = [("tr-1", "10.9.0.1"), ("es-1", "10.9.0.2")]
+        .map(|(node, address)| (node.to_owned(), address.to_owned()))
+        .into();
+    let plan = plan_of(region, &facts);
+    for (guise, question) in questions(&plan) {
+        canary(&mut facts, guise, &question, |_, tried| tried);
+    }
     facts
+}
+
+/// A canary that ended a minute ago, with what the boundary lets it see; `changed` may see something else.
+fn canary(
+    facts: &mut Facts,
+    guise: Guise,
+    question: &Question,
+    changed: impl Fn(Class, Tried) -> Tried,
+) {
+    let outcomes = question
+        .targets
+        .iter()
+        .map(|target| {
+            let tried = match (target.class.allowed(guise), &target.attempt) {
+                (true, Attempt::Connect(_)) => Tried::Reached,
+                (true, _) => Tried::Resolved,
+                (false, Attempt::Connect(_)) => Tried::Blocked,
+                (false, _) => Tried::NotResolved,
+            };
+            changed(target.class, tried)
+        })
+        .collect();
+    let answer = Answer {
+        question: question.id.clone(),
+        outcomes,
+    };
+    let pod = PodFact {
+        labels: [(LABEL_TASK.to_owned(), guise.label().to_owned())].into(),
+        node: Some("tr-1".to_owned()),
+        ended: Some(facts.now - jiff::SignedDuration::from_mins(1)),
+        termination_message: serde_json::to_string(&answer).ok(),
+        ..PodFact::default()
+    };
+    facts.pods.insert(format!("tr-{}-1", guise.label()), pod);
+}
+
+/// Both canaries saw `class` as they must not.
+fn sees(facts: &mut Facts, class: Class) {
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    for (guise, question) in questions(&plan) {
+        canary(facts, guise, &question, |tried, as_it_should| {
+            match (tried == class, as_it_should) {
+                (true, Tried::Blocked) => Tried::Reached,
+                (true, Tried::NotResolved) => Tried::Resolved,
+                _ => as_it_should,
+            }
+        });
+    }
 }
 
 fn certificate(signed_by_authority: bool) -> bailiwick_model::facts::CertificateFact {
@@ -149,14 +222,14 @@ fn volume(namespace: &str, claim: &str) -> VolumeFact {
     }
 }
 
-fn neighbour() -> NeighbourPod {
-    NeighbourPod {
+fn neighbour() -> NamespacePod {
+    NamespacePod {
         ours: true,
         node: Some("tr-1".to_owned()),
         images: BTreeSet::from(["registry.test/bailiwick/postgres:17.12-1".to_owned()]),
         account: Some("tr-pg".to_owned()),
         token: true,
-        ..NeighbourPod::default()
+        ..NamespacePod::default()
     }
 }
 
@@ -166,18 +239,21 @@ fn plan_of(region: &Region, facts: &Facts) -> Plan {
 
 fn states(region: &Region, facts: &Facts) -> BTreeMap<u8, ChannelState> {
     // What was planned before something broke is what the look goes by.
-    let plan = plan_of(region, &closed(region));
-    channels(&plan, facts, Assurance::Simulated)
+    states_of(&plan_of(region, &closed(region)), facts)
+}
+
+fn states_of(plan: &Plan, facts: &Facts) -> BTreeMap<u8, ChannelState> {
+    channels(plan, facts, Assurance::Simulated)
         .rows
         .iter()
         .map(|row| (row.id.parse().expect("a number"), row.state))
         .collect()
 }
 
-fn surroundings(facts: &mut Facts) -> &mut Surroundings {
-    match &mut facts.surroundings {
+fn inventory(facts: &mut Facts) -> &mut Inventory {
+    match &mut facts.inventory {
         Observed::Seen(seen) => seen,
-        _ => panic!("the surroundings were seen"),
+        _ => panic!("the inventory were seen"),
     }
 }
 
@@ -195,8 +271,8 @@ fn postgres(facts: &mut Facts) -> &mut PostgresFacts {
     }
 }
 
-fn pod(facts: &mut Facts) -> &mut NeighbourPod {
-    surroundings(facts).pods.values_mut().next().expect("a pod")
+fn pod(facts: &mut Facts) -> &mut NamespacePod {
+    inventory(facts).pods.values_mut().next().expect("a pod")
 }
 
 fn inside(facts: &mut Facts) -> &mut Inside {
@@ -216,16 +292,44 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
         2, 3, 4, 5, 6, 7, 10, 12, 14, 23, 24, 25, 29, 31, 32, 33, 34, 35, 36, 38, 42, 45,
     ];
     vec![
-        ("the surroundings are not read", SURROUNDED, |f| {
-            f.surroundings = Observed::Failed(ReadFailure::Forbidden);
+        ("the inventory are not read", SURROUNDED, |f| {
+            f.inventory = Observed::Failed(ReadFailure::Forbidden);
         }),
-        ("the surroundings were never read", SURROUNDED, |f| {
-            f.surroundings = Observed::NotAsked;
+        ("the inventory were never read", SURROUNDED, |f| {
+            f.inventory = Observed::NotAsked;
+        }),
+        ("a way to the outside", &[1, 9], |f| {
+            sees(f, Class::OutsideAddress);
+        }),
+        ("a way to the metadata address", &[1, 9], |f| {
+            sees(f, Class::MetadataAddress);
+        }),
+        ("a way to other nodes", &[1, 9], |f| {
+            sees(f, Class::OtherNode);
+        }),
+        ("a way to another region's pods", &[2], |f| {
+            sees(f, Class::OtherRegionPod);
+        }),
+        ("a way to another region's Services", &[2], |f| {
+            sees(f, Class::OtherRegionService);
+        }),
+        ("names outside are resolved", &[8], |f| {
+            sees(f, Class::OutsideName);
+        }),
+        ("a way to the API server", &[10], |f| {
+            sees(f, Class::ApiServer);
+        }),
+        ("the canaries are dead", &[1, 2, 8, 9, 10], |f| {
+            f.pods.retain(|name, _| !name.contains("canary"));
+        }),
+        ("the canaries are stale", &[1, 2, 8, 9, 10], |f| {
+            f.now += jiff::SignedDuration::from_hours(1);
+        }),
+        ("a namespace without default deny", &[1, 2, 9], |f| {
+            f.network_policies.remove("tr-obs/default-deny");
         }),
         ("a foreign NetworkPolicy", &[3], |f| {
-            surroundings(f)
-                .foreign_policies
-                .insert("tr/open".to_owned());
+            inventory(f).foreign_policies.insert("tr/open".to_owned());
         }),
         ("Pod Security is weaker", &[4], |f| {
             f.namespaces
@@ -243,23 +347,19 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             pod(f).host_network = true;
         }),
         ("a published Service", &[5], |f| {
-            surroundings(f)
-                .published_services
-                .insert("tr/open".to_owned());
+            inventory(f).published_services.insert("tr/open".to_owned());
         }),
         ("a slice made by hand", &[5], |f| {
-            surroundings(f).manual_slices.insert("tr/open".to_owned());
+            inventory(f).manual_slices.insert("tr/open".to_owned());
         }),
         ("an Ingress", &[6], |f| {
-            surroundings(f).ingresses.insert("tr/open".to_owned());
+            inventory(f).ingresses.insert("tr/open".to_owned());
         }),
         ("a mesh", &[7], |f| {
-            surroundings(f)
-                .api_groups
-                .insert("submariner.io".to_owned());
+            inventory(f).api_groups.insert("submariner.io".to_owned());
         }),
         ("a foreign RoleBinding", &[10], |f| {
-            surroundings(f).bindings.insert(
+            inventory(f).bindings.insert(
                 "tr/open".to_owned(),
                 "ClusterRole/admin to User/x".to_owned(),
             );
@@ -320,7 +420,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             f.volumes.remove(&first);
         }),
         ("snapshots without their policy", &[13, 14], |f| {
-            surroundings(f)
+            inventory(f)
                 .api_groups
                 .insert("snapshot.storage.k8s.io".to_owned());
             f.admission.clear();
@@ -380,10 +480,10 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 .replicated = true;
         }),
         ("Velero", &[23], |f| {
-            surroundings(f).api_groups.insert("velero.io".to_owned());
+            inventory(f).api_groups.insert("velero.io".to_owned());
         }),
         ("a pod in the drill namespace", &[24], |f| {
-            surroundings(f)
+            inventory(f)
                 .pods
                 .insert("tr-drill/x".to_owned(), neighbour());
         }),
@@ -396,7 +496,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 "x".to_owned(),
                 SlotFact {
                     logical: true,
-                    ..SlotFact::default()
+                    active: false,
                 },
             );
         }),
@@ -447,9 +547,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             "a pod in the observability namespace",
             &[31, 32, 33, 34, 35],
             |f| {
-                surroundings(f)
-                    .pods
-                    .insert("tr-obs/x".to_owned(), neighbour());
+                inventory(f).pods.insert("tr-obs/x".to_owned(), neighbour());
             },
         ),
         ("a status that quotes a log", &[36], |f| {
@@ -463,27 +561,27 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 resource: "secrets".to_owned(),
                 name: None,
             };
-            surroundings(f)
+            inventory(f)
                 .rights
                 .as_mut()
                 .expect("they were read")
                 .insert(right);
         }),
         ("a right too few", &[38], |f| {
-            surroundings(f)
+            inventory(f)
                 .rights
                 .as_mut()
                 .expect("they were read")
                 .pop_first();
         }),
         ("rights that were not listed whole", &[38], |f| {
-            surroundings(f).rights = None;
+            inventory(f).rights = None;
         }),
         ("Argo CD", &[39], |f| {
-            surroundings(f).api_groups.insert("argoproj.io".to_owned());
+            inventory(f).api_groups.insert("argoproj.io".to_owned());
         }),
-        ("the surroundings do not tell of Argo CD", &[39], |f| {
-            f.surroundings = Observed::NotAsked;
+        ("the inventory do not tell of Argo CD", &[39], |f| {
+            f.inventory = Observed::NotAsked;
         }),
         ("a certificate of another authority", &[43], |f| {
             f.secrets
@@ -492,7 +590,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 .certificate = Some(certificate(false));
         }),
         ("an agent that reads the nodes' logs", &[45], |f| {
-            surroundings(f)
+            inventory(f)
                 .log_readers
                 .insert("monitoring/agent".to_owned());
         }),
@@ -508,7 +606,7 @@ fn expected(id: u8) -> ChannelState {
     match id {
         // Nothing inside a cluster can see these.
         15 | 40 | 41 | 44 => ChannelState::Unknown,
-        7 | 14 | 23 | 24 | 31..=35 | 39 => ChannelState::NotApplicable,
+        14 | 23 | 24 | 31..=35 | 39 => ChannelState::NotApplicable,
         11 | 25 | 36 | 45 | 46 => ChannelState::Audited,
         _ => ChannelState::Enforced,
     }
@@ -536,12 +634,14 @@ fn with_every_control_in_place_every_channel_is_as_closed_as_it_can_be() {
 #[test]
 fn any_one_control_broken_flips_the_rows_of_its_channels() {
     let region = tr();
+    let whole = closed(&region);
+    let plan = plan_of(&region, &whole);
     let mut flipped: BTreeSet<u8> = BTreeSet::new();
     let mut count = 0;
     for (what, ids, act) in broken() {
-        let mut facts = closed(&region);
+        let mut facts = whole.clone();
         act(&mut facts);
-        let states = states(&region, &facts);
+        let states = states_of(&plan, &facts);
         for id in ids {
             assert_eq!(states[id], ChannelState::Unknown, "{what}: channel {id}");
             flipped.insert(*id);
@@ -550,9 +650,9 @@ fn any_one_control_broken_flips_the_rows_of_its_channels() {
     }
     // Each admission policy that a channel leans on.
     for name in policy::names() {
-        let mut facts = closed(&region);
+        let mut facts = whole.clone();
         facts.admission.remove(name);
-        for (id, state) in states(&region, &facts) {
+        for (id, state) in states_of(&plan, &facts) {
             if state != expected(id) {
                 assert_eq!(state, ChannelState::Unknown, "{name}: channel {id}");
                 flipped.insert(id);
@@ -572,13 +672,16 @@ fn any_one_control_broken_flips_the_rows_of_its_channels() {
 
 /// The condition's status and reason.
 fn enforced(region: &Region, facts: &Facts) -> (String, String) {
-    let plan = plan_of(region, &closed(region));
+    enforced_of(region, &plan_of(region, &closed(region)), facts)
+}
+
+fn enforced_of(region: &Region, plan: &Plan, facts: &Facts) -> (String, String) {
     let outcome = Outcome::Applied(Applied {
-        plan: &plan,
+        plan,
         facts,
         steps_due: 0,
         failed_steps: &[],
-        archive: bailiwick_model::archive::archive(&plan, facts, None),
+        archive: bailiwick_model::archive::archive(plan, facts, None),
         full_backup: None,
         retained: (Vec::new(), Vec::new()),
     });
@@ -603,6 +706,8 @@ fn residency_is_enforced_when_nothing_demanded_is_unknown() {
 #[test]
 fn it_is_never_enforced_while_a_demanded_control_is_broken() {
     let region = tr();
+    let whole = closed(&region);
+    let plan = plan_of(&region, &whole);
     let all = broken();
     // A generator of our own: the order of subsets is the same in every run.
     let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -614,7 +719,7 @@ fn it_is_never_enforced_while_a_demanded_control_is_broken() {
     };
     let mut tried = 0;
     for _ in 0..300 {
-        let mut facts = closed(&region);
+        let mut facts = whole.clone();
         let mut demanded = false;
         for _ in 0..=next() % 4 {
             let (_, ids, act) = &all[next() % all.len()];
@@ -630,7 +735,7 @@ fn it_is_never_enforced_while_a_demanded_control_is_broken() {
         }
         if demanded {
             tried += 1;
-            assert_ne!(enforced(&region, &facts).0, "True");
+            assert_ne!(enforced_of(&region, &plan, &facts).0, "True");
         }
     }
     assert!(tried >= 100, "{tried} subsets");
@@ -643,7 +748,7 @@ fn an_exception_holds_until_it_expires_and_then_blocks() {
          expires: '2026-12-01T00:00:00Z'}]}}",
     );
     let mut facts = closed(&region);
-    surroundings(&mut facts)
+    inventory(&mut facts)
         .api_groups
         .insert("velero.io".to_owned());
     assert_eq!(states(&region, &facts)[&23], ChannelState::Exception);
@@ -688,7 +793,7 @@ fn a_client_that_is_not_as_closed_as_the_region_is_unknown() {
         },
     ] {
         let mut facts = closed(&region);
-        act(surroundings(&mut facts)
+        act(inventory(&mut facts)
             .clients
             .get_mut("patient")
             .expect("a client"));

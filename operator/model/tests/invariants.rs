@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bailiwick_model::assumption;
+use bailiwick_model::canary::questions;
+use bailiwick_model::desired::canary;
 use bailiwick_model::desired::postgres::jobs::{Task, job};
 use bailiwick_model::desired::{Manifest, desired};
 use bailiwick_model::names::{
@@ -66,9 +68,14 @@ fn rendered() -> Vec<Rendered> {
                     task,
                 ))
             });
+            let asked: Vec<Manifest> = questions(&plan)
+                .iter()
+                .map(|(guise, question)| Manifest::of(&canary::job(&plan, *guise, question)))
+                .collect();
             let objects: Vec<Value> = desired(&plan)
                 .iter()
                 .chain(&jobs)
+                .chain(&asked)
                 .map(|manifest| serde_json::to_value(&manifest.object).unwrap())
                 .collect();
             assert!(objects.len() >= 15, "only {} objects", objects.len());
@@ -107,10 +114,20 @@ fn each_object(least: usize, mut look: impl FnMut(&Plan, &Value) -> bool) {
     assert!(looked >= least, "only {looked} objects were looked at");
 }
 
+/// The pod template of an object, a schedule's too; null where there is none.
+fn template(object: &Value) -> &Value {
+    let job = &object["spec"]["jobTemplate"];
+    if job.is_object() {
+        &job["spec"]["template"]
+    } else {
+        &object["spec"]["template"]
+    }
+}
+
 /// Every pod template, with its object's id.
 fn each_pod(mut look: impl FnMut(&Plan, &str, &Value)) {
     each_object(20, |plan, object| {
-        let template = &object["spec"]["template"];
+        let template = template(object);
         if template["spec"]["containers"].is_array() {
             look(plan, &id(object), template);
             true
@@ -198,8 +215,8 @@ fn every_object_is_in_the_regions_namespaces_and_says_whose_it_is() {
             }
         };
         labels(&metadata["labels"], "itself");
-        if object["spec"]["template"].is_object() {
-            labels(&object["spec"]["template"]["metadata"]["labels"], "pods");
+        if template(object).is_object() {
+            labels(&template(object)["metadata"]["labels"], "pods");
         }
         for claim in list(&object["spec"]["volumeClaimTemplates"]) {
             labels(&claim["metadata"]["labels"], "claims");
@@ -401,6 +418,7 @@ fn every_image_is_admitted_and_pinned() {
         let admitted = [
             plan.postgres_image.place().image.as_str(),
             plan.object_store_image.place().image.as_str(),
+            plan.operator_image.place().image.as_str(),
         ];
         let spec = &template["spec"];
         for container in list(&spec["containers"]).chain(list(&spec["initContainers"])) {

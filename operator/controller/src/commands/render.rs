@@ -35,6 +35,14 @@ pub struct Render {
         hide_default_value = true
     )]
     object_store_image: String,
+    /// The operator's own image.
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "IMAGE",
+        hide_default_value = true
+    )]
+    operator_image: String,
     /// A registry that images may come from and the location it is in; * for every served location.
     #[arg(long = "image-registry", value_name = "PREFIX=LOCATION", value_parser = registry)]
     image_registries: Vec<(String, String)>,
@@ -54,13 +62,16 @@ pub fn run(
         locations,
         postgres_images,
         object_store_image,
+        operator_image,
         image_registries,
     } = render;
     let given = Platform {
         locations,
         postgres_images: postgres_images.into_iter().collect(),
         object_store_image,
+        operator_image,
         image_registries: image_registries.into_iter().collect(),
+        ..Platform::default()
     };
     let documents = read(&file)?;
     let mut rendered = 0;

@@ -1,5 +1,6 @@
 //! `run`: the operator itself. Arguments in; runs until it is asked to stop or loses its Lease.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bailiwick_model::plan::Platform;
@@ -26,9 +27,20 @@ pub struct Run {
     /// The image of the object store.
     #[arg(long, value_name = "IMAGE")]
     object_store_image: String,
+    /// The operator's own image, which canaries run; the Deployment gives it in OPERATOR_IMAGE.
+    #[arg(long, env = "OPERATOR_IMAGE", value_name = "IMAGE")]
+    operator_image: String,
     /// A registry that images may come from and the location it is in; * for every served location.
     #[arg(long = "image-registry", required = true, value_name = "PREFIX=LOCATION", value_parser = registry)]
     image_registries: Vec<(String, String)>,
+    /// An endpoint outside the cluster that accepts connections, for canaries to try and to fail. Name one of your own:
+    /// without it NetworkEnforced is Unknown.
+    #[arg(long, value_name = "IP:PORT")]
+    outside_address: Option<SocketAddr>,
+    /// A name outside the cluster that has an address, for canaries to ask for and not to be told. Name one of your
+    /// own: without it NetworkEnforced is Unknown.
+    #[arg(long, value_name = "NAME")]
+    outside_name: Option<String>,
     /// The address of /livez, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: String,
@@ -76,7 +88,10 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         locations,
         postgres_images,
         object_store_image,
+        operator_image,
         image_registries,
+        outside_address,
+        outside_name,
         listen,
         namespace,
         identity,
@@ -88,7 +103,10 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         locations,
         postgres_images: postgres_images.into_iter().collect(),
         object_store_image,
+        operator_image,
         image_registries: image_registries.into_iter().collect(),
+        outside_address,
+        outside_name,
     };
     let client = Client::try_default()
         .await

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cases::{CLIENT, FOREIGN, FOREIGN_KINDS, OWN, WEAK};
@@ -24,7 +24,12 @@ pub async fn prepare(server: &ApiServer) {
     wait_until_established(&client, "regions.bailiwick.dev").await;
     server.run_kubectl(&["apply", "--server-side", "-k", &folder("platform/operator")]);
     server.run_kubectl(&["apply", "--server-side", "-k", &folder("platform/storage")]);
-    server.run_kubectl(&["apply", "--server-side", "-k", &folder("overlays/dev-local/regions")]);
+    server.run_kubectl(&[
+        "apply",
+        "--server-side",
+        "-k",
+        &folder("overlays/dev-local/regions"),
+    ]);
     put(&client, &json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "test-everything"},
@@ -43,9 +48,15 @@ pub async fn prepare(server: &ApiServer) {
                 json!({"bailiwick.dev/region": WEAK, "bailiwick.dev/client": null}),
             ),
         ),
-        ("late", json!({"pod-security.kubernetes.io/enforce": "restricted"})),
+        (
+            "late",
+            json!({"pod-security.kubernetes.io/enforce": "restricted"}),
+        ),
         (FOREIGN, json!({})),
-        ("tr-obs", json!({"pod-security.kubernetes.io/enforce-version": "v1.35"})),
+        (
+            "tr-obs",
+            json!({"pod-security.kubernetes.io/enforce-version": "v1.35"}),
+        ),
     ] {
         put(&client, &json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}
@@ -56,9 +67,13 @@ pub async fn prepare(server: &ApiServer) {
         stand(&client, namespace).await;
     }
     // The accounts that pods and tokens are of.
-    put_in(&client, FOREIGN, &json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
-    }))
+    put_in(
+        &client,
+        FOREIGN,
+        &json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
+        }),
+    )
     .await;
 }
 

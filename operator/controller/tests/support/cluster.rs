@@ -1,9 +1,12 @@
 //! What the rest of a cluster does with objects: the controllers of StatefulSets and Jobs, the scheduler and the
-//! kubelets, in one turn at a time. Objects of the API server in memory in, objects out; no clock and no network.
+//! kubelets, in one turn at a time. Objects of the API server in memory in, objects out; of a clock only when a
+//! container ended; no network.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use bailiwick_model::canary::{Answer, Attempt, Guise, Question, Tried, VARIABLE};
+use bailiwick_model::names::LABEL_TASK;
 use serde_json::{Value, json};
 
 use super::fake_api::{FakeApi, Key, text};
@@ -203,9 +206,10 @@ fn run_job(api: &FakeApi, namespace: &str, job: &Value) -> bool {
     if !api.is(&key, |_| true) {
         let mut labels = job["spec"]["template"]["metadata"]["labels"].clone();
         labels["batch.kubernetes.io/job-name"] = json!(name);
+        let mut spec = job["spec"]["template"]["spec"].clone();
+        spec["nodeName"] = json!("tr-1");
         let value = json!({
-            "metadata": {"labels": labels, "ownerReferences": owner("Job", job)},
-            "spec": job["spec"]["template"]["spec"],
+            "metadata": {"labels": labels, "ownerReferences": owner("Job", job)}, "spec": spec,
         });
         return api.put(&key, "kube-controller-manager", "", value);
     }
@@ -215,15 +219,19 @@ fn run_job(api: &FakeApi, namespace: &str, job: &Value) -> bool {
         return false;
     }
     let result = if name.contains("stanza") {
-        STANZA_RESULT
+        STANZA_RESULT.to_owned()
+    } else if name.contains("canary") {
+        canary_answer(job)
     } else {
-        BACKUP_RESULT
+        BACKUP_RESULT.to_owned()
     };
     let mut pod = api.get(&key).unwrap();
     pod["status"] = json!({
         "containerStatuses": [{
             "name": "pgbackrest", "ready": false, "restartCount": 0, "image": "", "imageID": "",
-            "state": {"terminated": {"exitCode": 0, "message": result}},
+            "state": {"terminated": {
+                "exitCode": 0, "message": result, "finishedAt": jiff::Timestamp::now().to_string(),
+            }},
         }],
     });
     api.put(&key, "kubelet", "status", pod);
@@ -237,4 +245,30 @@ fn run_job(api: &FakeApi, namespace: &str, job: &Value) -> bool {
         "status",
         done,
     )
+}
+
+/// What a canary answers where the boundary holds.
+fn canary_answer(job: &Value) -> String {
+    let pod = &job["spec"]["template"];
+    let variable = &pod["spec"]["containers"][0]["env"][0];
+    assert_eq!(variable["name"], VARIABLE);
+    let question: Question = serde_json::from_str(text(variable, "/value")).unwrap();
+    let guise = Guise::ALL
+        .into_iter()
+        .find(|guise| pod["metadata"]["labels"][LABEL_TASK] == guise.label())
+        .expect("a canary has a guise");
+    let outcomes = question
+        .targets
+        .iter()
+        .map(
+            |target| match (&target.attempt, target.class.allowed(guise)) {
+                (Attempt::Connect(_), true) => Tried::Reached,
+                (Attempt::Connect(_), false) => Tried::Blocked,
+                (Attempt::Resolve(_) | Attempt::ResolveInside(_), true) => Tried::Resolved,
+                (Attempt::Resolve(_) | Attempt::ResolveInside(_), false) => Tried::NotResolved,
+            },
+        )
+        .collect();
+    let question = question.id;
+    serde_json::to_string(&Answer { question, outcomes }).unwrap()
 }

@@ -37,6 +37,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ),
     ("statefulsets", "apps/v1", "StatefulSet", true),
     ("jobs", "batch/v1", "Job", true),
+    ("cronjobs", "batch/v1", "CronJob", true),
     (
         "networkpolicies",
         "networking.k8s.io/v1",

@@ -25,7 +25,7 @@ use super::journal::{Call, Journal};
 use super::world::World;
 
 /// How many watches the controller opens, that of Regions aside.
-const WATCHES: usize = 14;
+const WATCHES: usize = 15;
 /// How long the certificates of the tests are valid.
 pub const LIFETIME_HOURS: i64 = 2160;
 /// The field manager of the people in the tests.
@@ -60,7 +60,10 @@ fn platform() -> Platform {
         locations: vec!["tr-ist-1".to_owned(), "es-mad-1".to_owned()],
         postgres_images: [(17, "registry.test/bailiwick/postgres:17.12-1".to_owned())].into(),
         object_store_image: "registry.test/bailiwick/minio:1".to_owned(),
+        operator_image: "registry.test/bailiwick/operator:1".to_owned(),
         image_registries: [("registry.test/bailiwick".to_owned(), "*".to_owned())].into(),
+        outside_address: Some(([198, 51, 100, 10], 443).into()),
+        outside_name: Some("outside.test".to_owned()),
     }
 }
 
@@ -120,9 +123,15 @@ impl Harness {
     pub fn new() -> Self {
         let journal = Journal::default();
         let api = FakeApi::new(journal.clone());
-        for (node, location) in [("tr-1", "tr-ist-1"), ("es-1", "es-mad-1")] {
-            let labels = json!({"metadata": {"labels": {NODE_REGION: location}}});
-            api.put(&Key::new("nodes", "", node), "kubelet", "", labels);
+        for (node, location, address) in [
+            ("tr-1", "tr-ist-1", "10.200.0.11"),
+            ("es-1", "es-mad-1", "10.200.0.12"),
+        ] {
+            let value = json!({
+                "metadata": {"labels": {NODE_REGION: location}},
+                "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+            });
+            api.put(&Key::new("nodes", "", node), "kubelet", "", value);
             let class = json!({
                 "provisioner": "local", "reclaimPolicy": "Retain",
                 "allowedTopologies": [{"matchLabelExpressions": [{"key": NODE_REGION, "values": [location]}]}],
@@ -149,7 +158,9 @@ impl Harness {
         // The second provider in a process is refused; the first is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ctx = context(&api, &world, Lease::always());
-        let changes = ctx.watched.open(&api.client());
+        let changes = ctx
+            .watched
+            .open(&api.client(), &ctx.platform.image_registries);
         Self {
             api,
             world,
@@ -191,7 +202,10 @@ impl Harness {
     pub fn restart_with(&mut self, lease: Lease) {
         self.api.close_streams();
         self.ctx = context(&self.api, &self.world, lease);
-        self.changes = self.ctx.watched.open(&self.api.client());
+        self.changes = self
+            .ctx
+            .watched
+            .open(&self.api.client(), &self.ctx.platform.image_registries);
     }
 
     /// Takes up all that the watches have to tell.

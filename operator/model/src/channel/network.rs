@@ -1,7 +1,9 @@
 //! Channels of the network: what the boundary, admission and the canary say of them.
 
 use super::{Sight, Verdict, counted, some_of};
-use crate::facts::Surroundings;
+use crate::canary::Class;
+use crate::canary::verdict::ClassVerdict;
+use crate::facts::Inventory;
 use crate::names::{LABEL_REGION, NODE_REGION};
 
 /// API groups by which networks of several clusters become one.
@@ -17,26 +19,29 @@ const MULTI_CLUSTER: &[&str] = &[
 ];
 
 /// What the Region is surrounded by, or why that is not known.
-pub(super) fn surroundings<'a>(sight: &Sight<'a>) -> Result<&'a Surroundings, Verdict> {
+pub(super) fn inventory<'a>(sight: &Sight<'a>) -> Result<&'a Inventory, Verdict> {
     sight
         .facts
-        .surroundings
+        .inventory
         .seen()
-        .ok_or_else(|| Verdict::unknown("its surroundings were not read"))
+        .ok_or_else(|| Verdict::unknown("its inventory were not read"))
 }
 
-/// Whether an admission policy is in force as it was shipped.
-pub(super) fn admission(sight: &Sight<'_>, policy: &str) -> Verdict {
-    let name = format!("bailiwick-{policy}");
-    if sight.facts.admission.contains(&name) {
-        Verdict::enforced(format!("admission {policy}"))
-    } else {
-        Verdict::open(
-            format!("admission {policy}"),
+/// Whether admission policies, named without their prefix, are in force as they were shipped.
+pub(super) fn admission(sight: &Sight<'_>, policies: &[&str]) -> Verdict {
+    let evidence = format!("admission {}", policies.join(", "));
+    match policies
+        .iter()
+        .map(|policy| format!("bailiwick-{policy}"))
+        .find(|name| !sight.facts.admission.contains(name))
+    {
+        None => Verdict::enforced(evidence),
+        Some(name) => Verdict::open(
+            evidence,
             format!(
                 "ValidatingAdmissionPolicy {name} is not in force as it was shipped; apply platform/policies again"
             ),
-        )
+        ),
     }
 }
 
@@ -86,26 +91,26 @@ fn default_deny(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn egress(sight: &Sight<'_>) -> Verdict {
     default_deny(sight)
-        .and(|| sight.tried("outside address"))
-        .and(|| sight.tried("metadata address"))
-        .and(|| sight.tried("other nodes"))
+        .and(|| tried(sight, Class::OutsideAddress))
+        .and(|| tried(sight, Class::MetadataAddress))
+        .and(|| tried(sight, Class::OtherNode))
 }
 
 pub(super) fn between_regions(sight: &Sight<'_>) -> Verdict {
     default_deny(sight)
-        .and(|| sight.tried("other regions' pods"))
-        .and(|| sight.tried("other regions' Services"))
+        .and(|| tried(sight, Class::OtherRegionPod))
+        .and(|| tried(sight, Class::OtherRegionService))
         .and(|| clients(sight))
 }
 
 /// What a client reads can leave by the client: its namespace must be as closed as the Region's.
 fn clients(sight: &Sight<'_>) -> Verdict {
-    let surroundings = match surroundings(sight) {
-        Ok(surroundings) => surroundings,
+    let inventory = match inventory(sight) {
+        Ok(inventory) => inventory,
         Err(verdict) => return verdict,
     };
     let location = sight.plan.policy.location();
-    for (namespace, client) in &surroundings.clients {
+    for (namespace, client) in &inventory.clients {
         let why = if client.region.as_deref() != Some(sight.plan.names.region()) {
             format!("has no label {LABEL_REGION}={}", sight.plan.names.region())
         } else if !client.default_deny {
@@ -125,14 +130,22 @@ fn clients(sight: &Sight<'_>) -> Verdict {
         };
         return Verdict::unknown(format!("client namespace {namespace} {why}"));
     }
-    Verdict::enforced(counted(surroundings.clients.len(), "client namespace"))
+    Verdict::enforced(counted(inventory.clients.len(), "client namespace"))
 }
 
 pub(super) fn additive(sight: &Sight<'_>) -> Verdict {
-    admission(sight, "network-policies").and(|| match surroundings(sight) {
-        Ok(surroundings) => none_of(
+    admission(
+        sight,
+        &[
+            "network-policy-writers",
+            "network-policy-openings",
+            "network-plugins",
+        ],
+    )
+    .and(|| match inventory(sight) {
+        Ok(inventory) => none_of(
             "foreign NetworkPolicy",
-            surroundings.foreign_policies.iter().map(String::as_str),
+            inventory.foreign_policies.iter().map(String::as_str),
             "remove it, or name what it is for in spec.network",
         ),
         Err(verdict) => verdict,
@@ -155,11 +168,11 @@ pub(super) fn host(sight: &Sight<'_>) -> Verdict {
         }
     }
     Verdict::enforced("Pod Security restricted")
-        .and(|| admission(sight, "pod-isolation"))
-        .and(|| match surroundings(sight) {
-            Ok(surroundings) => none_of(
+        .and(|| admission(sight, &["isolation", "scheduling"]))
+        .and(|| match inventory(sight) {
+            Ok(inventory) => none_of(
                 "pod on a host network",
-                surroundings
+                inventory
                     .pods
                     .iter()
                     .filter(|(_, pod)| pod.host_network)
@@ -171,16 +184,16 @@ pub(super) fn host(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn services(sight: &Sight<'_>) -> Verdict {
-    admission(sight, "services").and(|| match surroundings(sight) {
-        Ok(surroundings) => none_of(
+    admission(sight, &["services", "endpoints"]).and(|| match inventory(sight) {
+        Ok(inventory) => none_of(
             "published Service",
-            surroundings.published_services.iter().map(String::as_str),
+            inventory.published_services.iter().map(String::as_str),
             "delete it",
         )
         .and(|| {
             none_of(
                 "EndpointSlice made by hand",
-                surroundings.manual_slices.iter().map(String::as_str),
+                inventory.manual_slices.iter().map(String::as_str),
                 "delete it",
             )
         }),
@@ -189,10 +202,10 @@ pub(super) fn services(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn ingress(sight: &Sight<'_>) -> Verdict {
-    admission(sight, "routes").and(|| match surroundings(sight) {
-        Ok(surroundings) => none_of(
+    admission(sight, &["exposure"]).and(|| match inventory(sight) {
+        Ok(inventory) => none_of(
             "Ingress",
-            surroundings.ingresses.iter().map(String::as_str),
+            inventory.ingresses.iter().map(String::as_str),
             "delete it",
         ),
         Err(verdict) => verdict,
@@ -205,10 +218,10 @@ pub(super) fn absent(
     groups: &[&str],
     otherwise: impl FnOnce(&str) -> Verdict,
 ) -> Verdict {
-    match surroundings(sight) {
-        Ok(surroundings) => groups
+    match inventory(sight) {
+        Ok(inventory) => groups
             .iter()
-            .find(|group| surroundings.api_groups.contains(**group))
+            .find(|group| inventory.api_groups.contains(**group))
             .map_or_else(
                 || Verdict::not_applicable("API groups: none of it served"),
                 |group| otherwise(group),
@@ -221,10 +234,11 @@ pub(super) fn mesh(sight: &Sight<'_>) -> Verdict {
     absent(sight, MULTI_CLUSTER, |group| {
         Verdict::unknown(format!("API group {group} is served"))
     })
+    .and(|| admission(sight, &["other-clusters"]))
 }
 
 pub(super) fn names(sight: &Sight<'_>) -> Verdict {
-    sight.tried("outside name")
+    tried(sight, Class::OutsideName)
 }
 
 pub(super) fn declared(sight: &Sight<'_>) -> Verdict {
@@ -244,9 +258,24 @@ pub(super) fn declared(sight: &Sight<'_>) -> Verdict {
     })
 }
 
-impl Sight<'_> {
-    /// What the canary found of a class of targets.
-    fn tried(&self, class: &str) -> Verdict {
-        Verdict::unknown(format!("canary: {class} not tried"))
+/// What the canaries found of a class of targets.
+pub(super) fn tried(sight: &Sight<'_>, class: Class) -> Verdict {
+    let called = class.as_str();
+    match sight.network.classes.get(&class) {
+        Some(ClassVerdict::Held { .. }) => Verdict::enforced(format!("canary: {called}")),
+        Some(ClassVerdict::Leaked { targets }) => Verdict::open(
+            format!("canary: {called}"),
+            format!(
+                "{}: reached, and must not be; see docs/runbooks/network-enforced.md",
+                some_of(targets.iter().map(String::as_str))
+            ),
+        ),
+        Some(ClassVerdict::NotApplicable) => Verdict::not_applicable(format!("no {called}")),
+        Some(ClassVerdict::Broken { .. }) => {
+            Verdict::unknown(format!("canary: {called} not reached, and must be"))
+        }
+        Some(ClassVerdict::NotTested) | None => {
+            Verdict::unknown(format!("canary: {called} not tested"))
+        }
     }
 }

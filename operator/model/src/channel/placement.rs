@@ -1,6 +1,6 @@
 //! Channels of places: where pods run and volumes lie, as it was read back.
 
-use super::network::{absent, admission, none_of, surroundings};
+use super::network::{absent, admission, inventory, none_of};
 use super::{Sight, Verdict, counted};
 use crate::facts::VolumeFact;
 use crate::names::{NODE_HOSTNAME, NODE_REGION};
@@ -18,8 +18,8 @@ fn location_of<'a>(sight: &Sight<'a>, node: &str) -> Option<&'a str> {
 
 pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
     let location = sight.plan.policy.location();
-    let surroundings = match surroundings(sight) {
-        Ok(surroundings) => surroundings,
+    let inventory = match inventory(sight) {
+        Ok(inventory) => inventory,
         Err(verdict) => return verdict,
     };
     // Those that the watch tells of at once, and those that only the probe finds.
@@ -29,7 +29,7 @@ pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
         .iter()
         .map(|(name, pod)| (name, pod.node.as_ref()))
         .chain(
-            surroundings
+            inventory
                 .pods
                 .iter()
                 .map(|(name, pod)| (name, pod.node.as_ref())),
@@ -55,7 +55,7 @@ pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
     if read == 0 {
         return Verdict::unknown("no pod runs");
     }
-    Verdict::enforced("nodes of pods").and(|| admission(sight, "placement"))
+    Verdict::enforced("nodes of pods").and(|| admission(sight, &["placement", "scheduling"]))
 }
 
 /// The volumes that the Region's claims are bound to.
@@ -140,12 +140,12 @@ pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
         ));
     }
     Verdict::enforced(format!("node affinity of {}", counted(read, "volume")))
-        .and(|| admission(sight, "claims"))
+        .and(|| admission(sight, &["volumes", "volume-copies"]))
 }
 
 pub(super) fn snapshots(sight: &Sight<'_>) -> Verdict {
     absent(sight, &["snapshot.storage.k8s.io"], |_| {
-        admission(sight, "claims")
+        admission(sight, &["snapshots", "volume-copies"])
     })
 }
 
@@ -170,9 +170,9 @@ pub(super) fn reuse(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn copies(sight: &Sight<'_>) -> Verdict {
     let drill = format!("{}/", sight.plan.names.drill_namespace());
-    match surroundings(sight) {
-        Ok(surroundings) => {
-            let running = surroundings
+    match inventory(sight) {
+        Ok(inventory) => {
+            let running = inventory
                 .pods
                 .keys()
                 .filter(|pod| pod.starts_with(&drill))
@@ -191,11 +191,11 @@ pub(super) fn copies(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn dumps(sight: &Sight<'_>) -> Verdict {
-    match surroundings(sight) {
-        Ok(surroundings) => {
+    match inventory(sight) {
+        Ok(inventory) => {
             let verdict = none_of(
                 "foreign pod",
-                surroundings
+                inventory
                     .pods
                     .iter()
                     .filter(|(_, pod)| !pod.ours)
@@ -215,12 +215,12 @@ pub(super) fn dumps(sight: &Sight<'_>) -> Verdict {
 
 /// Whether every image that runs is one that the plan's policy admits.
 fn running_images(sight: &Sight<'_>) -> Verdict {
-    let surroundings = match surroundings(sight) {
-        Ok(surroundings) => surroundings,
+    let inventory = match inventory(sight) {
+        Ok(inventory) => inventory,
         Err(verdict) => return verdict,
     };
     let registries = &sight.plan.postgres_image.place().registries;
-    for (name, pod) in &surroundings.pods {
+    for (name, pod) in &inventory.pods {
         for image in &pod.images {
             let place = ImagePlace {
                 image: image.clone(),
@@ -241,10 +241,10 @@ fn running_images(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn images(sight: &Sight<'_>) -> Verdict {
-    running_images(sight).and(|| match surroundings(sight) {
-        Ok(surroundings) => none_of(
+    running_images(sight).and(|| match inventory(sight) {
+        Ok(inventory) => none_of(
             "writable root filesystem",
-            surroundings
+            inventory
                 .pods
                 .iter()
                 .filter(|(_, pod)| pod.writable_root)
@@ -256,5 +256,5 @@ pub(super) fn images(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn registries(sight: &Sight<'_>) -> Verdict {
-    running_images(sight).and(|| admission(sight, "images"))
+    running_images(sight).and(|| admission(sight, &["images"]))
 }

@@ -1,21 +1,22 @@
 //! Channels of what surrounds the Region: the API, identities, telemetry and what only the platform beneath knows.
 
-use super::network::{absent, admission, none_of, surroundings};
+use super::network::{absent, admission, inventory, none_of, tried};
 use super::{Sight, Verdict, counted};
+use crate::canary::Class;
 use crate::rights;
 
 pub(super) fn api(sight: &Sight<'_>) -> Verdict {
-    match surroundings(sight) {
-        Ok(surroundings) => none_of(
+    match inventory(sight) {
+        Ok(inventory) => none_of(
             "foreign RoleBinding",
-            rights::foreign_bindings(&sight.plan.names, &surroundings.bindings),
+            rights::foreign_bindings(&sight.plan.names, &inventory.bindings),
             "delete it, or bind people through the break-glass group",
         )
         .and(|| {
             let patroni = sight.plan.names.postgres();
             none_of(
                 "pod with a token",
-                surroundings
+                inventory
                     .pods
                     .iter()
                     .filter(|(_, pod)| pod.token && pod.account.as_deref() != Some(&patroni))
@@ -23,13 +24,19 @@ pub(super) fn api(sight: &Sight<'_>) -> Verdict {
                 "delete it",
             )
         })
-        .and(|| admission(sight, "rights")),
+        .and(|| {
+            admission(
+                sight,
+                &["roles", "role-bindings", "tokens", "token-secrets"],
+            )
+            .and(|| tried(sight, Class::ApiServer))
+        }),
         Err(verdict) => verdict,
     }
 }
 
 pub(super) fn tunnels(sight: &Sight<'_>) -> Verdict {
-    let verdict = admission(sight, "tunnels");
+    let verdict = admission(sight, &["tunnels", "ephemeral-containers"]);
     if verdict.finding.is_some() {
         return verdict;
     }
@@ -72,9 +79,9 @@ pub(super) fn argo_cd(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn telemetry(sight: &Sight<'_>) -> Verdict {
     let namespace = format!("{}/", sight.plan.names.observability_namespace());
-    match surroundings(sight) {
-        Ok(surroundings) => {
-            let running = surroundings
+    match inventory(sight) {
+        Ok(inventory) => {
+            let running = inventory
                 .pods
                 .keys()
                 .filter(|pod| pod.starts_with(&namespace))
@@ -91,11 +98,11 @@ pub(super) fn telemetry(sight: &Sight<'_>) -> Verdict {
 
 /// Messages of the operator are made of closed words; what else could quote a log is what a pod leaves when it ends.
 pub(super) fn status_texts(sight: &Sight<'_>) -> Verdict {
-    match surroundings(sight) {
-        Ok(surroundings) => {
+    match inventory(sight) {
+        Ok(inventory) => {
             let verdict = none_of(
                 "pod whose status quotes its log",
-                surroundings
+                inventory
                     .pods
                     .iter()
                     .filter(|(_, pod)| pod.quotes_log)
@@ -126,12 +133,12 @@ pub(super) fn secret_replication(sight: &Sight<'_>) -> Verdict {
         "remove the annotation, then replace what is in it",
     )
     .and(|| Verdict::enforced(counted(secrets.len(), "Secret")))
-    .and(|| admission(sight, "secret-replication"))
+    .and(|| admission(sight, &["secret-replication", "secret-stores"]))
 }
 
 pub(super) fn operator_rights(sight: &Sight<'_>) -> Verdict {
-    match surroundings(sight) {
-        Ok(surroundings) => match &surroundings.rights {
+    match inventory(sight) {
+        Ok(inventory) => match &inventory.rights {
             Some(held) => {
                 let excess = rights::excess(held);
                 let missing = rights::missing(held);
@@ -172,13 +179,13 @@ pub(super) fn certificates(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn node_agents(sight: &Sight<'_>) -> Verdict {
-    match surroundings(sight) {
-        Ok(surroundings) if surroundings.log_readers.is_empty() => {
+    match inventory(sight) {
+        Ok(inventory) if inventory.log_readers.is_empty() => {
             Verdict::audited("no DaemonSet reads the nodes' logs")
         }
-        Ok(surroundings) => Verdict::unknown(format!(
+        Ok(inventory) => Verdict::unknown(format!(
             "{} of nodes' logs",
-            counted(surroundings.log_readers.len(), "reader")
+            counted(inventory.log_readers.len(), "reader")
         )),
         Err(verdict) => verdict,
     }

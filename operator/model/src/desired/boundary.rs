@@ -35,6 +35,7 @@ pub fn manifests(plan: &Plan) -> Vec<Manifest> {
     policies.push(postgres(plan));
     policies.push(object_store(plan));
     policies.push(backup(plan));
+    policies.push(canary(plan));
     policies.extend(external(plan));
     policies.iter().map(Manifest::of).collect()
 }
@@ -121,6 +122,7 @@ fn object_store(plan: &Plan) -> NetworkPolicy {
         flow(Flow::ObjectStore),
         flow(Flow::Postgres),
         flow(Flow::Backup),
+        flow(Flow::Canary),
         operator(),
     ];
     s3_clients.extend(clients(plan, Service::ObjectStore));
@@ -144,6 +146,17 @@ fn backup(plan: &Plan) -> NetworkPolicy {
         ]),
     };
     policy(plan, &plan.names.namespace(), "backup", spec)
+}
+
+/// A canary without rights of its own still needs one door: what reaches nothing shows nothing.
+fn canary(plan: &Plan) -> NetworkPolicy {
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Canary.label())])),
+        policy_types: Some(both_directions()),
+        ingress: None,
+        egress: Some(vec![to(vec![flow(Flow::ObjectStore)], &[port::S3])]),
+    };
+    policy(plan, &plan.names.namespace(), "canary", spec)
 }
 
 /// The declared places outside the cluster, for Postgres alone: nothing else of ours speaks to the outside.

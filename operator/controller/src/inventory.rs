@@ -1,10 +1,10 @@
 //! What is in a Region's namespaces and is not the operator's, and what of the cluster concerns it: read as a whole, now
-//! and then. Lists of the API server in, Surroundings out. Reads only; Secrets and ConfigMaps are never listed.
+//! and then. Lists of the API server in, Inventory out. Reads only; Secrets and ConfigMaps are never listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_model::facts::{
-    ClientNamespace, NeighbourPod, Observed, ReadFailure, Right, Surroundings,
+    ClientNamespace, Inventory, NamespacePod, Observed, ReadFailure, Right,
 };
 use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, Names};
 use bailiwick_model::region::Region;
@@ -20,19 +20,15 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::core::{Expression, Selector};
 use kube::{Client, ResourceExt};
 
-/// Reads a Region's surroundings. One read that fails leaves them unknown as a whole.
-pub async fn surroundings(
-    client: &Client,
-    region: &Region,
-    names: &Names,
-) -> Observed<Surroundings> {
+/// Reads a Region's inventory. One read that fails leaves them unknown as a whole.
+pub async fn inventory(client: &Client, region: &Region, names: &Names) -> Observed<Inventory> {
     match read(client, region, names).await {
         Ok(seen) => Observed::Seen(seen),
         Err(error) => {
             tracing::warn!(
                 region = names.region(),
                 error = &error as &dyn std::error::Error,
-                "the Region's surroundings could not be read"
+                "the Region's inventory could not be read"
             );
             Observed::Failed(failure(&error))
         }
@@ -47,8 +43,8 @@ fn failure(error: &kube::Error) -> ReadFailure {
     }
 }
 
-async fn read(client: &Client, region: &Region, names: &Names) -> kube::Result<Surroundings> {
-    let mut seen = Surroundings {
+async fn read(client: &Client, region: &Region, names: &Names) -> kube::Result<Inventory> {
+    let mut seen = Inventory {
         api_groups: client
             .list_api_groups()
             .await?
@@ -59,7 +55,7 @@ async fn read(client: &Client, region: &Region, names: &Names) -> kube::Result<S
         log_readers: log_readers(client).await?,
         rights: own_rights(client, &names.namespace()).await?,
         clients: clients(client, region, names).await?,
-        ..Surroundings::default()
+        ..Inventory::default()
     };
     for namespace in names.namespaces() {
         read_namespace(client, &namespace, &mut seen).await?;
@@ -70,7 +66,7 @@ async fn read(client: &Client, region: &Region, names: &Names) -> kube::Result<S
 async fn read_namespace(
     client: &Client,
     namespace: &str,
-    seen: &mut Surroundings,
+    seen: &mut Inventory,
 ) -> kube::Result<()> {
     let all = ListParams::default();
     let id = |name: String| format!("{namespace}/{name}");
@@ -182,9 +178,9 @@ fn grant(binding: &RoleBinding) -> String {
     rights::grant(&binding.role_ref.kind, &binding.role_ref.name, &subjects)
 }
 
-fn neighbour(pod: &Pod, without_token: &BTreeSet<String>) -> NeighbourPod {
+fn neighbour(pod: &Pod, without_token: &BTreeSet<String>) -> NamespacePod {
     let Some(spec) = &pod.spec else {
-        return NeighbourPod::default();
+        return NamespacePod::default();
     };
     let containers = || {
         spec.containers
@@ -192,7 +188,7 @@ fn neighbour(pod: &Pod, without_token: &BTreeSet<String>) -> NeighbourPod {
             .chain(spec.init_containers.iter().flatten())
     };
     let account = spec.service_account_name.clone();
-    NeighbourPod {
+    NamespacePod {
         ours: is_ours(&pod.metadata),
         node: spec.node_name.clone(),
         images: containers()

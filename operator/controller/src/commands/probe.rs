@@ -1,0 +1,279 @@
+//! `bailiwick-operator probe`: what a canary pod does. A question in the environment in, attempts at its targets, an
+//! answer in the termination message and on standard output. Network I/O: one attempt a target, each bounded.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use bailiwick_model::canary::{Answer, Attempt, Question, Target, Tried, VARIABLE};
+use clap::Args;
+
+use super::CommandError;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long a resolver may take, over UDP and then over TCP each.
+const ASK: Duration = Duration::from_secs(2);
+/// How long the pod's own way of looking up names may take, search domains and all.
+const LOOK_UP: Duration = Duration::from_secs(6);
+/// The most bytes of a termination message that Kubernetes keeps.
+const MOST_BYTES: usize = 4096;
+
+/// What to try, and where the answer goes.
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// The question: its id and targets, as JSON.
+    #[arg(long, env = VARIABLE, value_name = "JSON", hide_env_values = true)]
+    question: String,
+    /// Where the answer is left.
+    #[arg(long, default_value = "/dev/termination-log", value_name = "FILE")]
+    answer: PathBuf,
+    /// Where the pod's resolvers are named.
+    #[arg(
+        long,
+        default_value = "/etc/resolv.conf",
+        value_name = "FILE",
+        hide = true
+    )]
+    resolvers: PathBuf,
+}
+
+/// Tries every target at once and leaves the answer. What was found is in the answer, not in the exit code.
+///
+/// # Errors
+/// The question cannot be read, or the answer cannot be left.
+pub fn run(probe: &Probe, out: &mut impl Write) -> Result<(), CommandError> {
+    let question: Question = serde_json::from_str(&probe.question).map_err(|error| {
+        CommandError::Argument(format!(
+            "--question ({VARIABLE}) is not a question as the operator asks it: {error}; look at the CronJob's env"
+        ))
+    })?;
+    let resolvers = resolvers(&probe.resolvers);
+    let outcomes = try_all(&question.targets, &resolvers);
+    for (target, outcome) in question.targets.iter().zip(&outcomes) {
+        writeln!(
+            out,
+            "{}",
+            serde_json::json!({ "target": target, "outcome": outcome })
+        )?;
+    }
+    let answer = serde_json::to_string(&Answer {
+        question: question.id,
+        outcomes,
+    })
+    .map_err(io::Error::from)?;
+    if answer.len() > MOST_BYTES {
+        return Err(CommandError::Argument(format!(
+            "the answer has {} bytes and a termination message holds {MOST_BYTES}; ask fewer targets",
+            answer.len()
+        )));
+    }
+    writeln!(out, "{answer}")?;
+    std::fs::write(&probe.answer, answer)?;
+    Ok(())
+}
+
+/// The outcome of each target, in order.
+fn try_all(targets: &[Target], resolvers: &[SocketAddr]) -> Vec<Tried> {
+    let first: Vec<Tried> = thread::scope(|scope| {
+        let running: Vec<_> = targets
+            .iter()
+            .map(|target| scope.spawn(|| attempt(&target.attempt, resolvers)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(Tried::Failed))
+            .collect()
+    });
+    targets
+        .iter()
+        .zip(first)
+        .map(|(target, outcome)| match (&target.attempt, outcome) {
+            (Attempt::Connect(endpoint), Tried::Refused) => who_refused(endpoint),
+            _ => outcome,
+        })
+        .collect()
+}
+
+fn attempt(attempt: &Attempt, resolvers: &[SocketAddr]) -> Tried {
+    match attempt {
+        Attempt::Connect(endpoint) => connect(endpoint),
+        Attempt::Resolve(name) => resolve(name, resolvers),
+        Attempt::ResolveInside(name) => match look_up(&format!("{name}:0")) {
+            Some(addresses) if !addresses.is_empty() => Tried::Resolved,
+            _ => Tried::NotResolved,
+        },
+    }
+}
+
+/// Connects to `host:port` and hangs up.
+fn connect(endpoint: &str) -> Tried {
+    let address = match endpoint.parse::<SocketAddr>() {
+        Ok(address) => address,
+        Err(_) => match look_up(endpoint).and_then(|found| found.into_iter().next()) {
+            Some(address) => address,
+            None => return Tried::NotResolved,
+        },
+    };
+    match TcpStream::connect_timeout(&address, CONNECT) {
+        Ok(_) => Tried::Reached,
+        Err(error) => outcome_of(&error),
+    }
+}
+
+fn outcome_of(error: &io::Error) -> Tried {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Tried::Refused,
+        ErrorKind::TimedOut
+        | ErrorKind::WouldBlock
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::PermissionDenied => Tried::Blocked,
+        _ => Tried::Failed,
+    }
+}
+
+/// Tells a reset by the peer from a refusal on the way: some enforcers, and kube-proxy for a Service with nobody
+/// behind it, answer with ICMP "unreachable", which the kernel reports in the same words. It also counts them.
+fn who_refused(endpoint: &str) -> Tried {
+    let before = unreachables();
+    let outcome = connect(endpoint);
+    match (outcome, before, unreachables()) {
+        (Tried::Refused, Some(before), Some(after)) if after > before => Tried::Blocked,
+        _ => outcome,
+    }
+}
+
+/// How many ICMP "unreachable" messages the pod has received.
+fn unreachables() -> Option<u64> {
+    let version_4 = std::fs::read_to_string("/proc/self/net/snmp").ok()?;
+    let version_6 = std::fs::read_to_string("/proc/self/net/snmp6").unwrap_or_default();
+    unreachables_in(&version_4, &version_6)
+}
+
+fn unreachables_in(version_4: &str, version_6: &str) -> Option<u64> {
+    let mut lines = version_4.lines().filter(|line| line.starts_with("Icmp: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let four: u64 = names
+        .split_whitespace()
+        .zip(values.split_whitespace())
+        .find(|(name, _)| *name == "InDestUnreachs")
+        .and_then(|(_, value)| value.parse().ok())?;
+    let six: u64 = version_6
+        .lines()
+        .filter_map(|line| line.strip_prefix("Icmp6InDestUnreachs"))
+        .find_map(|value| value.trim().parse().ok())
+        .unwrap_or_default();
+    Some(four + six)
+}
+
+/// The addresses of `host:port` as programs in the pod get them; none when nobody answers in time.
+fn look_up(endpoint: &str) -> Option<Vec<SocketAddr>> {
+    let (sender, receiver) = mpsc::channel();
+    let endpoint = endpoint.to_owned();
+    // It cannot be bounded and so is left behind: the process ends soon.
+    thread::spawn(move || {
+        let found = endpoint.to_socket_addrs().map(Iterator::collect);
+        let _ = sender.send(found);
+    });
+    receiver.recv_timeout(LOOK_UP).ok()?.ok()
+}
+
+/// The resolvers that a resolv.conf names.
+fn resolvers(file: &Path) -> Vec<SocketAddr> {
+    std::fs::read_to_string(file)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.strip_prefix("nameserver"))
+        .filter_map(|address| address.trim().parse::<IpAddr>().ok())
+        .map(|address| SocketAddr::new(address, 53))
+        .collect()
+}
+
+/// Asks each resolver for the address of a name, over UDP and over TCP. One that tells is enough.
+fn resolve(name: &str, resolvers: &[SocketAddr]) -> Tried {
+    let Some(message) = dns_question(name) else {
+        return Tried::Failed;
+    };
+    if resolvers.is_empty() {
+        return Tried::Failed;
+    }
+    let told = resolvers.iter().any(|resolver| {
+        [ask_udp(*resolver, &message), ask_tcp(*resolver, &message)]
+            .into_iter()
+            .flatten()
+            .any(|response| has_answer(&message, &response))
+    });
+    if told {
+        Tried::Resolved
+    } else {
+        Tried::NotResolved
+    }
+}
+
+/// A question for the IPv4 address of a name (RFC 1035, section 4); none for what is no name.
+fn dns_question(name: &str) -> Option<Vec<u8>> {
+    let id = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos())
+        .to_be_bytes();
+    // Recursion desired, one question.
+    let mut message = vec![id[2], id[3], 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.trim_end_matches('.').split('.') {
+        let length = u8::try_from(label.len())
+            .ok()
+            .filter(|length| (1..=63).contains(length))?;
+        message.push(length);
+        message.extend(label.as_bytes());
+    }
+    // The root, type A, class IN.
+    message.extend([0, 0, 1, 0, 1]);
+    (message.len() <= 255 + 17).then_some(message)
+}
+
+/// Whether a response is to this question, says no error and holds an answer.
+fn has_answer(question: &[u8], response: &[u8]) -> bool {
+    match (question, response) {
+        ([a, b, ..], [c, d, flags, code, _, _, many, few, ..]) => {
+            let answers = u16::from_be_bytes([*many, *few]);
+            a == c && b == d && flags & 0x80 != 0 && code & 0x0f == 0 && answers > 0
+        }
+        _ => false,
+    }
+}
+
+fn ask_udp(resolver: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
+    let any: IpAddr = if resolver.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(resolver).ok()?;
+    socket.set_read_timeout(Some(ASK)).ok()?;
+    socket.send(message).ok()?;
+    let mut response = vec![0; 4096];
+    let length = socket.recv(&mut response).ok()?;
+    response.truncate(length);
+    Some(response)
+}
+
+fn ask_tcp(resolver: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
+    let end = Instant::now() + ASK;
+    let mut stream = TcpStream::connect_timeout(&resolver, ASK).ok()?;
+    let left = end.saturating_duration_since(Instant::now());
+    stream
+        .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+        .ok()?;
+    let length = u16::try_from(message.len()).ok()?;
+    stream.write_all(&length.to_be_bytes()).ok()?;
+    stream.write_all(message).ok()?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).ok()?;
+    let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut response).ok()?;
+    Some(response)
+}

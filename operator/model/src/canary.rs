@@ -1,0 +1,472 @@
+//! The canaries: pods that try what a Region's boundary must forbid, and what it must let through. A plan in, the
+//! questions that they are asked out, and the Jobs that are due; `verdict` judges what they answer. No I/O.
+
+pub mod verdict;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::desired::{Manifest, boundary, object_store, postgres};
+use crate::facts::{Facts, Neighbour};
+use crate::names::{Flow, Names, port};
+use crate::plan::Plan;
+use crate::step::Step;
+
+/// The environment variable that a canary reads its [`Question`] from, as JSON.
+pub const VARIABLE: &str = "BAILIWICK_CANARY";
+/// The most targets of one class: an answer must fit the 4096 bytes of a termination message.
+pub const MOST_TARGETS: usize = 8;
+/// Where clouds serve the credentials of a machine to whatever runs on it.
+pub const METADATA_ADDRESS: &str = "169.254.169.254";
+/// The port of the kubelet, which listens on every node.
+const KUBELET: u16 = 10250;
+
+/// What a target is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A pod of another Region, by its address.
+    OtherRegionPod,
+    /// A Service of another Region, by its name.
+    OtherRegionService,
+    /// An address outside the cluster.
+    OutsideAddress,
+    /// A name outside the cluster, asked of the pod's own resolver.
+    OutsideName,
+    /// A node. The one that the canary runs on is left out: its traffic with its own pods is always allowed.
+    OtherNode,
+    /// The metadata service of a cloud.
+    MetadataAddress,
+    /// The API server; members of Postgres alone may reach it, for Patroni.
+    ApiServer,
+    /// The Region's own object store.
+    OwnObjectStore,
+    /// A name inside the cluster.
+    ClusterName,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::OtherRegionPod,
+        Self::OtherRegionService,
+        Self::OutsideAddress,
+        Self::OutsideName,
+        Self::OtherNode,
+        Self::MetadataAddress,
+        Self::ApiServer,
+        Self::OwnObjectStore,
+        Self::ClusterName,
+    ];
+
+    /// The word for messages and documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherRegionPod => "OtherRegionPod",
+            Self::OtherRegionService => "OtherRegionService",
+            Self::OutsideAddress => "OutsideAddress",
+            Self::OutsideName => "OutsideName",
+            Self::OtherNode => "OtherNode",
+            Self::MetadataAddress => "MetadataAddress",
+            Self::ApiServer => "ApiServer",
+            Self::OwnObjectStore => "OwnObjectStore",
+            Self::ClusterName => "ClusterName",
+        }
+    }
+
+    /// Whether the boundary lets a pod of this guise through to it.
+    #[must_use]
+    pub const fn allowed(self, guise: Guise) -> bool {
+        match self {
+            Self::OwnObjectStore | Self::ClusterName => true,
+            Self::ApiServer => matches!(guise, Guise::Postgres),
+            Self::OtherRegionPod
+            | Self::OtherRegionService
+            | Self::OutsideAddress
+            | Self::OutsideName
+            | Self::OtherNode
+            | Self::MetadataAddress => false,
+        }
+    }
+}
+
+/// What a canary passes for. Each has all that the boundary opens to its flow, and nothing that a Service, a
+/// StatefulSet or Patroni selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guise {
+    /// A pod without more rights than any.
+    Plain,
+    /// A member of Postgres: the policy that surrounds the data is the one that is tried.
+    Postgres,
+}
+
+impl Guise {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Postgres];
+
+    /// The flow whose label it carries.
+    #[must_use]
+    pub const fn flow(self) -> Flow {
+        match self {
+            Self::Plain => Flow::Canary,
+            Self::Postgres => Flow::Postgres,
+        }
+    }
+
+    /// The value of [`crate::names::LABEL_TASK`], and what the names of its objects end with.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "canary",
+            Self::Postgres => "canary-pg",
+        }
+    }
+}
+
+/// One thing to try.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What it is.
+    pub class: Class,
+    /// What people call it, for example `es/es-pg-0`.
+    pub name: String,
+    /// How it is tried.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+}
+
+/// How a target is tried.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Attempt {
+    /// A TCP connection to `host:port`.
+    Connect(String),
+    /// A question for this name, to the resolvers that the pod is given and to nobody else.
+    Resolve(String),
+    /// The same for a name inside the cluster, with the search domains that the pod is given.
+    ResolveInside(String),
+}
+
+impl Attempt {
+    /// The endpoint or name.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Connect(text) | Self::Resolve(text) | Self::ResolveInside(text) => text,
+        }
+    }
+}
+
+/// What one canary is to try.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// A hash of the targets and of the boundary that they are tried through: an answer to another says nothing.
+    pub id: String,
+    /// The targets.
+    pub targets: Vec<Target>,
+}
+
+/// What a canary leaves in its termination message.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The [`Question::id`] that it answers.
+    pub question: String,
+    /// One outcome a target, in the order of the question.
+    pub outcomes: Vec<Tried>,
+}
+
+/// How an attempt ended.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// The connection stood.
+    Reached,
+    /// The connection was reset: a packet came there, and an answer came back.
+    Refused,
+    /// No answer, or the network said that there is no way.
+    Blocked,
+    /// The name has an address.
+    Resolved,
+    /// The name has none, or nobody would say.
+    NotResolved,
+    /// The attempt itself could not be made.
+    Failed,
+}
+
+/// What surrounds a Region, as far as canaries try it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The other Regions of this cluster, by name.
+    pub neighbours: BTreeMap<String, Neighbour>,
+    /// The addresses of all nodes, by name.
+    pub nodes: BTreeMap<String, String>,
+    /// How many nodes there are, be their addresses known or not.
+    pub node_count: usize,
+    /// An endpoint outside the cluster that answers whoever reaches it.
+    pub outside_address: Option<SocketAddr>,
+    /// A name outside the cluster that resolves for whoever may ask.
+    pub outside_name: Option<String>,
+}
+
+/// What each guise is to try.
+#[must_use]
+pub fn questions(plan: &Plan) -> BTreeMap<Guise, Question> {
+    let boundary = boundary_text(plan);
+    Guise::ALL
+        .map(|guise| {
+            let targets = targets(plan, guise);
+            let mut digest = Sha256::new();
+            digest.update(serde_json::to_string(&targets).unwrap_or_default());
+            digest.update(&boundary);
+            let id = digest.finalize()[..5]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            (guise, Question { id, targets })
+        })
+        .into()
+}
+
+fn boundary_text(plan: &Plan) -> String {
+    boundary::manifests(plan)
+        .iter()
+        .map(|manifest| serde_json::to_string(&manifest.object).unwrap_or_default())
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+/// What a pod of this guise is to try, forbidden and allowed, in the order of [`Class`].
+#[must_use]
+pub fn targets(plan: &Plan, guise: Guise) -> Vec<Target> {
+    let around = &plan.surroundings;
+    let mut targets = Vec::new();
+    let mut add = |class, mut found: Vec<(String, Attempt)>| {
+        found.truncate(MOST_TARGETS);
+        targets.extend(found.into_iter().map(|(name, attempt)| Target {
+            class,
+            name,
+            attempt,
+        }));
+    };
+    let connect = |host: &str, port: &dyn std::fmt::Display| {
+        Attempt::Connect(if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        })
+    };
+
+    let neighbours = neighbours(plan);
+    // The first of every neighbour, then the second of every neighbour: a cap leaves no neighbour out before it must.
+    let mut pods: Vec<(usize, usize, (String, Attempt))> = Vec::new();
+    let mut services = Vec::new();
+    for (turn, (region, neighbour)) in neighbours.iter().enumerate() {
+        let listening = neighbour.pods.iter().filter_map(|(name, pod)| {
+            let port = listens_on(&pod.component)?;
+            Some((format!("{region}/{name}"), connect(&pod.ip, &port)))
+        });
+        pods.extend(listening.enumerate().map(|(rank, pod)| (rank, turn, pod)));
+        let names = Names::new(region);
+        for (component, service, port) in [
+            (postgres::COMPONENT, names.postgres_rw(), port::POSTGRES),
+            (object_store::COMPONENT, names.object_store(), port::S3),
+        ] {
+            // Behind a Service without a ready pod there is nobody to be reached.
+            if neighbour
+                .pods
+                .values()
+                .any(|pod| pod.ready && pod.component == component)
+            {
+                let host = format!("{service}.{}.svc", names.namespace());
+                services.push((format!("{region}/{service}"), connect(&host, &port)));
+            }
+        }
+    }
+    pods.sort_by_key(|(rank, turn, _)| (*rank, *turn));
+    add(
+        Class::OtherRegionPod,
+        pods.into_iter().map(|(_, _, pod)| pod).collect(),
+    );
+    add(Class::OtherRegionService, services);
+
+    // What the Region declares for Postgres is not forbidden to Postgres.
+    let outside = around
+        .outside_address
+        .filter(|address| guise != Guise::Postgres || !declared(plan, *address));
+    add(
+        Class::OutsideAddress,
+        outside
+            .map(|address| (address.to_string(), Attempt::Connect(address.to_string())))
+            .into_iter()
+            .collect(),
+    );
+    add(
+        Class::OutsideName,
+        around
+            .outside_name
+            .iter()
+            .map(|name| (name.clone(), Attempt::Resolve(name.clone())))
+            .collect(),
+    );
+    add(Class::OtherNode, nodes(plan, &connect));
+    add(
+        Class::MetadataAddress,
+        vec![(
+            METADATA_ADDRESS.to_owned(),
+            connect(METADATA_ADDRESS, &80_u16),
+        )],
+    );
+    add(
+        Class::ApiServer,
+        plan.api_server
+            .iter()
+            .map(|address| (address.ip.clone(), connect(&address.ip, &address.port)))
+            .collect(),
+    );
+    let store = plan.names.object_store_host();
+    add(
+        Class::OwnObjectStore,
+        vec![(plan.names.object_store(), connect(&store, &port::S3))],
+    );
+    add(
+        Class::ClusterName,
+        vec![(store.clone(), Attempt::ResolveInside(store))],
+    );
+    targets
+}
+
+/// The neighbours in an order of this Region's own, so that not every Region tries the same few.
+fn neighbours(plan: &Plan) -> Vec<(&String, &Neighbour)> {
+    let mut all: Vec<_> = plan.surroundings.neighbours.iter().collect();
+    all.sort_by_key(|(region, _)| {
+        Sha256::digest(format!("{} {region}", plan.names.region())).to_vec()
+    });
+    all
+}
+
+/// The nodes of other places first: a way to them is the worse leak.
+fn nodes(
+    plan: &Plan,
+    connect: &dyn Fn(&str, &dyn std::fmt::Display) -> Attempt,
+) -> Vec<(String, Attempt)> {
+    let own = &plan.nodes.place().nodes;
+    let mut nodes: Vec<_> = plan.surroundings.nodes.iter().collect();
+    nodes.sort_by_key(|(node, _)| (own.contains_key(*node), *node));
+    nodes
+        .into_iter()
+        .map(|(node, address)| (node.clone(), connect(address, &KUBELET)))
+        .collect()
+}
+
+/// The port that the pods of a component listen on; none of what listens nowhere.
+fn listens_on(component: &str) -> Option<i32> {
+    match component {
+        postgres::COMPONENT => Some(port::POSTGRES),
+        object_store::COMPONENT => Some(port::S3),
+        _ => None,
+    }
+}
+
+/// Whether the spec opens this endpoint to Postgres.
+fn declared(plan: &Plan, address: SocketAddr) -> bool {
+    plan.externals.iter().any(|external| {
+        let external = external.place();
+        external.ports.contains(&i32::from(address.port()))
+            && external
+                .cidrs
+                .iter()
+                .any(|cidr| holds(cidr, address.ip()).unwrap_or(true))
+    })
+}
+
+/// Whether a CIDR holds an address; none when it is not a CIDR.
+fn holds(cidr: &str, address: std::net::IpAddr) -> Option<bool> {
+    fn bits(address: std::net::IpAddr) -> (u128, u32) {
+        match address {
+            std::net::IpAddr::V4(it) => (u128::from(u32::from(it)), 32),
+            std::net::IpAddr::V6(it) => (u128::from(it), 128),
+        }
+    }
+    let (network, length) = cidr.split_once('/')?;
+    let (network, width) = bits(network.parse().ok()?);
+    let length: u32 = length.parse().ok().filter(|length| *length <= width)?;
+    let (address, other) = bits(address);
+    let differs = (network ^ address).checked_shr(width - length).unwrap_or(0);
+    Some(width == other && differs == 0)
+}
+
+/// The Jobs that are due at once, beside those on the schedule: a question that no canary was ever asked. Not before
+/// the store answers, since a canary tries that too, and one at a time a guise.
+#[must_use]
+pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
+    if plan.spec.lifecycle.hibernated || facts.store.seen().is_none() {
+        return Vec::new();
+    }
+    questions(plan)
+        .iter()
+        .filter(|(guise, question)| {
+            let name = plan.names.canary_job(**guise, &question.id);
+            let schedule = plan.names.canary(**guise);
+            let runs = facts
+                .jobs
+                .iter()
+                .any(|(job, fact)| !fact.succeeded && !fact.failed && is_made_of(job, &schedule));
+            !runs
+                && !facts.jobs.contains_key(&name)
+                && !verdict::answers(facts, **guise)
+                    .iter()
+                    .any(|heard| heard.answer.question == question.id)
+        })
+        .map(|(guise, question)| {
+            Step::Create(Box::new(Manifest::of(&crate::desired::canary::job(
+                plan, *guise, question,
+            ))))
+        })
+        .collect()
+}
+
+/// Whether a Job has its name from a schedule: the name and one more word.
+fn is_made_of(job: &str, schedule: &str) -> bool {
+    job.strip_prefix(schedule)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|rest| !rest.contains('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cidr_holds_what_it_says() {
+        for (cidr, address, expected) in [
+            ("198.51.100.0/24", "198.51.100.10", Some(true)),
+            ("198.51.100.0/24", "198.51.101.10", Some(false)),
+            ("198.51.100.10/32", "198.51.100.10", Some(true)),
+            ("198.51.100.10/32", "198.51.100.11", Some(false)),
+            ("0.0.0.0/0", "203.0.113.1", Some(true)),
+            ("2001:db8::/32", "2001:db8:1::1", Some(true)),
+            ("::/0", "2001:db8::1", Some(true)),
+            ("2001:db8::/32", "198.51.100.10", Some(false)),
+            ("::/0", "198.51.100.10", Some(false)),
+            ("198.51.100.0/33", "198.51.100.10", None),
+            ("everything", "198.51.100.10", None),
+        ] {
+            assert_eq!(
+                holds(cidr, address.parse().unwrap()),
+                expected,
+                "{cidr} {address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_job_belongs_to_its_own_schedule() {
+        assert!(is_made_of("tr-canary-29384761", "tr-canary"));
+        assert!(is_made_of("tr-canary-pg-29384761", "tr-canary-pg"));
+        assert!(!is_made_of("tr-canary-pg-29384761", "tr-canary"));
+        assert!(!is_made_of("tr-canary", "tr-canary"));
+    }
+}
