@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::names::{
     LABEL_INSTANCE, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_MANAGED_BY, LABEL_NAME, LABEL_REGION,
-    MANAGED_BY, NODE_HOSTNAME,
+    MANAGED_BY, NODE_HOSTNAME, NODE_REGION,
 };
 use crate::plan::Plan;
 use crate::region::Resources;
@@ -128,19 +128,20 @@ pub fn selector(plan: &Plan, component: &str) -> BTreeMap<String, String> {
     .into()
 }
 
-/// Where the pods of a component may run: required, on the Region's admitted nodes and nowhere else; preferred,
-/// away from each other, one a host.
+/// Where the pods of a component may run: required, on the Region's admitted nodes in its location and nowhere else;
+/// preferred, away from each other, one a host.
 #[must_use]
 pub fn affinity(plan: &Plan, component: &str) -> Affinity {
-    let requirements = plan
-        .nodes
-        .place()
-        .selector
-        .iter()
+    let mut selector_of_nodes = plan.nodes.place().selector.clone();
+    // A selector of the spec may leave it out. Then its nodes were all found to be there, but the next one may not be,
+    // and the admission policy on placement looks for it.
+    selector_of_nodes.insert(NODE_REGION.to_owned(), plan.policy.location().to_owned());
+    let requirements = selector_of_nodes
+        .into_iter()
         .map(|(key, value)| NodeSelectorRequirement {
-            key: key.clone(),
+            key,
             operator: "In".to_owned(),
-            values: Some(vec![value.clone()]),
+            values: Some(vec![value]),
         })
         .collect();
     Affinity {

@@ -243,8 +243,10 @@ fn every_pod_must_run_on_the_regions_nodes() {
         let terms: Vec<&Value> = list(&required["nodeSelectorTerms"]).collect();
         // Terms are alternatives, so each must hold the pod.
         assert!(!terms.is_empty(), "{pod}");
+        let location = (NODE_REGION.to_owned(), plan.policy.location().to_owned());
+        let selector = &plan.nodes.place().selector;
         for term in terms {
-            for (key, value) in &plan.nodes.place().selector {
+            for (key, value) in selector.iter().chain([(&location.0, &location.1)]) {
                 let expected = json!({"key": key, "operator": "In", "values": [value]});
                 assert!(
                     list(&term["matchExpressions"]).any(|found| *found == expected),
