@@ -13,6 +13,7 @@ use bailiwick_model::desired::postgres::jobs::{Task, job};
 use bailiwick_model::desired::{Manifest, desired};
 use bailiwick_model::names::{
     LABEL_FLOW, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY,
+    NODE_REGION,
 };
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;

@@ -16,6 +16,9 @@ use kube::{Client, ResourceExt};
 const READY_WITHIN: Duration = Duration::from_secs(90);
 /// The administrator's token. The server answers on loopback alone and lives as long as the test.
 const TOKEN: &str = "test-administrator";
+/// The cluster's own programs, which are known by their names; each name is its token too.
+const CONTROLLERS: &str = "system:kube-controller-manager";
+const SCHEDULER: &str = "system:kube-scheduler";
 
 /// A running API server. Dropping it ends its processes and removes its folder; so does the end of the test's
 /// process, whatever ended it.
@@ -42,9 +45,36 @@ impl ApiServer {
         };
         server.spawn_etcd(etcd_port, peer_port);
         server.spawn_api_server(etcd_port);
-        server.write_kubeconfig();
+        server.write_kubeconfig("kubeconfig", TOKEN);
         server.wait_until_ready().await;
         server
+    }
+
+    /// Starts the cluster's own controllers, each with its own ServiceAccount, and its scheduler. Nodes are not watched
+    /// over: a node of a test has no kubelet.
+    pub fn start_controllers(&mut self) {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let manager = [
+            format!("--kubeconfig={}", file("controllers.kubeconfig")),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+            "--use-service-account-credentials=true".to_owned(),
+            format!(
+                "--service-account-private-key-file={}",
+                file("service-accounts.key")
+            ),
+            format!("--root-ca-file={}", file("authority.crt")),
+            "--controllers=*,-node-lifecycle-controller,-node-ipam-controller,-taint-eviction-controller".to_owned(),
+        ];
+        let scheduler = [
+            format!("--kubeconfig={}", file("scheduler.kubeconfig")),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ];
+        self.write_kubeconfig("controllers.kubeconfig", CONTROLLERS);
+        self.write_kubeconfig("scheduler.kubeconfig", SCHEDULER);
+        self.spawn("kube-controller-manager", &manager);
+        self.spawn("kube-scheduler", &scheduler);
     }
 
     /// A client with every right.
@@ -58,6 +88,16 @@ impl ApiServer {
         config.auth_info.impersonate = Some(format!(
             "system:serviceaccount:{namespace}:{service_account}"
         ));
+        Client::try_from(config).expect("a client")
+    }
+
+    /// The same, in one more group.
+    pub fn client_as_member(&self, namespace: &str, service_account: &str, group: &str) -> Client {
+        let mut config = self.config();
+        config.auth_info.impersonate = Some(format!(
+            "system:serviceaccount:{namespace}:{service_account}"
+        ));
+        config.auth_info.impersonate_groups = Some(vec![group.to_owned()]);
         Client::try_from(config).expect("a client")
     }
 
@@ -137,6 +177,8 @@ impl ApiServer {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC".to_owned(),
+            // So that the field by which a volume is filled from another namespace is not dropped unseen.
+            "--feature-gates=CrossNamespaceVolumeDataSource=true".to_owned(),
         ];
         self.spawn("kube-apiserver", &arguments);
     }
@@ -160,17 +202,17 @@ impl ApiServer {
         self.processes.push(child);
     }
 
-    fn write_kubeconfig(&self) {
+    fn write_kubeconfig(&self, name: &str, token: &str) {
         let authority = self.folder.join("authority.crt");
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
              clusters: [{{name: test, cluster: {{server: 'https://127.0.0.1:{}', certificate-authority: '{}'}}}}]\n\
-             users: [{{name: test, user: {{token: {TOKEN}}}}}]\n\
+             users: [{{name: test, user: {{token: '{token}'}}}}]\n\
              contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
             self.port,
             authority.display()
         );
-        std::fs::write(self.folder.join("kubeconfig"), text).expect("a kubeconfig");
+        std::fs::write(self.folder.join(name), text).expect("a kubeconfig");
     }
 
     async fn wait_until_ready(&self) {
@@ -196,7 +238,8 @@ impl ApiServer {
         }
     }
 
-    fn log_tail(&self, program: &str) -> String {
+    /// The end of a program's log.
+    pub fn log_tail(&self, program: &str) -> String {
         let log =
             std::fs::read_to_string(self.folder.join(format!("{program}.log"))).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -216,7 +259,7 @@ impl Drop for ApiServer {
 }
 
 /// A program of the cache.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let path = cache().join("bin").join(name);
     assert!(
         path.exists(),
@@ -281,7 +324,9 @@ fn write_credentials(folder: &Path) -> Vec<u8> {
     write("service-accounts.pub", &accounts_key.public_key_pem());
     write(
         "tokens.csv",
-        &format!("{TOKEN},administrator,1,\"system:masters\"\n"),
+        &format!(
+            "{TOKEN},administrator,1,\"system:masters\"\n{CONTROLLERS},{CONTROLLERS},2\n{SCHEDULER},{SCHEDULER},3\n"
+        ),
     );
     authority.der().to_vec()
 }
