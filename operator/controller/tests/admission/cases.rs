@@ -28,6 +28,18 @@ pub struct Case {
     pub ask: Ask,
 }
 
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            policy,
+            validation,
+            name,
+            ..
+        } = self;
+        write!(f, "{policy} {validation}: {name}")
+    }
+}
+
 /// A namespace of the Region's own.
 pub const OWN: &str = "tr";
 /// The namespace of a client.

@@ -46,27 +46,32 @@ async fn policies_hold_without_the_operator() {
     every_validation_has_a_case(&policies, &cases);
 
     // Red: without the policies, all of it gets through.
+    let mut faults = Vec::new();
     for case in &cases {
-        assert_admitted(&client, case, "without any policy").await;
+        faults.push(admitted(&client, case, "without any policy").await);
     }
+    hold(faults);
     let before = cost::sample(&client).await;
 
     // Green: with them, nothing does.
     policies.apply(&client).await;
     let mut tally: BTreeMap<(&str, usize), Tally> = BTreeMap::new();
+    let mut faults = Vec::new();
     for case in &cases {
-        assert_refused(&client, &policies, case).await;
+        faults.push(refused(&client, &policies, case).await);
         tally
             .entry((case.policy, case.validation))
             .or_default()
             .green += 1;
     }
+    hold(faults);
 
     // Red again, one validation at a time and all others in force: each is missed when it is gone.
+    let mut faults = Vec::new();
     for round in 0..policies.most_validations() {
         policies.without(&client, round).await;
         for case in cases.iter().filter(|case| case.validation == round) {
-            assert_admitted(&client, case, "without this validation").await;
+            faults.push(admitted(&client, case, "without this validation").await);
             tally
                 .entry((case.policy, case.validation))
                 .or_default()
@@ -74,9 +79,10 @@ async fn policies_hold_without_the_operator() {
         }
         policies.apply(&client).await;
         for case in cases.iter().filter(|case| case.validation == round) {
-            assert_refused(&client, &policies, case).await;
+            faults.push(refused(&client, &policies, case).await);
         }
     }
+    hold(faults);
 
     let foreign = foreign_namespaces_are_not_hindered(&client, &cases).await;
     let good = good::are_admitted(&client).await;
@@ -135,49 +141,46 @@ async fn settled(
     }
 }
 
-async fn assert_admitted(client: &Client, case: &Case, when: &str) {
+/// What is wrong when a case is not admitted.
+async fn admitted(client: &Client, case: &Case, when: &str) -> Option<String> {
     let verdict = settled(client, case, &case.ask, |verdict| {
         matches!(verdict, Verdict::Admitted | Verdict::Failed(_))
     })
     .await;
-    assert_eq!(
-        verdict,
-        Verdict::Admitted,
-        "{} {}: {} {when}, {:?}",
-        case.policy,
-        case.validation,
-        case.name,
-        case.ask
-    );
+    (verdict != Verdict::Admitted).then(|| format!("{case} {when}: {verdict:?}"))
 }
 
-async fn assert_refused(client: &Client, policies: &Policies, case: &Case) {
+/// What is wrong when a case is not refused by its policy, in its words.
+async fn refused(client: &Client, policies: &Policies, case: &Case) -> Option<String> {
     let verdict = settled(client, case, &case.ask, |verdict| {
         matches!(verdict, Verdict::Refused { .. } | Verdict::Failed(_))
     })
     .await;
-    let what = format!(
-        "{} {}: {}: {verdict:?}",
-        case.policy, case.validation, case.name
-    );
     let Verdict::Refused {
         policy,
         message,
         status,
-    } = verdict
+    } = &verdict
     else {
-        panic!("{what}")
+        return Some(format!("{case} with all policies: {verdict:?}"));
     };
-    assert_eq!(policy, case.policy, "{what}");
-    assert_eq!(status, "403 Forbidden", "{what}");
-    for words in policies.words(case.policy, case.validation) {
-        assert!(message.contains(&words), "{what}, expected {words:?}");
-    }
+    let words = policies.words(case.policy, case.validation);
+    let right = policy == case.policy
+        && status == "403 Forbidden"
+        && words.iter().all(|words| message.contains(words));
+    (!right).then(|| format!("{case}: {verdict:?}, expected {words:?}"))
+}
+
+/// Ends the test when something is wrong.
+fn hold(faults: Vec<Option<String>>) {
+    let faults: Vec<String> = faults.into_iter().flatten().collect();
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 /// The same attempts in a namespace that belongs to no Region.
 async fn foreign_namespaces_are_not_hindered(client: &Client, cases: &[Case]) -> usize {
     let mut tried = 0;
+    let mut faults = Vec::new();
     for case in cases {
         let Some((head, rest)) = case.ask.path.split_once("/namespaces/") else {
             continue;
@@ -190,13 +193,11 @@ async fn foreign_namespaces_are_not_hindered(client: &Client, cases: &[Case]) ->
             ..case.ask.clone()
         };
         let verdict = send(client, case.who, &ask).await;
-        assert_eq!(
-            verdict,
-            Verdict::Admitted,
-            "{} in a foreign namespace",
-            case.name
+        faults.push(
+            (verdict != Verdict::Admitted).then(|| format!("{case} in a foreign namespace: {verdict:?}")),
         );
         tried += 1;
     }
+    hold(faults);
     tried
 }

@@ -121,12 +121,14 @@ impl Policies {
 
     /// Puts all of them on the cluster as they are.
     pub async fn apply(&self, client: &Client) {
+        let mut faults = Vec::new();
         for policy in self.policies.values() {
-            put::<ValidatingAdmissionPolicy>(client, policy).await;
+            faults.push(put::<ValidatingAdmissionPolicy>(client, policy).await);
         }
         for binding in &self.bindings {
-            put::<ValidatingAdmissionPolicyBinding>(client, binding).await;
+            faults.push(put::<ValidatingAdmissionPolicyBinding>(client, binding).await);
         }
+        crate::hold(faults);
     }
 
     /// Takes the validation of that index out of each policy that has one.
@@ -135,13 +137,16 @@ impl Policies {
             let mut policy = policy.clone();
             if let Some(validation) = policy["spec"]["validations"].get_mut(index) {
                 *validation = json!({"expression": "true"});
-                put::<ValidatingAdmissionPolicy>(client, &policy).await;
+                crate::hold(vec![
+                    put::<ValidatingAdmissionPolicy>(client, &policy).await,
+                ]);
             }
         }
     }
 }
 
-async fn put<K>(client: &Client, object: &Value)
+/// Applies an object and returns what is wrong with it.
+async fn put<K>(client: &Client, object: &Value) -> Option<String>
 where
     K: kube::Resource<Scope = kube::core::ClusterResourceScope, DynamicType = ()>
         + Clone
@@ -156,7 +161,8 @@ where
             &Patch::Apply(object),
         )
         .await
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+        .err()
+        .map(|error| format!("{name}: {error}"))
 }
 
 /// Every expression fits the kinds that it is for; the cluster's own controller says so.

@@ -177,6 +177,8 @@ impl ApiServer {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC".to_owned(),
+            // As kubeadm and k3s have it.
+            "--allow-privileged=true".to_owned(),
             // So that the field by which a volume is filled from another namespace is not dropped unseen.
             "--feature-gates=CrossNamespaceVolumeDataSource=true".to_owned(),
         ];
