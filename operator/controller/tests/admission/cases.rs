@@ -284,7 +284,7 @@ fn placement(table: &mut Table) {
     let here = || term("In", &["tr-ist-1"]);
     let nowhere = with(pod_spec(&json!([container()])), json!({"nodeSelector": null}));
     table
-        .of("bailiwick-placement", 0)
+        .of("bailiwick-pods", 0)
         .editor(
             "a pod that may run anywhere",
             create(OWN, with(pod("new"), json!({"spec": {"nodeSelector": null}}))),
@@ -348,7 +348,7 @@ fn placement(table: &mut Table) {
         );
     }
     table
-        .of("bailiwick-placement", 1)
+        .of("bailiwick-pods", 1)
         .editor(
             "a pod past the scheduler",
             create(OWN, with(pod("new"), json!({"spec": {"nodeName": "es-1"}}))),
@@ -390,7 +390,7 @@ fn placement(table: &mut Table) {
 fn images(table: &mut Table) {
     let image = |image: &str| pod_with_container(json!({"image": image}));
     table
-        .of("bailiwick-images", 0)
+        .of("bailiwick-pods", 2)
         .editor("an image of a public registry", create(OWN, image("docker.io/library/postgres:17.5")))
         .editor("an image of no registry", create(OWN, image("postgres:17.5")))
         .editor(
@@ -444,7 +444,7 @@ fn images(table: &mut Table) {
         );
     }
     table
-        .of("bailiwick-images", 1)
+        .of("bailiwick-pods", 3)
         .editor("an image without a tag", create(OWN, image("bailiwick.dev/probe")))
         .editor("the latest image", create(OWN, image("bailiwick.dev/probe:latest")));
 }
@@ -462,14 +462,14 @@ pub fn ephemeral(namespace: &str, image: &str) -> Ask {
 fn isolation(table: &mut Table) {
     let spec = |edit: Value| create(WEAK, with(pod("new"), json!({"spec": edit})));
     table
-        .of("bailiwick-isolation", 0)
+        .of("bailiwick-pods", 4)
         .editor("a pod on its node's network", spec(json!({"hostNetwork": true})))
         .editor("a pod among its node's processes", spec(json!({"hostPID": true})))
         .editor("a pod with its node's memory segments", spec(json!({"hostIPC": true})));
     let privileged = json!({"allowPrivilegeEscalation": true, "privileged": true});
     let privileged = with(container(), json!({"securityContext": privileged}));
     table
-        .of("bailiwick-isolation", 1)
+        .of("bailiwick-pods", 5)
         .editor("a privileged container", spec(json!({"containers": [privileged]})))
         .editor(
             "a privileged init container",
@@ -484,14 +484,14 @@ fn isolation(table: &mut Table) {
                 body: json!({"spec": {"ephemeralContainers": [with(privileged, json!({"name": "shell"}))]}}),
             },
         );
-    table.of("bailiwick-isolation", 2).editor(
+    table.of("bailiwick-pods", 6).editor(
         "a port of the node",
         create(
             WEAK,
             pod_with_container(json!({"ports": [{"containerPort": 80, "hostPort": 8080}]})),
         ),
     );
-    table.of("bailiwick-isolation", 3);
+    table.of("bailiwick-pods", 7);
     for (name, volume) in [
         ("hostPath", json!({"hostPath": {"path": "/etc"}})),
         ("nfs", json!({"nfs": {"server": "203.0.113.7", "path": "/"}})),
@@ -507,7 +507,7 @@ fn isolation(table: &mut Table) {
         );
     }
     table
-        .of("bailiwick-isolation", 4)
+        .of("bailiwick-pods", 8)
         .editor(
             "a second network",
             create(
@@ -889,7 +889,7 @@ fn tunnels(table: &mut Table) {
 }
 
 fn secrets(table: &mut Table) {
-    table.of("bailiwick-secret-replication", 0);
+    table.of("bailiwick-secrets", 0);
     for (key, value) in [
         ("reflector.v1.k8s.emberstack.com/reflection-allowed", "true"),
         ("replicator.v1.mittwald.de/replicate-to", "es"),
@@ -1019,7 +1019,7 @@ fn rights(table: &mut Table) {
         .of("bailiwick-tokens", 0)
         .editor("a token by hand", token("tr-pg"))
         .by(OPERATOR, "a token by the operator", token("tr-pg"));
-    table.of("bailiwick-token-secrets", 0).editor(
+    table.of("bailiwick-secrets", 1).editor(
         "a token without an end",
         create(
             OWN,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cases::{CLIENT, FOREIGN, FOREIGN_KINDS, OWN, WEAK};
@@ -33,6 +34,11 @@ pub async fn prepare(server: &ApiServer) {
     }))
     .await;
     kinds(&client).await;
+    let file = std::fs::read_to_string(repository().join("overlays/dev-local/regions/tr.yaml")).unwrap();
+    let own = serde_yaml::Deserializer::from_str(&file).next().unwrap();
+    let own = Value::deserialize(own).unwrap();
+    assert_eq!(own["metadata"]["name"], OWN);
+    let plain = with(own["metadata"]["labels"].clone(), json!({"bailiwick.dev/region": null}));
     for (name, labels) in [
         (CLIENT, client_labels("baseline")),
         ("tr-safe", client_labels("restricted")),
@@ -45,6 +51,7 @@ pub async fn prepare(server: &ApiServer) {
         ),
         ("late", json!({"pod-security.kubernetes.io/enforce": "restricted"})),
         (FOREIGN, json!({})),
+        ("plain", plain),
         ("tr-obs", json!({"pod-security.kubernetes.io/enforce-version": "v1.35"})),
     ] {
         put(&client, &json!({
@@ -52,14 +59,16 @@ pub async fn prepare(server: &ApiServer) {
         }))
         .await;
     }
-    for namespace in [OWN, CLIENT, WEAK, FOREIGN, "late"] {
+    for namespace in [OWN, CLIENT, WEAK, FOREIGN, "plain"] {
         stand(&client, namespace).await;
     }
-    // The accounts that pods and tokens are of.
-    put_in(&client, FOREIGN, &json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
-    }))
-    .await;
+    // The account that Postgres and tokens are of.
+    for namespace in [FOREIGN, "plain"] {
+        put_in(&client, namespace, &json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
+        }))
+        .await;
+    }
 }
 
 fn client_labels(enforce: &str) -> Value {

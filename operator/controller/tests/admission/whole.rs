@@ -111,8 +111,14 @@ async fn namespaces(client: &Client, plan: &Plan) {
             Some(namespace) => {
                 admit(client, Who::Editor, namespace, object.clone()).await;
             }
-            // Standing already, of the overlay.
-            None => put(client, &object).await,
+            None => {
+                let api: Api<Namespace> = Api::all(client.clone());
+                let name = object["metadata"]["name"].as_str().unwrap();
+                // Those of the overlay stand already.
+                if api.get_opt(name).await.unwrap().is_none() {
+                    put(client, &object).await;
+                }
+            }
         }
         if object["kind"] == "ServiceAccount" {
             let namespace = object["metadata"]["namespace"].as_str().unwrap();
@@ -133,6 +139,17 @@ fn pod_of(workload: &Value) -> Value {
             "name": name, "persistentVolumeClaim": {"claimName": format!("{}-of-a-pod", name.as_str().unwrap())}}));
     }
     pod
+}
+
+/// A member of the Postgres of the overlay's Region `tr`, as its StatefulSet makes it.
+pub fn postgres_pod() -> Value {
+    let region = regions().into_iter().find(|region| region.name_any() == "tr").unwrap();
+    let plan = planned(region);
+    let set = desired(&plan)
+        .into_iter()
+        .find(|manifest| manifest.id() == "StatefulSet/tr-pg")
+        .unwrap();
+    with(pod_of(&value(&set.object)), json!({"metadata": {"name": "postgres"}}))
 }
 
 /// Admits an object, or finds that it is there already.
