@@ -196,7 +196,7 @@ async fn of_a_refused_region_nothing_is_applied_and_the_status_says_why() {
     harness.apply(&tr_with(&[
         (
             "/spec/postgres/storage/data/storageClass",
-            json!("local-es-mad-1"),
+            json!("es-mad-1-local"),
         ),
         ("/spec/objectStore/volume/storageClass", json!("nowhere")),
     ]));
@@ -388,11 +388,11 @@ async fn another_jurisdictions_volumes_are_not_taken_up() {
         ("/spec/network", Value::Null),
         (
             "/spec/postgres/storage/data/storageClass",
-            json!("local-es-mad-1"),
+            json!("es-mad-1-local"),
         ),
         (
             "/spec/objectStore/volume/storageClass",
-            json!("local-es-mad-1"),
+            json!("es-mad-1-local"),
         ),
     ]));
     harness.settle().await;
@@ -477,7 +477,7 @@ async fn a_hibernated_region_has_no_pods_and_wakes_with_its_data() {
 
 /// Lets the volumes of `tr`'s storage class grow, or not.
 fn let_volumes_grow(harness: &Harness, yes: bool) {
-    let class = Key::new("storageclasses", "", "local-tr-ist-1");
+    let class = Key::new("storageclasses", "", "tr-ist-1-local");
     harness.api.edit(&class, "admin", |it| {
         it["allowVolumeExpansion"] = json!(yes);
     });

@@ -62,7 +62,7 @@ fn another_major_version_than_the_running_one_is_refused() {
 
 #[test]
 fn another_places_storage_is_refused_with_its_field() {
-    let region = tr_with("spec: {postgres: {storage: {data: {storageClass: local-es-mad-1}}}}");
+    let region = tr_with("spec: {postgres: {storage: {data: {storageClass: es-mad-1-local}}}}");
     let violations = fixture::refused(&region);
     assert_eq!(violations.len(), 1, "{violations:?}");
     assert_eq!(

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cases::{CLIENT, FOREIGN, FOREIGN_KINDS, OWN, WEAK};
@@ -24,12 +25,7 @@ pub async fn prepare(server: &ApiServer) {
     wait_until_established(&client, "regions.bailiwick.dev").await;
     server.run_kubectl(&["apply", "--server-side", "-k", &folder("platform/operator")]);
     server.run_kubectl(&["apply", "--server-side", "-k", &folder("platform/storage")]);
-    server.run_kubectl(&[
-        "apply",
-        "--server-side",
-        "-k",
-        &folder("overlays/dev-local/regions"),
-    ]);
+    server.run_kubectl(&["apply", "--server-side", "-k", &folder("overlays/dev-local/regions")]);
     put(&client, &json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "test-everything"},
@@ -38,6 +34,11 @@ pub async fn prepare(server: &ApiServer) {
     }))
     .await;
     kinds(&client).await;
+    let file = std::fs::read_to_string(repository().join("overlays/dev-local/regions/tr.yaml")).unwrap();
+    let own = serde_yaml::Deserializer::from_str(&file).next().unwrap();
+    let own = Value::deserialize(own).unwrap();
+    assert_eq!(own["metadata"]["name"], OWN);
+    let plain = with(own["metadata"]["labels"].clone(), json!({"bailiwick.dev/region": null}));
     for (name, labels) in [
         (CLIENT, client_labels("baseline")),
         ("tr-safe", client_labels("restricted")),
@@ -48,33 +49,26 @@ pub async fn prepare(server: &ApiServer) {
                 json!({"bailiwick.dev/region": WEAK, "bailiwick.dev/client": null}),
             ),
         ),
-        (
-            "late",
-            json!({"pod-security.kubernetes.io/enforce": "restricted"}),
-        ),
+        ("late", json!({"pod-security.kubernetes.io/enforce": "restricted"})),
         (FOREIGN, json!({})),
-        (
-            "tr-obs",
-            json!({"pod-security.kubernetes.io/enforce-version": "v1.35"}),
-        ),
+        ("plain", plain),
+        ("tr-obs", json!({"pod-security.kubernetes.io/enforce-version": "v1.35"})),
     ] {
         put(&client, &json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}
         }))
         .await;
     }
-    for namespace in [OWN, CLIENT, WEAK, FOREIGN, "late"] {
+    for namespace in [OWN, CLIENT, WEAK, FOREIGN, "plain"] {
         stand(&client, namespace).await;
     }
-    // The accounts that pods and tokens are of.
-    put_in(
-        &client,
-        FOREIGN,
-        &json!({
+    // The account that Postgres and tokens are of.
+    for namespace in [FOREIGN, "plain"] {
+        put_in(&client, namespace, &json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
-        }),
-    )
-    .await;
+        }))
+        .await;
+    }
 }
 
 fn client_labels(enforce: &str) -> Value {

@@ -47,16 +47,29 @@ pub enum Verdict {
     Failed(String),
 }
 
+impl Ask {
+    fn is_tunnel(&self) -> bool {
+        ["/exec", "/attach", "/portforward", "/proxy"]
+            .iter()
+            .any(|it| self.path.contains(it))
+    }
+}
+
 /// Sends it. Nothing of it stays: all but tunnels are dry runs.
 pub async fn send(client: &Client, who: Who, ask: &Ask) -> Verdict {
-    let tunnel = ["/exec", "/attach", "/portforward", "/proxy"]
-        .iter()
-        .any(|it| ask.path.contains(it));
-    let path = match (tunnel, ask.path.contains('?')) {
-        (true, _) => ask.path.clone(),
-        (false, true) => format!("{}&dryRun=All", ask.path),
-        (false, false) => format!("{}?dryRun=All", ask.path),
+    if ask.is_tunnel() {
+        return send_for_good(client, who, ask).await;
+    }
+    let sign = if ask.path.contains('?') { '&' } else { '?' };
+    let dry = Ask {
+        path: format!("{}{sign}dryRun=All", ask.path),
+        ..ask.clone()
     };
+    send_for_good(client, who, &dry).await
+}
+
+/// Sends it as it is.
+pub async fn send_for_good(client: &Client, who: Who, ask: &Ask) -> Verdict {
     let (user, group) = match who {
         Who::Editor => ("mallory", None),
         Who::Member(group) => ("mallory", Some(group)),
@@ -64,7 +77,7 @@ pub async fn send(client: &Client, who: Who, ask: &Ask) -> Verdict {
     };
     let mut request = Request::builder()
         .method(ask.method)
-        .uri(path)
+        .uri(&ask.path)
         .header("Impersonate-User", user)
         .header("Impersonate-Group", EVERYTHING)
         .header("Impersonate-Group", "system:authenticated");
@@ -91,7 +104,7 @@ pub async fn send(client: &Client, who: Who, ask: &Ask) -> Verdict {
                 status: format!("{} {}", status.code, status.reason),
             },
             // Past admission there is no kubelet to speak to, and no pod behind the Service.
-            None if tunnel && status.code != 403 => Verdict::Admitted,
+            None if ask.is_tunnel() && status.code != 403 => Verdict::Admitted,
             None => Verdict::Failed(format!("{} {}", status.code, status.message)),
         },
         Err(error) => Verdict::Failed(format!("{error:?}")),

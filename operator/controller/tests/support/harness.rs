@@ -42,11 +42,11 @@ pub fn tr() -> Value {
             }]},
             "postgres": {
                 "version": 17, "instances": 2,
-                "storage": {"data": {"size": "1Gi", "storageClass": "local-tr-ist-1"}},
+                "storage": {"data": {"size": "1Gi", "storageClass": "tr-ist-1-local"}},
                 "databases": [{"name": "clinical"}],
             },
             "objectStore": {
-                "servers": 1, "volume": {"size": "1Gi", "storageClass": "local-tr-ist-1"},
+                "servers": 1, "volume": {"size": "1Gi", "storageClass": "tr-ist-1-local"},
                 "buckets": [{"name": "documents"}],
                 "users": [{"name": "patient-api", "grants": [{"bucket": "documents", "access": "ReadWrite"}]}],
             },
@@ -136,7 +136,7 @@ impl Harness {
                 "provisioner": "local", "reclaimPolicy": "Retain",
                 "allowedTopologies": [{"matchLabelExpressions": [{"key": NODE_REGION, "values": [location]}]}],
             });
-            let name = format!("local-{location}");
+            let name = format!("{location}-local");
             api.put(&Key::new("storageclasses", "", &name), USER, "", class);
         }
         let slice = json!({

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_model::names::{NODE_REGION, Names};
+use bailiwick_model::names::{
+    NODE_REGION, Names, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,
+};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
@@ -36,6 +38,8 @@ const MANAGER: &str = "dev-local";
 pub struct Cluster {
     /// The API server, with all rights.
     pub client: Client,
+    /// The API server, as whoever stole the operator's token.
+    pub as_operator: Client,
     /// The Regions of the overlay.
     pub places: Vec<Place>,
     /// Postgres' settings, from when one case deletes them until another finds them again.
@@ -115,6 +119,11 @@ impl Cluster {
         }
         let config =
             kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let mut stolen = config.clone();
+        stolen.auth_info.impersonate = Some(format!(
+            "system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}"
+        ));
+        let as_operator = Client::try_from(stolen)?;
         let client = Client::try_from(config)?;
         let nodes: BTreeMap<String, Option<String>> = Api::<Node>::all(client.clone())
             .list(&ListParams::default())
@@ -132,6 +141,7 @@ impl Cluster {
         }
         Ok(Self {
             client,
+            as_operator,
             places: places()?,
             settings: Mutex::default(),
         })

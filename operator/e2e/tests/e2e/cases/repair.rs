@@ -28,8 +28,41 @@ const SETTINGS_OF: &str = "tr";
 /// Somebody else.
 const INTRUDER: &str = "e2e-intruder";
 
+/// The API as somebody with all rights, or where a policy lets nobody else, with the operator's stolen token.
 fn api(cluster: &Cluster, place: &Place, resource: &ApiResource) -> Api<DynamicObject> {
-    Api::namespaced_with(cluster.client.clone(), &place.names.namespace(), resource)
+    let client = if resource.kind == "NetworkPolicy" {
+        &cluster.as_operator
+    } else {
+        &cluster.client
+    };
+    Api::namespaced_with(client.clone(), &place.names.namespace(), resource)
+}
+
+/// Fails unless the boundary is kept from somebody who has every other right.
+async fn boundary_is_the_operators(cluster: &Cluster, place: &Place) -> Outcome {
+    let api = Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+    let open = json!({ "spec": { "egress": [] } });
+    let patched = api
+        .patch("postgres", &PatchParams::default(), &Patch::Merge(open))
+        .await
+        .map(drop);
+    let deleted = api
+        .delete("default-deny", &DeleteParams::default())
+        .await
+        .map(drop);
+    for answer in [patched, deleted] {
+        match answer {
+            Err(kube::Error::Api(status))
+                if status.message.contains("bailiwick-network-policy-writers") => {}
+            Err(error) => return Err(error).during("a refusal by the policy on writers"),
+            Ok(()) => {
+                return Err(Failure::new(
+                    "somebody else changed a NetworkPolicy of a Region",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What of an object the operator decides: not what the API server fills in.
@@ -120,6 +153,7 @@ pub async fn deleted(cluster: &Cluster) -> Outcome<String> {
     use PropagationPolicy::{Background, Orphan};
     let place = cluster.place("tr")?;
     let names = &place.names;
+    boundary_is_the_operators(cluster, place).await?;
     let mut slowest: (f64, &str) = (0.0, "");
     let service = ApiResource::erase::<Service>(&());
     let policy = ApiResource::erase::<NetworkPolicy>(&());
