@@ -161,7 +161,9 @@ impl Tally {
                 targets: self.leaked,
             };
         }
-        if self.untested {
+        let around = &plan.surroundings;
+        let unknown_nodes = class == Class::OtherNode && around.nodes.len() < around.node_count;
+        if self.untested || unknown_nodes {
             return ClassVerdict::NotTested;
         }
         if !self.broken.is_empty() {
@@ -174,7 +176,6 @@ impl Tally {
                 attempts: self.as_wanted,
             };
         }
-        let around = &plan.surroundings;
         let nothing_there = match class {
             Class::OtherRegionPod | Class::OtherRegionService => true,
             Class::OtherNode => around.node_count == 1,
