@@ -281,10 +281,11 @@ fn canaries_are_held_by_the_policies_that_they_try_and_found_by_nothing_else() {
         for object in &objects {
             let name = object["metadata"]["name"].as_str().unwrap();
             match object["kind"].as_str().unwrap() {
-                "NetworkPolicy" if object["metadata"]["namespace"] == "tr" => {
-                    if selects(&object["spec"]["podSelector"], labels) {
-                        policies.insert(name);
-                    }
+                "NetworkPolicy"
+                    if object["metadata"]["namespace"] == "tr"
+                        && selects(&object["spec"]["podSelector"], labels) =>
+                {
+                    policies.insert(name);
                 }
                 "Service" => {
                     looked += 1;

@@ -239,7 +239,7 @@ fn has_answer(question: &[u8], response: &[u8]) -> bool {
     match (question, response) {
         ([a, b, ..], [c, d, flags, code, _, _, many, few, ..]) => {
             let answers = u16::from_be_bytes([*many, *few]);
-            a == c && b == d && flags & 0x80 != 0 && code & 0x0f == 0 && answers > 0
+            a == c && b == d && flags & 0x80 != 0 && code % 16 == 0 && answers > 0
         }
         _ => false,
     }

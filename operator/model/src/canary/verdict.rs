@@ -216,7 +216,9 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
             )
         };
         match (outcome, target.class.allowed(guise)) {
-            (Tried::Reached | Tried::Resolved, true) => tally.as_wanted += 1,
+            (Tried::Reached | Tried::Resolved, true) | (Tried::Blocked, false) => {
+                tally.as_wanted += 1;
+            }
             // Of several API servers one may be away.
             (_, true) if any_reached(question, heard, target.class) => {}
             (_, true) => {
@@ -225,7 +227,6 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
             (Tried::Reached | Tried::Refused | Tried::Resolved, false) => {
                 tally.leaked.insert(what());
             }
-            (Tried::Blocked, false) => tally.as_wanted += 1,
             // Of a name: that is as it should be. Of an endpoint: there was nothing to try.
             (Tried::NotResolved, false) if target.class == Class::OutsideName => {
                 tally.as_wanted += 1;

@@ -7,6 +7,7 @@ use bailiwick_model::canary::{Class, Guise};
 use bailiwick_model::names::LABEL_FLOW;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
@@ -124,6 +125,7 @@ async fn run_now(cluster: &Cluster, place: &Place, guise: Guise) -> Outcome {
         .get(&place.names.canary(guise))
         .await
         .during("read the canary's schedule")?;
+    let owner = schedule.controller_owner_ref(&());
     let template = schedule
         .spec
         .map(|spec| spec.job_template)
@@ -145,7 +147,11 @@ async fn run_now(cluster: &Cluster, place: &Place, guise: Guise) -> Outcome {
     }
     let job: Job = serde_json::from_value(json!({
         "apiVersion": "batch/v1", "kind": "Job",
-        "metadata": { "name": name, "labels": template.metadata.and_then(|it| it.labels) },
+        "metadata": {
+            "name": name, "labels": template.metadata.and_then(|it| it.labels),
+            // As `kubectl create job --from` does it: the schedule takes it away in its turn.
+            "ownerReferences": [owner],
+        },
         "spec": template.spec,
     }))?;
     jobs.create(&PostParams::default(), &job)
