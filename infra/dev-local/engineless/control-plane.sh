@@ -142,12 +142,15 @@ addons_apply() {
   local disk want
   disk=$(disk_of "$hub")
   want=$({
-    cat "$disk/config/kubeadm.yaml" "$engineless/manifests/local-path.yaml"
+    cat "$disk/config/kubeadm.yaml" "$engineless"/manifests/{local-path,coredns}.yaml
     image_ref local-path-provisioner
     image_ref probe
   } | sha256sum)
   if [[ $(cat "$disk/config/addons" 2>/dev/null) != "$want" ]]; then
     kubeadm init phase addon all --config /run/node/config/kubeadm.yaml
+    kube apply --server-side --force-conflicts --field-manager bailiwick-dev -f "$engineless/manifests/coredns.yaml"
+    # Its own look for changes takes a minute and more.
+    kube -n kube-system rollout restart deployment/coredns
     render local-path.yaml image="$(image_ref local-path-provisioner)" probe="$(image_ref probe)" | kube apply -f -
     echo "$want" >"$disk/config/addons"
   fi

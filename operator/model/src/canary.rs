@@ -24,6 +24,9 @@ pub const METADATA_ADDRESS: &str = "169.254.169.254";
 /// The port of the kubelet, which listens on every node.
 const KUBELET: u16 = 10250;
 
+/// How many hexadecimal digits of a hash make a question's id: it ends the name of a Job.
+const ID_LENGTH: usize = 10;
+
 /// What a target is.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -221,10 +224,8 @@ pub fn questions(plan: &Plan) -> BTreeMap<Guise, Question> {
             let mut digest = Sha256::new();
             digest.update(serde_json::to_string(&targets).unwrap_or_default());
             digest.update(&boundary);
-            let id = digest.finalize()[..5]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let mut id = format!("{:x}", digest.finalize());
+            id.truncate(ID_LENGTH);
             (guise, Question { id, targets })
         })
         .into()

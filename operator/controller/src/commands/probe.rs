@@ -239,7 +239,7 @@ fn has_answer(question: &[u8], response: &[u8]) -> bool {
     match (question, response) {
         ([a, b, ..], [c, d, flags, code, _, _, many, few, ..]) => {
             let answers = u16::from_be_bytes([*many, *few]);
-            a == c && b == d && flags & 0x80 != 0 && code & 0x0f == 0 && answers > 0
+            a == c && b == d && flags & 0x80 != 0 && code % 16 == 0 && answers > 0
         }
         _ => false,
     }
@@ -276,4 +276,162 @@ fn ask_tcp(resolver: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
     let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut response).ok()?;
     Some(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use bailiwick_model::canary::Class;
+
+    use super::*;
+
+    fn connect_to(address: SocketAddr) -> Target {
+        Target {
+            class: Class::OutsideAddress,
+            name: "loopback".to_owned(),
+            attempt: Attempt::Connect(address.to_string()),
+        }
+    }
+
+    /// A resolver on loopback that answers over UDP with these flags and this many answers.
+    fn resolver(code: u8, answers: u8) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut question = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut question) {
+                let mut response = question[..length].to_vec();
+                response[2] = 0x81;
+                response[3] = 0x80 | code;
+                response[7] = answers;
+                let _ = socket.send_to(&response, client);
+            }
+        });
+        address
+    }
+
+    /// The same over TCP, on a port where nobody answers over UDP.
+    fn resolver_over_tcp() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut length = [0; 2];
+                stream.read_exact(&mut length).unwrap();
+                let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut message).unwrap();
+                message[2] = 0x81;
+                message[3] = 0x80;
+                message[7] = 1;
+                stream.write_all(&length).unwrap();
+                stream.write_all(&message).unwrap();
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn an_answer_is_left_for_every_target_in_order() {
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let shut = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let inside = |name: &str| Target {
+            class: Class::ClusterName,
+            name: name.to_owned(),
+            attempt: Attempt::ResolveInside(name.to_owned()),
+        };
+        let question = Question {
+            id: "0123456789".to_owned(),
+            targets: vec![
+                connect_to(open.local_addr().unwrap()),
+                connect_to(shut),
+                inside("localhost"),
+                Target {
+                    class: Class::OutsideName,
+                    name: "outside.test".to_owned(),
+                    attempt: Attempt::Resolve("outside.test".to_owned()),
+                },
+            ],
+        };
+        let folder = std::env::temp_dir().join(format!("probe-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let probe = Probe {
+            question: serde_json::to_string(&question).unwrap(),
+            answer: folder.join("answer"),
+            // A pod without a resolver.
+            resolvers: folder.join("none"),
+        };
+        let mut out = Vec::new();
+        run(&probe, &mut out).unwrap();
+        let text = std::fs::read_to_string(&probe.answer).unwrap();
+        let answer: Answer = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer.question, question.id);
+        assert_eq!(answer.outcomes[..2], [Tried::Reached, Tried::Refused]);
+        assert_eq!(answer.outcomes[2..], [Tried::Resolved, Tried::Failed]);
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.lines().count(), 5);
+        assert_eq!(out.lines().last(), Some(text.as_str()));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_question_is_refused_with_its_place() {
+        let probe = Probe {
+            question: "{}".to_owned(),
+            answer: PathBuf::from("/nonexistent/answer"),
+            resolvers: PathBuf::from("/nonexistent/resolv.conf"),
+        };
+        let error = run(&probe, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains(VARIABLE), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_told_only_by_an_answer() {
+        const REFUSED: u8 = 5;
+        const NO_SUCH_NAME: u8 = 3;
+        let ask = |resolver: SocketAddr| resolve("outside.test", &[resolver]);
+        assert_eq!(ask(resolver(0, 1)), Tried::Resolved);
+        assert_eq!(ask(resolver(0, 0)), Tried::NotResolved);
+        assert_eq!(ask(resolver(REFUSED, 0)), Tried::NotResolved);
+        assert_eq!(ask(resolver(NO_SUCH_NAME, 0)), Tried::NotResolved);
+        assert_eq!(ask(resolver_over_tcp()), Tried::Resolved);
+        // One that tells is enough.
+        let both = [resolver(REFUSED, 0), resolver(0, 1)];
+        assert_eq!(resolve("outside.test", &both), Tried::Resolved);
+        for name in ["", "a..b", &"x".repeat(64)] {
+            assert_eq!(resolve(name, &both), Tried::Failed, "{name}");
+        }
+    }
+
+    #[test]
+    fn errors_are_told_apart() {
+        for (errno, expected) in [
+            (111, Tried::Refused),
+            (104, Tried::Refused),
+            (110, Tried::Blocked),
+            (113, Tried::Blocked),
+            (101, Tried::Blocked),
+            (13, Tried::Blocked),
+            (1, Tried::Blocked),
+            (24, Tried::Failed),
+            (99, Tried::Failed),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(outcome_of(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn refusals_on_the_way_are_counted_by_the_kernel() {
+        let four = "Ip: Forwarding\nIp: 1\nIcmp: InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds\n\
+                    Icmp: 9 0 0 4 1\nIcmpMsg: InType3\nIcmpMsg: 4\n";
+        let six = "Ip6InReceives 12\nIcmp6InDestUnreachs             \t3\n";
+        assert_eq!(unreachables_in(four, ""), Some(4));
+        assert_eq!(unreachables_in(four, six), Some(7));
+        assert_eq!(unreachables_in("", six), None);
+        assert!(unreachables().is_some(), "the kernel has the counters");
+    }
 }

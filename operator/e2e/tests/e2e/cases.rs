@@ -4,6 +4,7 @@ mod access;
 mod apart;
 mod archive;
 mod audit;
+mod canary;
 mod failover;
 mod placement;
 mod ready;
@@ -40,6 +41,10 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("regions-keep-apart", |cluster| {
         apart::regions(cluster).boxed()
+    }),
+    ("canary-holds", |cluster| canary::holds(cluster).boxed()),
+    ("canary-finds-a-leak", |cluster| {
+        canary::finds_a_leak(cluster).boxed()
     }),
     ("archive-is-encrypted", |cluster| {
         archive::ciphertext(cluster).boxed()
@@ -92,6 +97,7 @@ pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
+        canary::remove_opening(cluster, place).await?;
         cluster.apply(&place.documents).await.during(format_args!(
             "overlays/dev-local/regions/{}.yaml",
             place.region

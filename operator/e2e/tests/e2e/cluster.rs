@@ -257,13 +257,14 @@ pub fn condition(region: &Region, type_: &str) -> Option<(String, String)> {
 }
 
 /// What a settled Region says of each condition; no reason where several are right.
-pub const SETTLED: [(&str, &str, Option<&str>); 13] = [
+pub const SETTLED: [(&str, &str, Option<&str>); 14] = [
     ("Accepted", "True", Some("Accepted")),
     ("Ready", "True", Some("Serving")),
     ("PostgresAvailable", "True", Some("PrimaryRunning")),
     ("ObjectStoreAvailable", "True", Some("Serving")),
     ("ObjectStoreContained", "True", Some("Contained")),
     ("WALArchiving", "True", Some("Archiving")),
+    ("NetworkEnforced", "True", Some("Held")),
     ("CertificatesValid", "True", Some("Valid")),
     ("PendingRestart", "False", Some("UpToDate")),
     ("Progressing", "False", Some("Settled")),

@@ -161,7 +161,9 @@ impl Tally {
                 targets: self.leaked,
             };
         }
-        if self.untested {
+        let around = &plan.surroundings;
+        let unknown_nodes = class == Class::OtherNode && around.nodes.len() < around.node_count;
+        if self.untested || unknown_nodes {
             return ClassVerdict::NotTested;
         }
         if !self.broken.is_empty() {
@@ -174,7 +176,6 @@ impl Tally {
                 attempts: self.as_wanted,
             };
         }
-        let around = &plan.surroundings;
         let nothing_there = match class {
             Class::OtherRegionPod | Class::OtherRegionService => true,
             Class::OtherNode => around.node_count == 1,
@@ -215,7 +216,9 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
             )
         };
         match (outcome, target.class.allowed(guise)) {
-            (Tried::Reached | Tried::Resolved, true) => tally.as_wanted += 1,
+            (Tried::Reached | Tried::Resolved, true) | (Tried::Blocked, false) => {
+                tally.as_wanted += 1;
+            }
             // Of several API servers one may be away.
             (_, true) if any_reached(question, heard, target.class) => {}
             (_, true) => {
@@ -224,7 +227,6 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
             (Tried::Reached | Tried::Refused | Tried::Resolved, false) => {
                 tally.leaked.insert(what());
             }
-            (Tried::Blocked, false) => tally.as_wanted += 1,
             // Of a name: that is as it should be. Of an endpoint: there was nothing to try.
             (Tried::NotResolved, false) if target.class == Class::OutsideName => {
                 tally.as_wanted += 1;

@@ -1,0 +1,169 @@
+//! The canaries say that the boundary holds, and say otherwise within one run when it does not. I/O: a NetworkPolicy
+//! that opens the boundary, made and removed again, and Jobs of the canaries' own schedules.
+
+use std::time::Duration;
+
+use bailiwick_model::canary::{Class, Guise};
+use bailiwick_model::names::LABEL_FLOW;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Resource;
+use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
+use serde_json::json;
+
+use crate::cluster::{Cluster, Place, condition};
+use crate::failure::{Outcome, While, ensure};
+use crate::wait::{Look, until};
+
+/// The policy that opens a Region's boundary to one of its canaries.
+const OPENING: &str = "e2e-opening";
+/// Longer than a canary takes, its pod included.
+const RUN: Duration = Duration::from_mins(2);
+
+/// Every forbidden class is tried in both Regions, and held.
+pub async fn holds(cluster: &Cluster) -> Outcome<String> {
+    let mut told = Vec::new();
+    for place in &cluster.places {
+        let message = network(cluster, place, "True", "Held").await?;
+        for class in Class::ALL
+            .into_iter()
+            .filter(|it| !it.allowed(Guise::Plain))
+        {
+            ensure(message.contains(class.as_str()), || {
+                format!(
+                    "{}: {} is not told of: {message}",
+                    place.region,
+                    class.as_str()
+                )
+            })?;
+        }
+        for guise in Guise::ALL {
+            // What shows the schedule to be alive: a run of it, not of the operator's own Job.
+            run_now(cluster, place, guise).await?;
+        }
+        told.push(network(cluster, place, "True", "Held").await?);
+    }
+    Ok(told.swap_remove(0))
+}
+
+/// The canary that passes for a member of Postgres is let out: the condition falls within one run, and rises again.
+pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place("tr")?;
+    network(cluster, place, "True", "Held").await?;
+    let policies =
+        Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+    remove_opening(cluster, place).await?;
+    policies
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                "metadata": { "name": OPENING, "namespace": place.names.namespace() },
+                "spec": {
+                    "podSelector": { "matchLabels": { LABEL_FLOW: Guise::Postgres.flow().label() } },
+                    "policyTypes": ["Egress"],
+                    "egress": [{ "to": [{ "ipBlock": { "cidr": "198.51.100.0/24" } }] }],
+                },
+            }))?,
+        )
+        .await
+        .during("open the boundary")?;
+    let found = async {
+        run_now(cluster, place, Guise::Postgres).await?;
+        network(cluster, place, "False", "LeakFound").await
+    }
+    .await;
+    // Whatever was found, it is shut again.
+    remove_opening(cluster, place).await?;
+    let message = found?;
+    ensure(
+        message.contains("198.51.100.10") && message.contains("flow postgres"),
+        || format!("the leak is not named: {message}"),
+    )?;
+    run_now(cluster, place, Guise::Postgres).await?;
+    network(cluster, place, "True", "Held").await?;
+    Ok(message)
+}
+
+/// Takes the opening away, if an earlier run left it.
+pub async fn remove_opening(cluster: &Cluster, place: &Place) -> Outcome {
+    let policies =
+        Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+    match policies.delete(OPENING, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error).during("shut the boundary"),
+    }
+}
+
+/// Waits for the condition and returns its message.
+async fn network(cluster: &Cluster, place: &Place, status: &str, reason: &str) -> Outcome<String> {
+    cluster
+        .region_until(&place.region, "NetworkEnforced", RUN, |region| {
+            let found = condition(region, "NetworkEnforced");
+            let message = region
+                .status
+                .iter()
+                .flat_map(|status| &status.conditions)
+                .find(|condition| condition.type_ == "NetworkEnforced")
+                .map_or_else(String::new, |condition| condition.message.clone());
+            if found == Some((status.to_owned(), reason.to_owned())) {
+                Look::Seen(message)
+            } else {
+                Look::NotYet(format!("{found:?}: {message}"))
+            }
+        })
+        .await
+}
+
+/// Runs a canary as its schedule would, waits for its end and takes the Job away; its pod stays for the operator to
+/// read until the next run.
+async fn run_now(cluster: &Cluster, place: &Place, guise: Guise) -> Outcome {
+    let namespace = place.names.namespace();
+    let schedules = Api::<CronJob>::namespaced(cluster.client.clone(), &namespace);
+    let schedule = schedules
+        .get(&place.names.canary(guise))
+        .await
+        .during("read the canary's schedule")?;
+    let owner = schedule.controller_owner_ref(&());
+    let template = schedule
+        .spec
+        .map(|spec| spec.job_template)
+        .unwrap_or_default();
+    let jobs = Api::<Job>::namespaced(cluster.client.clone(), &namespace);
+    let name = format!("{}-e2e", place.names.canary(guise));
+    let gone = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        ..DeleteParams::background()
+    };
+    if jobs.delete(&name, &gone).await.is_ok() {
+        until("the end of an earlier run", RUN, || async {
+            Ok(match jobs.get_opt(&name).await? {
+                None => Look::Seen(()),
+                Some(_) => Look::NotYet("it is there".to_owned()),
+            })
+        })
+        .await?;
+    }
+    let job: Job = serde_json::from_value(json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "name": name, "labels": template.metadata.and_then(|it| it.labels),
+            // As `kubectl create job --from` does it: the schedule takes it away in its turn.
+            "ownerReferences": [owner],
+        },
+        "spec": template.spec,
+    }))?;
+    jobs.create(&PostParams::default(), &job)
+        .await
+        .during("run the canary")?;
+    until("the canary's end", RUN, || async {
+        let status = jobs.get(&name).await?.status.unwrap_or_default();
+        Ok(if status.succeeded == Some(1) {
+            Look::Seen(())
+        } else {
+            Look::NotYet(format!("{} failed", status.failed.unwrap_or_default()))
+        })
+    })
+    .await
+}
