@@ -157,7 +157,9 @@ async fn read_secrets(
     Ok(())
 }
 
-fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
+/// What the Secrets whose values are remembered say.
+#[must_use]
+pub fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
     let authority = memory.credentials.bytes(&names.authority(), "tls.crt");
     memory
         .credentials

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bailiwick_model::delegation::{Draft, DraftClient, manifest};
 use bailiwick_model::names::{
-    LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION, OPERATOR_NAMESPACE,
+    LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION, Names, OPERATOR_NAMESPACE,
     OPERATOR_SERVICE_ACCOUNT,
 };
 use bailiwick_model::plan::Platform;
@@ -15,10 +15,15 @@ use bailiwick_model::region::Region;
 use futures::StreamExt;
 use futures::stream;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{
-    Api, ApiResource, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams,
+    PostParams,
 };
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
@@ -178,37 +183,45 @@ impl<'a> Cluster<'a> {
 
     /// How many objects the operator made for a Region.
     pub async fn objects_of(&self, region: &str) -> usize {
-        let ours = ListParams::default().labels(&format!(
-            "{LABEL_REGION}={region},{LABEL_MANAGED_BY}={MANAGED_BY}"
-        ));
+        let ours = of_region(region);
         let mut count = 0;
-        for (group, version, kind) in [
-            ("", "v1", "Secret"),
-            ("", "v1", "ConfigMap"),
-            ("", "v1", "Service"),
-            ("apps", "v1", "StatefulSet"),
-            ("batch", "v1", "Job"),
-            ("networking.k8s.io", "v1", "NetworkPolicy"),
-            ("policy", "v1", "PodDisruptionBudget"),
-        ] {
-            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        for resource in kinds() {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
             count += api.list_metadata(&ours).await.expect("a list").items.len();
         }
         count
     }
 
+    /// Deletes what [`Self::objects_of`] counts.
+    pub async fn delete_objects_of(&self, regions: &[String]) {
+        let kinds = kinds();
+        let collections = regions.iter().flat_map(|region| {
+            let namespaces = Names::new(region).namespaces();
+            namespaces.into_iter().flat_map(|namespace| {
+                kinds.iter().map(move |resource| {
+                    Api::<DynamicObject>::namespaced_with(self.client.clone(), &namespace, resource)
+                })
+            })
+        });
+        stream::iter(collections)
+            .for_each_concurrent(AT_ONCE, |api| async move {
+                api.delete_collection(&DeleteParams::background(), &of_any_region())
+                    .await
+                    .expect("a collection");
+            })
+            .await;
+    }
+
     /// The Secrets that the operator made for a Region.
     pub async fn secrets_of(&self, region: &str) -> Vec<Secret> {
-        let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
         let api: Api<Secret> = Api::namespaced(self.client.clone(), region);
-        api.list(&ours).await.expect("Secrets").items
+        api.list(&of_any_region()).await.expect("Secrets").items
     }
 
     /// Says that the pods of Regions are ready, as their controllers would: the operator then makes the clients that
     /// it speaks to them with.
     pub async fn pretend_ready(&self, regions: &[String]) {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "StatefulSet"));
+        let resource = ApiResource::erase::<StatefulSet>(&());
         for region in regions {
             let api: Api<DynamicObject> =
                 Api::namespaced_with(self.client.clone(), region, &resource);
@@ -252,6 +265,29 @@ impl<'a> Cluster<'a> {
             })
             .await;
     }
+}
+
+fn of_any_region() -> ListParams {
+    ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"))
+}
+
+fn of_region(region: &str) -> ListParams {
+    ListParams::default().labels(&format!(
+        "{LABEL_REGION}={region},{LABEL_MANAGED_BY}={MANAGED_BY}"
+    ))
+}
+
+/// The kinds that the operator makes for a Region.
+fn kinds() -> [ApiResource; 7] {
+    [
+        ApiResource::erase::<Secret>(&()),
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+        ApiResource::erase::<Job>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+    ]
 }
 
 fn kind(object: &DynamicObject) -> &str {
