@@ -68,3 +68,7 @@ test: ## Everything: checks, unit tests, and the real cluster end to end (root; 
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
 	@cargo test --quiet --locked -p bailiwick-e2e -- $(CASES)
+
+.PHONY: bench
+bench: ## Measure the figures of docs/performance.md against an API server without nodes (minutes)
+	@cargo bench --quiet --locked --package bailiwick-operator --bench figures

@@ -26,6 +26,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, applier, watcher};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::apply::{self, Records};
 use crate::credentials::Credentials;
@@ -33,7 +34,7 @@ use crate::error::{Error, Retry, StepError, backoff};
 use crate::events;
 use crate::lease::Lease;
 use crate::mint;
-use crate::observe::{FULL_PASS, observe};
+use crate::observe::{FULL_PASS, observe, secret_facts};
 use crate::systems::{Access, Systems};
 use crate::telemetry::{Ending, Metrics};
 use crate::watch::Object;
@@ -181,7 +182,7 @@ pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 
         .concurrency(CONCURRENCY)
         .debounce(DEBOUNCE);
     applier(
-        |region, ctx| Box::pin(reconcile(region, ctx)),
+        |region, ctx| Box::pin(on_its_own(reconcile(region, ctx))),
         error_policy,
         ctx,
         regions,
@@ -192,6 +193,24 @@ pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 
     .await;
     for task in tasks {
         task.abort();
+    }
+}
+
+/// Runs a look as a task of its own, which ends when nobody waits for it any more. The applier polls all looks from
+/// one task, where the computing of one would keep the answers of the others waiting.
+async fn on_its_own(
+    look: impl Future<Output = Result<Action, Error>> + Send + 'static,
+) -> Result<Action, Error> {
+    let mut task = JoinSet::new();
+    task.spawn(look);
+    match task.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only the end of the process cancels it.
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -560,6 +579,10 @@ async fn pass(
     ctx.metrics
         .writes
         .inc_by(u64::try_from(writes).unwrap_or_default());
+    if !due.is_empty() {
+        // The status speaks of the Secrets as they are now: the next look would else write it once more.
+        facts.secrets = secret_facts(&plan.names, memory);
+    }
     // The look that follows a change reads what it changed.
     if writes > 0 && due.iter().any(|(_, due)| *due == secret::Due::Renewal) {
         memory.last_full_pass = None;

@@ -244,7 +244,9 @@ async fn look_around(
         .map_or(Observed::NotAsked, |(_, seen)| seen.clone())
 }
 
-fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
+/// What the Secrets whose values are remembered say.
+#[must_use]
+pub fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
     let authority = memory.credentials.bytes(&names.authority(), "tls.crt");
     memory
         .credentials

@@ -877,6 +877,16 @@ async fn the_first_status_does_not_claim_that_nothing_is_left_to_do() {
 }
 
 #[tokio::test]
+async fn the_first_status_speaks_of_the_certificates_that_its_look_made() {
+    let mut harness = Harness::new();
+    harness.apply(&tr());
+    harness.look().await.result.unwrap();
+    let (status, reason, message) = harness.condition("CertificatesValid");
+    assert_eq!(status, "True", "{reason}: {message}");
+    assert_eq!(harness.look().await.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_failing_store_step_does_not_keep_postgres_waiting() {
     let mut harness = Harness::running().await;
     harness.world.change("tr", |data| {

@@ -32,6 +32,15 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts etcd and the API server and waits until it is ready.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// [`Self::start`], with an audit log of what `policy` names at [`Self::audit_log`].
+    pub async fn start_audited(policy: &str) -> Self {
+        Self::start_with(Some(policy)).await
+    }
+
+    async fn start_with(audit_policy: Option<&str>) -> Self {
         // The provider can be installed once a process; a second time is no error here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = new_folder();
@@ -44,7 +53,7 @@ impl ApiServer {
             processes: Vec::new(),
         };
         server.spawn_etcd(etcd_port, peer_port);
-        server.spawn_api_server(etcd_port);
+        server.spawn_api_server(etcd_port, audit_policy);
         server.write_kubeconfig("kubeconfig", TOKEN);
         server.wait_until_ready().await;
         server
@@ -116,6 +125,27 @@ impl ApiServer {
         config
     }
 
+    /// Writes a kubeconfig of whoever holds a token and returns its path; it goes with the server.
+    pub fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let authority = self.folder.join("authority.crt");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters: [{{name: test, cluster: {{server: 'https://127.0.0.1:{}', certificate-authority: '{}'}}}}]\n\
+             users: [{{name: test, user: {{token: {token}}}}}]\n\
+             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
+            self.port,
+            authority.display()
+        );
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).expect("a kubeconfig");
+        path
+    }
+
+    /// Where the audit log is written, if the server was started with one.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
     /// `kubectl` of the cache, with every right here.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(binary("kubectl"));
@@ -154,15 +184,15 @@ impl ApiServer {
         self.spawn("etcd", &arguments);
     }
 
-    fn spawn_api_server(&mut self, etcd_port: u16) {
+    fn spawn_api_server(&mut self, etcd_port: u16, audit_policy: Option<&str>) {
         let file = |name: &str| self.folder.join(name).display().to_string();
-        let arguments = [
+        let mut arguments = vec![
             format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
             format!("--secure-port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
             "--advertise-address=127.0.0.1".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             format!("--tls-cert-file={}", file("server.crt")),
             format!("--tls-private-key-file={}", file("server.key")),
             format!("--cert-dir={}", file("certificates")),
@@ -182,6 +212,13 @@ impl ApiServer {
             // So that the field by which a volume is filled from another namespace is not dropped unseen.
             "--feature-gates=CrossNamespaceVolumeDataSource=true".to_owned(),
         ];
+        if let Some(policy) = audit_policy {
+            std::fs::write(file("audit-policy.yaml"), policy).expect("an audit policy");
+            arguments.extend([
+                format!("--audit-policy-file={}", file("audit-policy.yaml")),
+                format!("--audit-log-path={}", self.audit_log().display()),
+            ]);
+        }
         self.spawn("kube-apiserver", &arguments);
     }
 
@@ -202,19 +239,6 @@ impl ApiServer {
             .spawn()
             .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
         self.processes.push(child);
-    }
-
-    fn write_kubeconfig(&self, name: &str, token: &str) {
-        let authority = self.folder.join("authority.crt");
-        let text = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-             clusters: [{{name: test, cluster: {{server: 'https://127.0.0.1:{}', certificate-authority: '{}'}}}}]\n\
-             users: [{{name: test, user: {{token: '{token}'}}}}]\n\
-             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
-            self.port,
-            authority.display()
-        );
-        std::fs::write(self.folder.join(name), text).expect("a kubeconfig");
     }
 
     async fn wait_until_ready(&self) {
@@ -293,7 +317,7 @@ fn new_folder() -> PathBuf {
 }
 
 /// Ports that were free a moment ago; all are held at once, so they differ.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
