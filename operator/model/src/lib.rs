@@ -12,6 +12,7 @@ pub mod assumption;
 pub mod delegation;
 pub mod desired;
 pub mod duration;
+pub mod evidence;
 pub mod facts;
 pub mod names;
 pub mod patroni;

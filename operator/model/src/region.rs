@@ -864,6 +864,22 @@ pub struct RegionStatus {
 pub struct ResidencyStatus {
     /// How well the data is held in place, computed.
     pub assurance: Assurance,
+    /// The end of the evidence log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceStatus>,
+}
+
+/// The end of the evidence log. Kept here and not in the log, it shows when the log was cut off or written anew:
+/// `bailiwick-operator evidence verify` takes `<sequence>:<hash>` as its `--anchor`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceStatus {
+    /// The sequence of the last record; 1 is the first.
+    pub sequence: i64,
+    /// The SHA-256 of the last record's object, in hexadecimal.
+    pub hash: String,
+    /// The key that signed it: the SHA-256 of its SubjectPublicKeyInfo, in hexadecimal.
+    pub key_id: String,
 }
 
 /// What is known of Postgres.

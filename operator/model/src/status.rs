@@ -186,6 +186,8 @@ fn record(status: &mut RegionStatus, applied: &Applied<'_>) {
     let Applied { plan, facts, .. } = applied;
     status.residency = Some(ResidencyStatus {
         assurance: plan.assurance,
+        // It is written where records are, and stays until the next one.
+        evidence: status.residency.take().and_then(|known| known.evidence),
     });
 
     let mut postgres = status.postgres.clone().unwrap_or_default();
