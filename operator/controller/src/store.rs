@@ -3,8 +3,9 @@
 
 mod admin;
 mod bucket;
+pub(crate) mod records;
 pub mod seal;
-mod signed;
+pub(crate) mod signed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -22,6 +22,7 @@ pub use entry::Entry;
 pub use envelope::{KeyId, PublicKey, SigningKey};
 pub use verify::{Expected, Finding, Stored, Verified, verify};
 
+use crate::region::EvidenceStatus;
 use envelope::Envelope;
 
 /// Where records lie in the bucket. Their keys are made of the sequence and nothing else: two writers of one sequence
@@ -105,6 +106,32 @@ pub struct Anchor {
     pub sequence: u64,
     /// The hash of its object.
     pub hash: Hash,
+}
+
+impl Anchor {
+    /// The anchor as the status of a Region holds it, with the key that signed its record.
+    #[must_use]
+    pub fn status(&self, signer: KeyId) -> EvidenceStatus {
+        EvidenceStatus {
+            sequence: i64::try_from(self.sequence).unwrap_or(i64::MAX),
+            hash: self.hash.to_string(),
+            key_id: signer.to_string(),
+        }
+    }
+}
+
+impl EvidenceStatus {
+    /// The anchor in a status; none when it is not one.
+    #[must_use]
+    pub fn anchor(&self) -> Option<Anchor> {
+        let sequence = u64::try_from(self.sequence)
+            .ok()
+            .filter(|sequence| *sequence > 0)?;
+        Some(Anchor {
+            sequence,
+            hash: self.hash.parse().ok()?,
+        })
+    }
 }
 
 impl fmt::Display for Anchor {
