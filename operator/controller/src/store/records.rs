@@ -161,7 +161,7 @@ impl Store {
             .map(|(key, listed)| async move { self.read_record(&key, &listed).await }.boxed())
             .collect();
         stream::iter(reads)
-            .buffer_unordered(READS_AT_ONCE)
+            .buffered(READS_AT_ONCE)
             .try_collect()
             .await
     }
