@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod crd;
+pub mod evidence;
 pub mod new;
 pub mod probe;
 pub mod reference;
@@ -42,6 +43,33 @@ pub enum CommandError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("{} cannot be written; name a file that is not there yet, in a folder that may be written to", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A Region could not be read from the cluster.
+    #[error("Region {name} cannot be read; look at its name and your rights in the cluster")]
+    Region {
+        /// The Region.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A bundle of evidence cannot be made or read.
+    #[error(transparent)]
+    Bundle(#[from] bailiwick_model::evidence::bundle::BundleError),
+    /// Something is wrong with an evidence log; each finding was printed.
+    #[error("{count} findings: the evidence log is not as it was written")]
+    Findings {
+        /// How many.
+        count: usize,
     },
     /// A file is not what was expected.
     #[error("{} is not the YAML of Kubernetes objects", file.display())]

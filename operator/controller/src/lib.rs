@@ -8,6 +8,7 @@ pub mod controller;
 pub mod credentials;
 pub mod error;
 pub mod events;
+pub mod evidence;
 pub mod inventory;
 pub mod lease;
 pub mod mint;

@@ -27,6 +27,8 @@ enum Command {
     Render(Box<commands::render::Render>),
     /// Try what a Region's boundary forbids and allows, as a canary pod; the question comes in BAILIWICK_CANARY.
     Probe(commands::probe::Probe),
+    /// Verify a Region's evidence log, or export a day of it.
+    Evidence(Box<commands::evidence::Evidence>),
     /// Print the reference of Region, docs/reference/region.md.
     #[command(hide = true)]
     Reference,
@@ -53,6 +55,17 @@ fn main() -> ExitCode {
         Command::Render(render) => commands::render::run(*render, &mut out, &mut hints),
         Command::Probe(probe) => commands::probe::run(&probe, &mut out),
         Command::Reference => commands::reference::run(&mut out, &mut hints),
+        Command::Evidence(evidence) => {
+            let result = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(CommandError::from)
+                .and_then(|runtime| {
+                    runtime.block_on(commands::evidence::run(*evidence, &mut out, &mut hints))
+                });
+            drop((out, hints));
+            return verdict(result);
+        }
         Command::Run(run) => {
             drop((out, hints));
             return finish(operate(*run));
@@ -70,6 +83,17 @@ fn operate(run: commands::run::Run) -> Result<(), CommandError> {
         .enable_all()
         .build()?
         .block_on(commands::run::run(run, json))
+}
+
+/// 0: nothing is wrong; 1: something is; 2: nobody knows.
+fn verdict(result: Result<(), CommandError>) -> ExitCode {
+    match result {
+        Err(error) if !matches!(error, CommandError::Findings { .. }) => {
+            report(&error);
+            ExitCode::from(2)
+        }
+        result => finish(result),
+    }
 }
 
 fn finish(result: Result<(), CommandError>) -> ExitCode {

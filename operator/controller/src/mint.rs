@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use bailiwick_model::evidence::SigningKey;
 use bailiwick_model::names::{FIELD_MANAGER, Names, port};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::secret::{Contents, Due, SecretWanted};
+use bailiwick_model::secret::{Contents, Due, SIGNING_KEY, SIGNING_PUBLIC_KEY, SecretWanted};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -233,6 +234,14 @@ fn values(
             "kms-key",
             format!("{id}:{}", base64(&random::<32>()?)),
         )]),
+        Contents::SigningKey => {
+            let pem = SigningKey::pem_of_seed(&random::<32>()?);
+            let key = SigningKey::from_pem(&pem).map_err(|_| MintError::Randomness)?;
+            text(vec![
+                (SIGNING_PUBLIC_KEY, key.public().to_pem()),
+                (SIGNING_KEY, pem),
+            ])
+        }
     })
 }
 

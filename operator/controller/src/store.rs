@@ -3,8 +3,9 @@
 
 mod admin;
 mod bucket;
+pub(crate) mod records;
 pub mod seal;
-mod signed;
+pub(crate) mod signed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bailiwick_model::desired::object_store::{ACCESS_KEY, SECRET_KEY};
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER, Names};
+use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET, Names};
 use bailiwick_model::region::Region;
 use bailiwick_model::store::{
     BucketFact, BucketOutlet, Outlet, StoreFacts, StoreStep, UserFact, canonical, policy_user,
@@ -175,7 +176,7 @@ impl Store {
             .buckets
             .iter()
             .map(|bucket| bucket.name.as_str())
-            .chain([BACKUP_BUCKET])
+            .chain([BACKUP_BUCKET, EVIDENCE_BUCKET])
             .collect();
         let info: Info = self.get("info", &[]).await?;
         // A server answers before it has read its own settings: it would take requests for any region.

@@ -172,7 +172,8 @@ async fn from_nothing_to_nothing_left_to_do() {
     let seen = converge(&store, &plan, &region, &server).await;
     assert_eq!(drift(&plan, &seen), []);
     assert_eq!(retained(&plan, &seen), Vec::<String>::new());
-    assert_eq!(seen.buckets.len(), 4);
+    // Three of the spec, the archive's and the evidence log's.
+    assert_eq!(seen.buckets.len(), 5);
     assert_eq!(seen.users.len(), 4);
     assert_eq!(seen.region, "tr-ist-1");
     assert!(seen.encrypts);

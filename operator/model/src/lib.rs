@@ -14,6 +14,7 @@ pub mod channel;
 pub mod delegation;
 pub mod desired;
 pub mod duration;
+pub mod evidence;
 pub mod facts;
 pub mod names;
 pub mod patroni;

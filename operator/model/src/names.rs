@@ -58,6 +58,8 @@ pub const OBJECT_STORE_UID: i64 = 10002;
 pub const OPERATOR_UID: i64 = 65532;
 /// The storage bucket that WAL and backups go to; one a Region, in its own store.
 pub const BACKUP_BUCKET: &str = "bailiwick-backup";
+/// The storage bucket of the evidence log; one a Region, in its own store.
+pub const EVIDENCE_BUCKET: &str = "bailiwick-evidence";
 /// The store's user for pgBackRest.
 pub const BACKUP_USER: &str = "pgbackrest";
 
@@ -303,6 +305,12 @@ impl Names {
     #[must_use]
     pub fn backup_key(&self) -> String {
         format!("{}-backup-key", self.region)
+    }
+
+    /// Secret: the key that signs the evidence log (`signing.key`, `signing.pub`, both PEM).
+    #[must_use]
+    pub fn evidence_key(&self) -> String {
+        format!("{}-evidence-key", self.region)
     }
 
     /// The pgBackRest stanza of an incarnation (counted from 1, one more a restore).

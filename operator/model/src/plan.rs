@@ -68,6 +68,8 @@ pub struct Plan {
     pub object_store_volume: VolumeSize,
     /// The bucket of WAL and backups.
     pub backup_bucket: Resident<BucketPlace>,
+    /// The bucket of the evidence log.
+    pub evidence_bucket: Resident<BucketPlace>,
     /// The buckets of applications, by name.
     pub buckets: BTreeMap<String, Resident<BucketPlace>>,
     /// The only places outside the cluster that pods may connect to.
@@ -146,6 +148,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
             postgres_volume: volume::postgres(&names, &spec, facts),
             object_store_volume: volume::object_store(&names, &spec, facts),
             backup_bucket: places.backup_bucket,
+            evidence_bucket: places.evidence_bucket,
             buckets: places.buckets,
             externals: places.externals,
             api_server: facts.api_server.iter().cloned().collect(),
@@ -183,6 +186,7 @@ struct Places {
     postgres_class: Resident<StorageClassPlace>,
     object_store_class: Resident<StorageClassPlace>,
     backup_bucket: Resident<BucketPlace>,
+    evidence_bucket: Resident<BucketPlace>,
     buckets: BTreeMap<String, Resident<BucketPlace>>,
     externals: Vec<Resident<ExternalEndpoint>>,
 }
@@ -241,6 +245,13 @@ fn admit_places(
             bucket(crate::names::BACKUP_BUCKET),
         ),
     );
+    let evidence_bucket = keep(
+        violations,
+        policy.admit(
+            "spec.residency.location",
+            bucket(crate::names::EVIDENCE_BUCKET),
+        ),
+    );
     let mut buckets = BTreeMap::new();
     for (index, wanted) in spec.object_store.buckets.iter().enumerate() {
         let field = format!("spec.objectStore.buckets[{index}]");
@@ -267,6 +278,7 @@ fn admit_places(
         postgres_class: postgres_class?,
         object_store_class: object_store_class?,
         backup_bucket: backup_bucket?,
+        evidence_bucket: evidence_bucket?,
         buckets,
         externals,
     })

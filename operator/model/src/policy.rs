@@ -10,15 +10,13 @@ use serde_json::Value;
 /// The shipped files; a test keeps the list whole.
 const SHIPPED: &[&str] = &[
     include_str!("../../../platform/policies/exposure.yaml"),
-    include_str!("../../../platform/policies/images.yaml"),
-    include_str!("../../../platform/policies/isolation.yaml"),
     include_str!("../../../platform/policies/namespace-deletion.yaml"),
     include_str!("../../../platform/policies/namespace-labels.yaml"),
     include_str!("../../../platform/policies/network-policies.yaml"),
-    include_str!("../../../platform/policies/placement.yaml"),
+    include_str!("../../../platform/policies/pods.yaml"),
     include_str!("../../../platform/policies/region-deletion.yaml"),
     include_str!("../../../platform/policies/rights.yaml"),
-    include_str!("../../../platform/policies/secret-replication.yaml"),
+    include_str!("../../../platform/policies/secrets.yaml"),
     include_str!("../../../platform/policies/services.yaml"),
     include_str!("../../../platform/policies/tunnels.yaml"),
     include_str!("../../../platform/policies/volumes.yaml"),
@@ -79,7 +77,7 @@ pub fn is_shipped(
     holds(spec, &shipped)
 }
 
-/// The registries and the location of each, as the policy bailiwick-images writes them.
+/// The registries and the location of each, as the policy bailiwick-pods writes them.
 fn registries_in_cel(registries: &BTreeMap<String, String>) -> String {
     let entries: Vec<String> = registries
         .iter()
@@ -162,7 +160,7 @@ mod tests {
     #[test]
     fn registries_are_the_operators_own() {
         let kind = "ValidatingAdmissionPolicy";
-        let name = "bailiwick-images";
+        let name = "bailiwick-pods";
         let mut live = shipped()[&(kind.to_owned(), name.to_owned())].clone();
         let registries = BTreeMap::from([
             (

@@ -900,6 +900,9 @@ pub struct ResidencyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub checked_at: Option<Timestamp>,
+    /// The end of the evidence log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceStatus>,
 }
 
 /// How well a leakage channel is closed.
@@ -946,6 +949,19 @@ pub struct ExceptionsStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub next_expiry: Option<Timestamp>,
+}
+
+/// The end of the evidence log. Kept here and not in the log, it shows when the log was cut off or written anew:
+/// `bailiwick-operator evidence verify` takes `<sequence>:<hash>` as its `--anchor`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceStatus {
+    /// The sequence of the last record; 1 is the first.
+    pub sequence: i64,
+    /// The SHA-256 of the last record's object, in hexadecimal.
+    pub hash: String,
+    /// The key that signed it: the SHA-256 of its SubjectPublicKeyInfo, in hexadecimal.
+    pub key_id: String,
 }
 
 /// What is known of Postgres.

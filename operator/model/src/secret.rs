@@ -65,6 +65,8 @@ pub enum Contents {
         /// The key's id.
         id: String,
     },
+    /// An Ed25519 key pair: `signing.key` (PKCS #8) and `signing.pub` (SubjectPublicKeyInfo), both PEM.
+    SigningKey,
 }
 
 impl SecretWanted {
@@ -89,6 +91,11 @@ impl SecretWanted {
     }
 }
 
+/// The key of a [`Contents::SigningKey`] with the private half.
+pub const SIGNING_KEY: &str = "signing.key";
+/// The key of a [`Contents::SigningKey`] with the public half.
+pub const SIGNING_PUBLIC_KEY: &str = "signing.pub";
+
 /// The Secrets that every Region has, apart from those of components.
 #[must_use]
 pub fn authority(names: &Names) -> Vec<SecretWanted> {
@@ -108,6 +115,8 @@ pub fn authority(names: &Names) -> Vec<SecretWanted> {
                 client: true,
             },
         ),
+        // No data is lost with it: what it signed still verifies, and a new one begins with a record of its own.
+        SecretWanted::replaceable(names.evidence_key(), Contents::SigningKey),
     ]
 }
 

@@ -410,6 +410,8 @@ fn residency(before: Option<&ResidencyStatus>, applied: &Applied<'_>) -> Residen
         channels: channels.rows,
         exceptions: channels.exceptions,
         checked_at: before.and_then(|before| before.checked_at),
+        // It is written where records are, and stays until the next one.
+        evidence: before.and_then(|before| before.evidence.clone()),
     };
     let recent = residency
         .checked_at

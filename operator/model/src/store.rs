@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::names::{BACKUP_BUCKET, BACKUP_USER};
+use crate::names::{BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Access, Bucket, Grant, Reclaim};
@@ -332,7 +332,7 @@ pub fn users(plan: &Plan) -> Vec<(String, Vec<Grant>)> {
     users
 }
 
-/// The buckets that the plan wants, each with its admitted place: the archive's first.
+/// The buckets that the plan wants, each with its admitted place: the archive's and the evidence log's first.
 fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
     let archive = Bucket {
         name: BACKUP_BUCKET.to_owned(),
@@ -343,7 +343,19 @@ fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
         quota: None,
         reclaim: Reclaim::Retain,
     };
-    let mut buckets = vec![(plan.backup_bucket.clone(), archive)];
+    let evidence = Bucket {
+        name: EVIDENCE_BUCKET.to_owned(),
+        versioning: true,
+        // Each record is locked by whoever writes it.
+        object_lock: true,
+        noncurrent_retention_days: None,
+        quota: None,
+        reclaim: Reclaim::Retain,
+    };
+    let mut buckets = vec![
+        (plan.backup_bucket.clone(), archive),
+        (plan.evidence_bucket.clone(), evidence),
+    ];
     buckets.extend(plan.spec.object_store.buckets.iter().filter_map(|bucket| {
         let place = plan.buckets.get(&bucket.name)?;
         Some((place.clone(), bucket.clone()))

@@ -21,7 +21,8 @@ const UNMATCHED: &str = "plain";
 
 /// What is created.
 fn objects() -> Vec<(&'static str, Who, Value)> {
-    let own = json!([{"to": [{"podSelector": {"matchLabels": {"a": "b"}}}], "ports": [{"port": 5432}]}]);
+    let own =
+        json!([{"to": [{"podSelector": {"matchLabels": {"a": "b"}}}], "ports": [{"port": 5432}]}]);
     vec![
         ("a small pod", Who::Editor, pod("small")),
         ("a pod of Postgres", Who::Editor, whole::postgres_pod()),
@@ -34,7 +35,11 @@ fn objects() -> Vec<(&'static str, Who, Value)> {
         ("a claim", Who::Editor, claim("measured")),
         ("a Secret", Who::Editor, secret("measured")),
         ("a ConfigMap", Who::Editor, config_map("measured")),
-        ("a NetworkPolicy", OPERATOR, network_policy("measured", &own, &json!([]))),
+        (
+            "a NetworkPolicy",
+            OPERATOR,
+            network_policy("measured", &own, &json!([])),
+        ),
     ]
 }
 
@@ -74,7 +79,9 @@ async fn what_a_create_costs() {
     }
     policies.apply(&client).await;
     crate::are_in_force(&client).await;
-    println!("medians of {CREATES} creates, with the policies: in a Region's namespace, beside it; what they add");
+    println!(
+        "medians of {CREATES} creates, with the policies: in a Region's namespace, beside it; what they add"
+    );
     for ((what, who, object), (_, before)) in objects.iter().zip(without) {
         measure(&client, *who, object, "warm-with").await;
         let after = measure(&client, *who, object, "with").await;

@@ -3,7 +3,8 @@
 //! comes its endpoint; the process ends with the value.
 #![allow(
     clippy::expect_used,
-    reason = "a server that does not start must end the test"
+    dead_code,
+    reason = "a server that does not start must end the test; not every test uses all of it"
 )]
 
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::desired::object_store::{KMS_KEY, manifests};
+use bailiwick_model::evidence::SigningKey;
 use bailiwick_model::plan::Plan;
-use bailiwick_model::secret::Contents;
+use bailiwick_model::secret::{Contents, SIGNING_KEY};
 use bailiwick_operator::credentials::Credentials;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
@@ -257,6 +259,9 @@ fn secrets(plan: &Plan, endpoint: &str, authority: &Authority) -> Credentials {
                 ("endpoint", endpoint.as_bytes().to_vec()),
                 ("region", region.clone().into_bytes()),
             ],
+            Contents::SigningKey => {
+                vec![(SIGNING_KEY, SigningKey::pem_of_seed(&[1; 32]).into_bytes())]
+            }
             _ => continue,
         };
         let values = values

@@ -168,7 +168,7 @@ pub(super) fn host(sight: &Sight<'_>) -> Verdict {
         }
     }
     Verdict::enforced("Pod Security restricted")
-        .and(|| admission(sight, &["isolation", "scheduling"]))
+        .and(|| admission(sight, &["pods", "scheduling"]))
         .and(|| match inventory(sight) {
             Ok(inventory) => none_of(
                 "pod on a host network",

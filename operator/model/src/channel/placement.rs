@@ -55,7 +55,7 @@ pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
     if read == 0 {
         return Verdict::unknown("no pod runs");
     }
-    Verdict::enforced("nodes of pods").and(|| admission(sight, &["placement", "scheduling"]))
+    Verdict::enforced("nodes of pods").and(|| admission(sight, &["pods", "scheduling"]))
 }
 
 /// The volumes that the Region's claims are bound to.
@@ -256,5 +256,5 @@ pub(super) fn images(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn registries(sight: &Sight<'_>) -> Verdict {
-    running_images(sight).and(|| admission(sight, &["images"]))
+    running_images(sight).and(|| admission(sight, &["pods"]))
 }

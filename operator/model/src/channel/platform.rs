@@ -25,11 +25,8 @@ pub(super) fn api(sight: &Sight<'_>) -> Verdict {
             )
         })
         .and(|| {
-            admission(
-                sight,
-                &["roles", "role-bindings", "tokens", "token-secrets"],
-            )
-            .and(|| tried(sight, Class::ApiServer))
+            admission(sight, &["roles", "role-bindings", "tokens", "secrets"])
+                .and(|| tried(sight, Class::ApiServer))
         }),
         Err(verdict) => verdict,
     }
@@ -133,7 +130,7 @@ pub(super) fn secret_replication(sight: &Sight<'_>) -> Verdict {
         "remove the annotation, then replace what is in it",
     )
     .and(|| Verdict::enforced(counted(secrets.len(), "Secret")))
-    .and(|| admission(sight, &["secret-replication", "secret-stores"]))
+    .and(|| admission(sight, &["secrets", "secret-stores"]))
 }
 
 pub(super) fn operator_rights(sight: &Sight<'_>) -> Verdict {

@@ -21,7 +21,9 @@ use super::{
     Manifest, affinity, container_security, disruption_budget, labels, owned, pod_security,
     resources, selector,
 };
-use crate::names::{BACKUP_BUCKET, BACKUP_USER, Flow, LABEL_FLOW, Names, OBJECT_STORE_UID, port};
+use crate::names::{
+    BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET, Flow, LABEL_FLOW, Names, OBJECT_STORE_UID, port,
+};
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Bucket, ObjectStore, RegionSpec, StoreUser};
@@ -535,10 +537,15 @@ fn bucket_violations(field: &str, bucket: &Bucket, found: &mut Vec<Violation>) {
             ),
         ));
     }
-    if name == BACKUP_BUCKET || RESERVED_BUCKETS.contains(&name.as_str()) {
+    if [BACKUP_BUCKET, EVIDENCE_BUCKET].contains(&name.as_str())
+        || RESERVED_BUCKETS.contains(&name.as_str())
+    {
         found.push(invalid(
             format!("{field}.name"),
-            format!("is {name}, which is reserved, for {BACKUP_BUCKET} holds WAL and backups; choose another name"),
+            format!(
+                "is {name}, which is reserved: {BACKUP_BUCKET} holds WAL and backups, {EVIDENCE_BUCKET} the evidence \
+                 log; choose another name"
+            ),
         ));
     }
     if bucket.object_lock && !bucket.versioning {
