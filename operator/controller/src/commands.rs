@@ -66,7 +66,7 @@ pub enum CommandError {
     #[error(transparent)]
     Bundle(#[from] bailiwick_model::evidence::bundle::BundleError),
     /// Something is wrong with an evidence log; each finding was printed.
-    #[error("{count} findings: the evidence log is not as it was written")]
+    #[error("the evidence log is not proven whole; findings: {count}")]
     Findings {
         /// How many.
         count: usize,

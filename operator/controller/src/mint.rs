@@ -334,3 +334,32 @@ fn base64(bytes: &[u8]) -> String {
         .and_then(|value| value.as_str().map(str::to_owned))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signing_key_comes_with_its_public_half_and_is_another_each_time() {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let names = Names::new("tr");
+        let wanted = SecretWanted::replaceable(names.evidence_key(), Contents::SigningKey);
+        let minted = || {
+            let nothing = Credentials::default();
+            values(
+                &wanted,
+                &names,
+                &nothing,
+                SignedDuration::ZERO,
+                Timestamp::UNIX_EPOCH,
+            )
+            .unwrap()
+        };
+        let values = minted();
+        let text = |key| std::str::from_utf8(&values[key]).unwrap();
+        let key = SigningKey::from_pem(text(SIGNING_KEY)).unwrap();
+        assert_eq!(text(SIGNING_PUBLIC_KEY), key.public().to_pem());
+        assert_ne!(values, minted());
+    }
+}

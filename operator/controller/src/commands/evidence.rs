@@ -295,7 +295,7 @@ fn report(
     let anchored = if verified.anchored {
         "is one of them"
     } else {
-        "none of them"
+        "not among them, or not given"
     };
     writeln!(
         out,

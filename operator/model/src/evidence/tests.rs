@@ -620,6 +620,18 @@ fn a_record_is_what_it_was_when_it_was_first_shipped() {
          \"publicKey\":\"MCowBQYDK2VwAyEAiojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=\"\
          ,\"jurisdiction\":\"TR\",\"location\":\"tr-ist-1\"}}"
     );
+    for reason in [
+        Reason::NotThisCluster,
+        Reason::NotDelegated,
+        Reason::OutsideJurisdiction,
+        Reason::NotFound,
+        Reason::ForeignVolume,
+        Reason::KeyMissing,
+        Reason::Invalid,
+    ] {
+        // Records outlive a renaming: the word in them is the condition's.
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+    }
     let kinds: Vec<String> = entries()
         .iter()
         .map(|(_, entry)| {
