@@ -193,7 +193,11 @@ fn namespaces(table: &mut Table) {
         .of("bailiwick-namespace-labels", 1)
         .editor(
             "a namespace moves",
-            change("", &own, labels(json!({"bailiwick.dev/location": "es-mad-1"}))),
+            change(
+                "",
+                &own,
+                labels(json!({"bailiwick.dev/location": "es-mad-1"})),
+            ),
         )
         .editor(
             "a namespace forgets its location",
@@ -201,7 +205,11 @@ fn namespaces(table: &mut Table) {
         );
     table.of("bailiwick-namespace-labels", 2).editor(
         "a namespace changes its jurisdiction",
-        change("", &own, labels(json!({"bailiwick.dev/jurisdiction": "ES"}))),
+        change(
+            "",
+            &own,
+            labels(json!({"bailiwick.dev/jurisdiction": "ES"})),
+        ),
     );
     table
         .of("bailiwick-namespace-labels", 3)
@@ -219,13 +227,25 @@ fn namespaces(table: &mut Table) {
         );
     table
         .of("bailiwick-namespace-claims", 0)
-        .editor("a fourth namespace of a Region", create("", namespace("tr-more", OWN)))
-        .editor("a namespace of no Region", create("", namespace("nobodys", "")));
+        .editor(
+            "a fourth namespace of a Region",
+            create("", namespace("tr-more", OWN)),
+        )
+        .editor(
+            "a namespace of no Region",
+            create("", namespace("nobodys", "")),
+        );
     table
         .of("bailiwick-namespace-claims", 1)
         .editor(
             "a namespace without a location",
-            create("", with(namespace("new", "new"), labels(json!({"bailiwick.dev/location": null})))),
+            create(
+                "",
+                with(
+                    namespace("new", "new"),
+                    labels(json!({"bailiwick.dev/location": null})),
+                ),
+            ),
         )
         .editor(
             "a client's namespace without a jurisdiction",
@@ -233,7 +253,9 @@ fn namespaces(table: &mut Table) {
                 "",
                 with(
                     namespace("new-app", "new"),
-                    labels(json!({"bailiwick.dev/jurisdiction": "", "bailiwick.dev/client": "true"})),
+                    labels(
+                        json!({"bailiwick.dev/jurisdiction": "", "bailiwick.dev/client": "true"}),
+                    ),
                 ),
             ),
         );
@@ -250,7 +272,10 @@ fn namespaces(table: &mut Table) {
         )
         .editor(
             "a Region's namespace without Pod Security",
-            create("", with(namespace("new", "new"), labels(json!({enforce: null})))),
+            create(
+                "",
+                with(namespace("new", "new"), labels(json!({enforce: null}))),
+            ),
         )
         .editor(
             "a client's namespace of privileged pods",
@@ -271,39 +296,70 @@ fn namespaces(table: &mut Table) {
         )
         .editor(
             "a new namespace with Pod Security of an older version",
-            create("", with(namespace("new", "new"), labels(json!({version: "v1.32"})))),
+            create(
+                "",
+                with(namespace("new", "new"), labels(json!({version: "v1.32"}))),
+            ),
         )
         .editor(
             "Pod Security that was raised is lowered",
-            change("", &namespace("tr-obs", OWN), labels(json!({version: "v1.34"}))),
+            change(
+                "",
+                &namespace("tr-obs", OWN),
+                labels(json!({version: "v1.34"})),
+            ),
         );
 }
 
 fn placement(table: &mut Table) {
     let region = "topology.kubernetes.io/region";
     let here = || term("In", &["tr-ist-1"]);
-    let nowhere = with(pod_spec(&json!([container()])), json!({"nodeSelector": null}));
+    let nowhere = with(
+        pod_spec(&json!([container()])),
+        json!({"nodeSelector": null}),
+    );
     table
         .of("bailiwick-pods", 0)
         .editor(
             "a pod that may run anywhere",
-            create(OWN, with(pod("new"), json!({"spec": {"nodeSelector": null}}))),
+            create(
+                OWN,
+                with(pod("new"), json!({"spec": {"nodeSelector": null}})),
+            ),
         )
         .editor(
             "a pod for another location",
-            create(OWN, with(pod("new"), json!({"spec": {"nodeSelector": {region: "es-mad-1"}}}))),
+            create(
+                OWN,
+                with(
+                    pod("new"),
+                    json!({"spec": {"nodeSelector": {region: "es-mad-1"}}}),
+                ),
+            ),
         )
         .editor(
             "a client's pod for another location",
-            create(CLIENT, with(pod("new"), json!({"spec": {"nodeSelector": {region: "es-mad-1"}}}))),
+            create(
+                CLIENT,
+                with(
+                    pod("new"),
+                    json!({"spec": {"nodeSelector": {region: "es-mad-1"}}}),
+                ),
+            ),
         )
         .editor(
             "a pod with one way out",
-            create(OWN, pod_by_terms(&json!([here(), term("In", &["es-mad-1"])]))),
+            create(
+                OWN,
+                pod_by_terms(&json!([here(), term("In", &["es-mad-1"])])),
+            ),
         )
         .editor(
             "a pod for two locations",
-            create(OWN, pod_by_terms(&json!([term("In", &["tr-ist-1", "es-mad-1"])]))),
+            create(
+                OWN,
+                pod_by_terms(&json!([term("In", &["tr-ist-1", "es-mad-1"])])),
+            ),
         )
         .editor(
             "a pod for anywhere but there",
@@ -378,7 +434,10 @@ fn placement(table: &mut Table) {
     };
     table
         .of("bailiwick-scheduling", 0)
-        .editor("a pod is put on a node by hand", binding("pods/standing/binding"))
+        .editor(
+            "a pod is put on a node by hand",
+            binding("pods/standing/binding"),
+        )
         .editor("the same by the older way", binding("bindings"))
         .by(
             Who::Program("system:serviceaccount:kube-system:another-scheduler"),
@@ -437,16 +496,25 @@ fn images(table: &mut Table) {
             ephemeral(OWN, "example.org/shell:1"),
         );
     for kind in WORKLOADS {
-        let spec = pod_spec(&json!([with(container(), json!({"image": "example.org/probe:0.1.0"}))]));
+        let spec = pod_spec(&json!([with(
+            container(),
+            json!({"image": "example.org/probe:0.1.0"})
+        )]));
         table.editor(
             format!("a {kind}'s image"),
             create(OWN, workload(kind, "new", &spec)),
         );
     }
     table
-        .of("bailiwick-pods", 3)
-        .editor("an image without a tag", create(OWN, image("bailiwick.dev/probe")))
-        .editor("the latest image", create(OWN, image("bailiwick.dev/probe:latest")));
+        .of("bailiwick-pods", 2)
+        .editor(
+            "an image without a tag",
+            create(OWN, image("bailiwick.dev/probe")),
+        )
+        .editor(
+            "the latest image",
+            create(OWN, image("bailiwick.dev/probe:latest")),
+        );
 }
 
 /// An ephemeral container is added to the pod that stands.
@@ -462,14 +530,23 @@ pub fn ephemeral(namespace: &str, image: &str) -> Ask {
 fn isolation(table: &mut Table) {
     let spec = |edit: Value| create(WEAK, with(pod("new"), json!({"spec": edit})));
     table
-        .of("bailiwick-pods", 4)
-        .editor("a pod on its node's network", spec(json!({"hostNetwork": true})))
-        .editor("a pod among its node's processes", spec(json!({"hostPID": true})))
-        .editor("a pod with its node's memory segments", spec(json!({"hostIPC": true})));
+        .of("bailiwick-pods", 3)
+        .editor(
+            "a pod on its node's network",
+            spec(json!({"hostNetwork": true})),
+        )
+        .editor(
+            "a pod among its node's processes",
+            spec(json!({"hostPID": true})),
+        )
+        .editor(
+            "a pod with its node's memory segments",
+            spec(json!({"hostIPC": true})),
+        );
     let privileged = json!({"allowPrivilegeEscalation": true, "privileged": true});
     let privileged = with(container(), json!({"securityContext": privileged}));
     table
-        .of("bailiwick-pods", 5)
+        .of("bailiwick-pods", 3)
         .editor("a privileged container", spec(json!({"containers": [privileged]})))
         .editor(
             "a privileged init container",
@@ -484,17 +561,20 @@ fn isolation(table: &mut Table) {
                 body: json!({"spec": {"ephemeralContainers": [with(privileged, json!({"name": "shell"}))]}}),
             },
         );
-    table.of("bailiwick-pods", 6).editor(
+    table.of("bailiwick-pods", 3).editor(
         "a port of the node",
         create(
             WEAK,
             pod_with_container(json!({"ports": [{"containerPort": 80, "hostPort": 8080}]})),
         ),
     );
-    table.of("bailiwick-pods", 7);
+    table.of("bailiwick-pods", 4);
     for (name, volume) in [
         ("hostPath", json!({"hostPath": {"path": "/etc"}})),
-        ("nfs", json!({"nfs": {"server": "203.0.113.7", "path": "/"}})),
+        (
+            "nfs",
+            json!({"nfs": {"server": "203.0.113.7", "path": "/"}}),
+        ),
         (
             "iscsi",
             json!({"iscsi": {"targetPortal": "203.0.113.7", "iqn": "iqn.2026-01.org.example:a", "lun": 0}}),
@@ -507,7 +587,7 @@ fn isolation(table: &mut Table) {
         );
     }
     table
-        .of("bailiwick-pods", 8)
+        .of("bailiwick-pods", 5)
         .editor(
             "a second network",
             create(
@@ -536,7 +616,10 @@ fn services(table: &mut Table) {
         .editor("a load balancer", spec(json!({"type": "LoadBalancer"})))
         .editor(
             "a client's load balancer",
-            create(CLIENT, with(service("new"), json!({"spec": {"type": "LoadBalancer"}}))),
+            create(
+                CLIENT,
+                with(service("new"), json!({"spec": {"type": "LoadBalancer"}})),
+            ),
         )
         .editor(
             "a name outside",
@@ -544,21 +627,39 @@ fn services(table: &mut Table) {
         )
         .editor(
             "a Service becomes a NodePort",
-            change(OWN, &service("standing"), json!({"spec": {"type": "NodePort"}})),
+            change(
+                OWN,
+                &service("standing"),
+                json!({"spec": {"type": "NodePort"}}),
+            ),
         );
     table
         .of("bailiwick-services", 1)
-        .editor("an external address", spec(json!({"externalIPs": ["203.0.113.7"]})))
+        .editor(
+            "an external address",
+            spec(json!({"externalIPs": ["203.0.113.7"]})),
+        )
         .editor(
             "a Service gets an external address",
-            change(OWN, &service("standing"), json!({"spec": {"externalIPs": ["203.0.113.7"]}})),
+            change(
+                OWN,
+                &service("standing"),
+                json!({"spec": {"externalIPs": ["203.0.113.7"]}}),
+            ),
         );
     table
         .of("bailiwick-services", 2)
-        .editor("a Service without a selector", spec(json!({"selector": null})))
+        .editor(
+            "a Service without a selector",
+            spec(json!({"selector": null})),
+        )
         .editor(
             "a Service loses its selector",
-            change(OWN, &service("standing"), json!({"spec": {"selector": null}})),
+            change(
+                OWN,
+                &service("standing"),
+                json!({"spec": {"selector": null}}),
+            ),
         );
     table.of("bailiwick-services", 3);
     for key in [
@@ -569,7 +670,13 @@ fn services(table: &mut Table) {
     ] {
         table.editor(
             format!("a Service annotated {key}"),
-            create(OWN, with(service("new"), json!({"metadata": {"annotations": {key: "true"}}}))),
+            create(
+                OWN,
+                with(
+                    service("new"),
+                    json!({"metadata": {"annotations": {key: "true"}}}),
+                ),
+            ),
         );
     }
     table.editor(
@@ -582,7 +689,10 @@ fn services(table: &mut Table) {
     );
     table
         .of("bailiwick-endpoints", 0)
-        .editor("an EndpointSlice made by hand", create(OWN, endpoint_slice("new")))
+        .editor(
+            "an EndpointSlice made by hand",
+            create(OWN, endpoint_slice("new")),
+        )
         .editor("Endpoints made by hand", create(OWN, endpoints("new")))
         .editor(
             "an EndpointSlice is repointed",
@@ -609,10 +719,17 @@ fn network_policies(table: &mut Table) {
     let standing = network_policy("standing", &none, &none);
     table
         .of("bailiwick-network-policy-writers", 0)
-        .editor("a NetworkPolicy by an editor", create(OWN, network_policy("new", &none, &none)))
+        .editor(
+            "a NetworkPolicy by an editor",
+            create(OWN, network_policy("new", &none, &none)),
+        )
         .editor(
             "a NetworkPolicy is changed",
-            change(OWN, &standing, json!({"spec": {"podSelector": {"matchLabels": {"no": "pod"}}}})),
+            change(
+                OWN,
+                &standing,
+                json!({"spec": {"podSelector": {"matchLabels": {"no": "pod"}}}}),
+            ),
         )
         .editor("a NetworkPolicy is deleted", delete(OWN, &standing))
         .editor(
@@ -641,7 +758,11 @@ fn network_policies(table: &mut Table) {
     table
         .of("bailiwick-network-policy-openings", 0)
         .by(OPERATOR, "egress to everything", egress(json!([{}])))
-        .by(OPERATOR, "egress to everything on a port", egress(json!([{"ports": [{"port": 443}]}])))
+        .by(
+            OPERATOR,
+            "egress to everything on a port",
+            egress(json!([{"ports": [{"port": 443}]}])),
+        )
         .by(OPERATOR, "ingress from everything", ingress(json!([{}])))
         .by(
             OPERATOR,
@@ -660,49 +781,79 @@ fn network_policies(table: &mut Table) {
         );
     table
         .of("bailiwick-network-policy-openings", 1)
-        .by(OPERATOR, "egress to the internet", egress(peer("to", &block("0.0.0.0/0"))))
-        .by(OPERATOR, "egress to the newer internet", egress(peer("to", &block("::/0"))))
+        .by(
+            OPERATOR,
+            "egress to the internet",
+            egress(peer("to", &block("0.0.0.0/0"))),
+        )
+        .by(
+            OPERATOR,
+            "egress to the newer internet",
+            egress(peer("to", &block("::/0"))),
+        )
         .by(
             OPERATOR,
             "egress to two halves of the internet",
             egress(json!([{"to": [block("0.0.0.0/1"), block("128.0.0.0/1")]}])),
         )
-        .by(OPERATOR, "ingress from the internet", ingress(peer("from", &block("0.0.0.0/0"))));
+        .by(
+            OPERATOR,
+            "ingress from the internet",
+            ingress(peer("from", &block("0.0.0.0/0"))),
+        );
     let namespaces = |selector: Value| json!({"namespaceSelector": selector});
-    let expression = |key: &str, operator: &str, values: &Value| {
-        json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
-    };
+    let expression = |key: &str, operator: &str, values: &Value| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
     table
         .of("bailiwick-network-policy-openings", 2)
-        .by(OPERATOR, "ingress from all namespaces", ingress(peer("from", &namespaces(json!({})))))
+        .by(
+            OPERATOR,
+            "ingress from all namespaces",
+            ingress(peer("from", &namespaces(json!({})))),
+        )
         .by(
             OPERATOR,
             "ingress from all namespaces but one",
-            ingress(peer("from", &namespaces(expression("team", "NotIn", &json!(["a"]))))),
+            ingress(peer(
+                "from",
+                &namespaces(expression("team", "NotIn", &json!(["a"]))),
+            )),
         )
         .by(
             OPERATOR,
             "ingress from all namespaces without a label",
-            ingress(peer("from", &namespaces(expression("team", "DoesNotExist", &Value::Null)))),
+            ingress(peer(
+                "from",
+                &namespaces(expression("team", "DoesNotExist", &Value::Null)),
+            )),
         );
     table
         .of("bailiwick-network-policy-openings", 3)
         .by(
             OPERATOR,
             "ingress from another Region",
-            ingress(peer("from", &namespaces(json!({"matchLabels": {"bailiwick.dev/region": "es"}})))),
+            ingress(peer(
+                "from",
+                &namespaces(json!({"matchLabels": {"bailiwick.dev/region": "es"}})),
+            )),
         )
         .by(
             OPERATOR,
             "ingress from every Region",
-            ingress(peer("from", &namespaces(expression("bailiwick.dev/region", "Exists", &Value::Null)))),
+            ingress(peer(
+                "from",
+                &namespaces(expression("bailiwick.dev/region", "Exists", &Value::Null)),
+            )),
         )
         .by(
             OPERATOR,
             "ingress from two Regions",
             ingress(peer(
                 "from",
-                &namespaces(expression("bailiwick.dev/region", "In", &json!(["tr", "es"]))),
+                &namespaces(expression(
+                    "bailiwick.dev/region",
+                    "In",
+                    &json!(["tr", "es"]),
+                )),
             )),
         );
     table
@@ -710,12 +861,18 @@ fn network_policies(table: &mut Table) {
         .by(
             OPERATOR,
             "egress to whatever carries a label",
-            egress(peer("to", &namespaces(json!({"matchLabels": {"team": "patient"}})))),
+            egress(peer(
+                "to",
+                &namespaces(json!({"matchLabels": {"team": "patient"}})),
+            )),
         )
         .by(
             OPERATOR,
             "egress to another Region by its name",
-            egress(peer("to", &namespaces(json!({"matchLabels": {"kubernetes.io/metadata.name": "es"}})))),
+            egress(peer(
+                "to",
+                &namespaces(json!({"matchLabels": {"kubernetes.io/metadata.name": "es"}})),
+            )),
         )
         .editor(
             "a client's egress to another namespace",
@@ -723,7 +880,12 @@ fn network_policies(table: &mut Table) {
                 CLIENT,
                 network_policy(
                     "new",
-                    &peer("to", &namespaces(json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}}))),
+                    &peer(
+                        "to",
+                        &namespaces(
+                            json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}}),
+                        ),
+                    ),
                     &none,
                 ),
             ),
@@ -732,39 +894,119 @@ fn network_policies(table: &mut Table) {
 
 /// Kinds that a cluster may have, by the policy that refuses them: one of each group.
 pub const FOREIGN_KINDS: [(&str, &str, &str); 33] = [
-    ("bailiwick-network-plugins", "cilium.io", "CiliumNetworkPolicy"),
-    ("bailiwick-network-plugins", "cilium.io", "CiliumLocalRedirectPolicy"),
-    ("bailiwick-network-plugins", "crd.projectcalico.org", "NetworkPolicy"),
-    ("bailiwick-network-plugins", "projectcalico.org", "NetworkSet"),
-    ("bailiwick-network-plugins", "crd.antrea.io", "NetworkPolicy"),
+    (
+        "bailiwick-network-plugins",
+        "cilium.io",
+        "CiliumNetworkPolicy",
+    ),
+    (
+        "bailiwick-network-plugins",
+        "cilium.io",
+        "CiliumLocalRedirectPolicy",
+    ),
+    (
+        "bailiwick-network-plugins",
+        "crd.projectcalico.org",
+        "NetworkPolicy",
+    ),
+    (
+        "bailiwick-network-plugins",
+        "projectcalico.org",
+        "NetworkSet",
+    ),
+    (
+        "bailiwick-network-plugins",
+        "crd.antrea.io",
+        "NetworkPolicy",
+    ),
     ("bailiwick-network-plugins", "k8s.ovn.org", "EgressFirewall"),
-    ("bailiwick-network-plugins", "k8s.cni.cncf.io", "NetworkAttachmentDefinition"),
+    (
+        "bailiwick-network-plugins",
+        "k8s.cni.cncf.io",
+        "NetworkAttachmentDefinition",
+    ),
     ("bailiwick-exposure", "networking.k8s.io", "Ingress"),
-    ("bailiwick-exposure", "gateway.networking.k8s.io", "HTTPRoute"),
-    ("bailiwick-exposure", "gateway.networking.k8s.io", "ReferenceGrant"),
-    ("bailiwick-exposure", "networking.istio.io", "VirtualService"),
+    (
+        "bailiwick-exposure",
+        "gateway.networking.k8s.io",
+        "HTTPRoute",
+    ),
+    (
+        "bailiwick-exposure",
+        "gateway.networking.k8s.io",
+        "ReferenceGrant",
+    ),
+    (
+        "bailiwick-exposure",
+        "networking.istio.io",
+        "VirtualService",
+    ),
     ("bailiwick-exposure", "route.openshift.io", "Route"),
     ("bailiwick-exposure", "traefik.io", "IngressRoute"),
     ("bailiwick-exposure", "projectcontour.io", "HTTPProxy"),
     ("bailiwick-exposure", "externaldns.k8s.io", "DNSEndpoint"),
-    ("bailiwick-exposure", "configuration.konghq.com", "TCPIngress"),
+    (
+        "bailiwick-exposure",
+        "configuration.konghq.com",
+        "TCPIngress",
+    ),
     ("bailiwick-exposure", "k8s.nginx.org", "VirtualServer"),
     ("bailiwick-exposure", "getambassador.io", "Mapping"),
     ("bailiwick-exposure", "apisix.apache.org", "ApisixRoute"),
-    ("bailiwick-other-clusters", "multicluster.x-k8s.io", "ServiceExport"),
-    ("bailiwick-other-clusters", "multicluster.x-k8s.io", "ServiceImport"),
+    (
+        "bailiwick-other-clusters",
+        "multicluster.x-k8s.io",
+        "ServiceExport",
+    ),
+    (
+        "bailiwick-other-clusters",
+        "multicluster.x-k8s.io",
+        "ServiceImport",
+    ),
     ("bailiwick-other-clusters", "net.gke.io", "ServiceExport"),
     ("bailiwick-other-clusters", "submariner.io", "Endpoint"),
-    ("bailiwick-other-clusters", "policy.karmada.io", "PropagationPolicy"),
-    ("bailiwick-other-clusters", "offloading.liqo.io", "NamespaceOffloading"),
-    ("bailiwick-other-clusters", "types.kubefed.io", "FederatedSecret"),
-    ("bailiwick-volume-copies", "volsync.backube", "ReplicationSource"),
+    (
+        "bailiwick-other-clusters",
+        "policy.karmada.io",
+        "PropagationPolicy",
+    ),
+    (
+        "bailiwick-other-clusters",
+        "offloading.liqo.io",
+        "NamespaceOffloading",
+    ),
+    (
+        "bailiwick-other-clusters",
+        "types.kubefed.io",
+        "FederatedSecret",
+    ),
+    (
+        "bailiwick-volume-copies",
+        "volsync.backube",
+        "ReplicationSource",
+    ),
     ("bailiwick-volume-copies", "k8up.io", "Backup"),
     ("bailiwick-volume-copies", "cr.kanister.io", "ActionSet"),
-    ("bailiwick-volume-copies", "replication.storage.openshift.io", "VolumeReplication"),
-    ("bailiwick-secret-stores", "external-secrets.io", "PushSecret"),
-    ("bailiwick-secret-stores", "external-secrets.io", "SecretStore"),
-    ("bailiwick-secret-stores", "secretgen.carvel.dev", "SecretExport"),
+    (
+        "bailiwick-volume-copies",
+        "replication.storage.openshift.io",
+        "VolumeReplication",
+    ),
+    (
+        "bailiwick-secret-stores",
+        "external-secrets.io",
+        "PushSecret",
+    ),
+    (
+        "bailiwick-secret-stores",
+        "external-secrets.io",
+        "SecretStore",
+    ),
+    (
+        "bailiwick-secret-stores",
+        "secretgen.carvel.dev",
+        "SecretExport",
+    ),
 ];
 
 fn foreign_kinds(table: &mut Table) {
@@ -791,8 +1033,14 @@ fn volumes(table: &mut Table) {
     let spec = |edit: Value| create(OWN, with(claim("new"), json!({"spec": edit})));
     table
         .of("bailiwick-volumes", 0)
-        .editor("a class of another location", spec(json!({"storageClassName": "es-mad-1-local"})))
-        .editor("whatever class is the default", spec(json!({"storageClassName": null})))
+        .editor(
+            "a class of another location",
+            spec(json!({"storageClassName": "es-mad-1-local"})),
+        )
+        .editor(
+            "whatever class is the default",
+            spec(json!({"storageClassName": null})),
+        )
         .editor("no class", spec(json!({"storageClassName": ""})))
         .editor(
             "a class of a location whose name begins alike",
@@ -800,7 +1048,13 @@ fn volumes(table: &mut Table) {
         )
         .editor(
             "a client's class of another location",
-            create(CLIENT, with(claim("new"), json!({"spec": {"storageClassName": "es-mad-1-local"}}))),
+            create(
+                CLIENT,
+                with(
+                    claim("new"),
+                    json!({"spec": {"storageClassName": "es-mad-1-local"}}),
+                ),
+            ),
         )
         .by(
             Who::Program("system:serviceaccount:kube-system:statefulset-controller"),
@@ -809,7 +1063,10 @@ fn volumes(table: &mut Table) {
         );
     table
         .of("bailiwick-volumes", 1)
-        .editor("a volume of one's choice", spec(json!({"volumeName": "pv-elsewhere"})))
+        .editor(
+            "a volume of one's choice",
+            spec(json!({"volumeName": "pv-elsewhere"})),
+        )
         .by(
             OPERATOR,
             "a volume of the operator's choice",
@@ -817,7 +1074,11 @@ fn volumes(table: &mut Table) {
         )
         .editor(
             "a claim that stands is bound by hand",
-            change(OWN, &claim("standing"), json!({"spec": {"volumeName": "pv-elsewhere"}})),
+            change(
+                OWN,
+                &claim("standing"),
+                json!({"spec": {"volumeName": "pv-elsewhere"}}),
+            ),
         );
     table.of("bailiwick-volumes", 2).editor(
         "a volume is filled from another namespace",
@@ -832,7 +1093,10 @@ fn volumes(table: &mut Table) {
     let spec = |edit: Value| create(OWN, with(snapshot("new"), json!({"spec": edit})));
     table
         .of("bailiwick-snapshots", 0)
-        .editor("a snapshot elsewhere", spec(json!({"volumeSnapshotClassName": "es-mad-1-snapshots"})))
+        .editor(
+            "a snapshot elsewhere",
+            spec(json!({"volumeSnapshotClassName": "es-mad-1-snapshots"})),
+        )
         .editor(
             "a snapshot of whatever class is the default",
             spec(json!({"volumeSnapshotClassName": null})),
@@ -881,7 +1145,10 @@ fn tunnels(table: &mut Table) {
         );
     table
         .of("bailiwick-ephemeral-containers", 0)
-        .editor("an ephemeral container", ephemeral(OWN, "bailiwick.dev/probe:0.1.0"))
+        .editor(
+            "an ephemeral container",
+            ephemeral(OWN, "bailiwick.dev/probe:0.1.0"),
+        )
         .editor(
             "an ephemeral container in a client's pod",
             ephemeral(CLIENT, "bailiwick.dev/probe:0.1.0"),
@@ -899,7 +1166,10 @@ fn secrets(table: &mut Table) {
     ] {
         let edit = json!({"metadata": {"annotations": {key: value}}});
         table
-            .editor(format!("a Secret annotated {key}"), create(OWN, with(secret("new"), edit.clone())))
+            .editor(
+                format!("a Secret annotated {key}"),
+                create(OWN, with(secret("new"), edit.clone())),
+            )
             .editor(
                 format!("a ConfigMap gets {key}"),
                 change(OWN, &config_map("standing"), edit),
@@ -917,7 +1187,8 @@ fn secrets(table: &mut Table) {
 
 fn rights(table: &mut Table) {
     let core = [""];
-    let granting = |resources: &[&str], verbs: &[&str]| create(OWN, role("new", &core, resources, verbs));
+    let granting =
+        |resources: &[&str], verbs: &[&str]| create(OWN, role("new", &core, resources, verbs));
     table
         .of("bailiwick-roles", 0)
         .editor("every verb", granting(&["configmaps"], &["*"]))
@@ -943,12 +1214,21 @@ fn rights(table: &mut Table) {
         "serviceaccounts/token",
     ] {
         table
-            .editor(format!("create {resource}"), granting(&[resource], &["create"]))
-            .editor(format!("get {resource}"), granting(&["pods", resource], &["get"]));
+            .editor(
+                format!("create {resource}"),
+                granting(&[resource], &["create"]),
+            )
+            .editor(
+                format!("get {resource}"),
+                granting(&["pods", resource], &["get"]),
+            );
     }
     table.of("bailiwick-roles", 2);
     for verb in ["list", "watch", "deletecollection"] {
-        table.editor(format!("{verb} secrets"), granting(&["secrets"], &["get", verb]));
+        table.editor(
+            format!("{verb} secrets"),
+            granting(&["secrets"], &["get", verb]),
+        );
     }
     table.of("bailiwick-roles", 3);
     for (verb, resource) in [("escalate", "roles"), ("bind", "roles")] {
@@ -960,13 +1240,20 @@ fn rights(table: &mut Table) {
             ),
         );
     }
-    table.editor("impersonate", granting(&["serviceaccounts"], &["impersonate"]));
+    table.editor(
+        "impersonate",
+        granting(&["serviceaccounts"], &["impersonate"]),
+    );
 
-    let binding = |role: (&str, &str), subject: Value| create(OWN, role_binding("new", role, &subject));
+    let binding =
+        |role: (&str, &str), subject: Value| create(OWN, role_binding("new", role, &subject));
     let mine = ("Role", "standing");
     table
         .of("bailiwick-role-bindings", 0)
-        .editor("for nobody in particular", binding(mine, subject("User", "system:anonymous")))
+        .editor(
+            "for nobody in particular",
+            binding(mine, subject("User", "system:anonymous")),
+        )
         .editor(
             "for everybody who is known",
             binding(mine, subject("Group", "system:authenticated")),
@@ -975,7 +1262,10 @@ fn rights(table: &mut Table) {
             "for everybody who is not",
             binding(mine, subject("Group", "system:unauthenticated")),
         )
-        .editor("for every pod", binding(mine, subject("Group", "system:serviceaccounts")))
+        .editor(
+            "for every pod",
+            binding(mine, subject("Group", "system:serviceaccounts")),
+        )
         .editor(
             "for every pod of another Region",
             binding(mine, subject("Group", "system:serviceaccounts:es")),
@@ -997,7 +1287,10 @@ fn rights(table: &mut Table) {
     }
     table
         .of("bailiwick-role-bindings", 2)
-        .editor("for another Region's pods", binding(mine, account("es", "es-pg")))
+        .editor(
+            "for another Region's pods",
+            binding(mine, account("es", "es-pg")),
+        )
         .editor(
             "for a program of the whole cluster",
             binding(mine, account("argocd", "application-controller")),

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,12 @@ pub async fn prepare(server: &ApiServer) {
     wait_until_established(&client, "regions.bailiwick.dev").await;
     server.run_kubectl(&["apply", "--server-side", "-k", &folder("platform/operator")]);
     server.run_kubectl(&["apply", "--server-side", "-k", &folder("platform/storage")]);
-    server.run_kubectl(&["apply", "--server-side", "-k", &folder("overlays/dev-local/regions")]);
+    server.run_kubectl(&[
+        "apply",
+        "--server-side",
+        "-k",
+        &folder("overlays/dev-local/regions"),
+    ]);
     put(&client, &json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "test-everything"},
@@ -34,11 +39,15 @@ pub async fn prepare(server: &ApiServer) {
     }))
     .await;
     kinds(&client).await;
-    let file = std::fs::read_to_string(repository().join("overlays/dev-local/regions/tr.yaml")).unwrap();
+    let file =
+        std::fs::read_to_string(repository().join("overlays/dev-local/regions/tr.yaml")).unwrap();
     let own = serde_yaml::Deserializer::from_str(&file).next().unwrap();
     let own = Value::deserialize(own).unwrap();
     assert_eq!(own["metadata"]["name"], OWN);
-    let plain = with(own["metadata"]["labels"].clone(), json!({"bailiwick.dev/region": null}));
+    let plain = with(
+        own["metadata"]["labels"].clone(),
+        json!({"bailiwick.dev/region": null}),
+    );
     for (name, labels) in [
         (CLIENT, client_labels("baseline")),
         ("tr-safe", client_labels("restricted")),
@@ -49,10 +58,16 @@ pub async fn prepare(server: &ApiServer) {
                 json!({"bailiwick.dev/region": WEAK, "bailiwick.dev/client": null}),
             ),
         ),
-        ("late", json!({"pod-security.kubernetes.io/enforce": "restricted"})),
+        (
+            "late",
+            json!({"pod-security.kubernetes.io/enforce": "restricted"}),
+        ),
         (FOREIGN, json!({})),
         ("plain", plain),
-        ("tr-obs", json!({"pod-security.kubernetes.io/enforce-version": "v1.35"})),
+        (
+            "tr-obs",
+            json!({"pod-security.kubernetes.io/enforce-version": "v1.35"}),
+        ),
     ] {
         put(&client, &json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}
@@ -64,9 +79,13 @@ pub async fn prepare(server: &ApiServer) {
     }
     // The account that Postgres and tokens are of.
     for namespace in [FOREIGN, "plain"] {
-        put_in(&client, namespace, &json!({
-            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
-        }))
+        put_in(
+            &client,
+            namespace,
+            &json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tr-pg"}
+            }),
+        )
         .await;
     }
 }

@@ -18,7 +18,8 @@ pub async fn are_admitted(client: &Client) -> usize {
     let mut faults = Vec::new();
     for (who, name, ask) in &good {
         let verdict = send(client, *who, ask).await;
-        faults.push((verdict != Verdict::Admitted).then(|| format!("{name}: {verdict:?}: {ask:?}")));
+        faults
+            .push((verdict != Verdict::Admitted).then(|| format!("{name}: {verdict:?}: {ask:?}")));
     }
     crate::hold(faults);
     good.len()
@@ -52,13 +53,30 @@ fn good() -> Vec<(Who, String, Ask)> {
 
     // Pods and workloads.
     let here = term("In", &["tr-ist-1"]);
-    add(Who::Editor, "a pod placed by nodeSelector", create(OWN, pod("new")));
-    add(Who::Editor, "a pod placed by affinity", create(OWN, pod_by_terms(&json!([here]))));
+    add(
+        Who::Editor,
+        "a pod placed by nodeSelector",
+        create(OWN, pod("new")),
+    );
+    add(
+        Who::Editor,
+        "a pod placed by affinity",
+        create(OWN, pod_by_terms(&json!([here]))),
+    );
     add(
         Who::Editor,
         "a pod placed by two terms",
-        create(OWN, pod_by_terms(&json!([here, with(here.clone(), json!({"matchFields": [
-            {"key": "metadata.name", "operator": "In", "values": ["tr-1"]}]}))]))),
+        create(
+            OWN,
+            pod_by_terms(&json!([
+                here,
+                with(
+                    here.clone(),
+                    json!({"matchFields": [
+            {"key": "metadata.name", "operator": "In", "values": ["tr-1"]}]})
+                )
+            ])),
+        ),
     );
     for kind in WORKLOADS {
         let object = workload(kind, "new", &pod_spec(&json!([container()])));
@@ -67,30 +85,50 @@ fn good() -> Vec<(Who, String, Ask)> {
     add(
         Who::Editor,
         "an image by digest",
-        create(OWN, pod_with_container(json!({"image": format!("bailiwick.dev/a/b@sha256:{}", "0".repeat(64))}))),
+        create(
+            OWN,
+            pod_with_container(
+                json!({"image": format!("bailiwick.dev/a/b@sha256:{}", "0".repeat(64))}),
+            ),
+        ),
     );
     add(
         Who::Editor,
         "volumes of the kinds that may be",
-        create(OWN, with(pod("new"), json!({"spec": {"volumes": [
+        create(
+            OWN,
+            with(
+                pod("new"),
+                json!({"spec": {"volumes": [
             {"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "a"}},
             {"name": "c", "secret": {"secretName": "a"}},
             {"name": "d", "persistentVolumeClaim": {"claimName": "a"}},
             {"name": "e", "downwardAPI": {"items": []}},
-            {"name": "f", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}}))),
+            {"name": "f", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}}),
+            ),
+        ),
     );
     add(
         Who::Editor,
         "a pod is labelled and annotated",
-        patch(&format!("{core}/tr/pods/standing"),
-            json!({"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b", "k8s.v1.cni.cncf.io/network-status": "[]"}}})),
+        patch(
+            &format!("{core}/tr/pods/standing"),
+            json!({"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b", "k8s.v1.cni.cncf.io/network-status": "[]"}}}),
+        ),
     );
     add(
         Who::Editor,
         "a Deployment is scaled",
-        patch("/apis/apps/v1/namespaces/tr/deployments/standing", json!({"spec": {"replicas": 3}})),
+        patch(
+            "/apis/apps/v1/namespaces/tr/deployments/standing",
+            json!({"spec": {"replicas": 3}}),
+        ),
     );
-    add(Who::Editor, "a pod is deleted", delete(&format!("{core}/tr/pods/standing")));
+    add(
+        Who::Editor,
+        "a pod is deleted",
+        delete(&format!("{core}/tr/pods/standing")),
+    );
     add(
         controller("system:kube-scheduler"),
         "a pod is scheduled",
@@ -116,13 +154,20 @@ fn good() -> Vec<(Who, String, Ask)> {
     add(
         OPERATOR,
         "a headless Service",
-        create(OWN, with(service("new"), json!({"spec": {"clusterIP": "None"}}))),
+        create(
+            OWN,
+            with(service("new"), json!({"spec": {"clusterIP": "None"}})),
+        ),
     );
     for name in [
         "system:serviceaccount:kube-system:endpointslice-controller",
         "system:serviceaccount:kube-system:endpoint-controller",
     ] {
-        add(controller(name), "endpoint slices", create(OWN, endpoint_slice("new")));
+        add(
+            controller(name),
+            "endpoint slices",
+            create(OWN, endpoint_slice("new")),
+        );
         add(controller(name), "endpoints", create(OWN, endpoints("new")));
     }
     let dns = json!([{"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -131,9 +176,21 @@ fn good() -> Vec<(Who, String, Ask)> {
         {"matchLabels": {"bailiwick.dev/region": "tr"}}}]}, {"to": [{"ipBlock": {"cidr": "203.0.113.0/28"}}]}]);
     let clients = json!([{"from": [{"namespaceSelector": {"matchLabels": {"team": "patient"}}},
         {"namespaceSelector": {"matchExpressions": [{"key": "reports", "operator": "Exists"}]}}]}]);
-    add(OPERATOR, "default deny", create(OWN, network_policy("new", &none, &none)));
-    add(OPERATOR, "DNS", create(OWN, network_policy("new", &dns, &none)));
-    add(OPERATOR, "the Region's flows", create(OWN, network_policy("new", &own, &clients)));
+    add(
+        OPERATOR,
+        "default deny",
+        create(OWN, network_policy("new", &none, &none)),
+    );
+    add(
+        OPERATOR,
+        "DNS",
+        create(OWN, network_policy("new", &dns, &none)),
+    );
+    add(
+        OPERATOR,
+        "the Region's flows",
+        create(OWN, network_policy("new", &own, &clients)),
+    );
     for name in [
         "system:serviceaccount:kube-system:generic-garbage-collector",
         "system:serviceaccount:kube-system:namespace-controller",
@@ -144,18 +201,34 @@ fn good() -> Vec<(Who, String, Ask)> {
             delete("/apis/networking.k8s.io/v1/namespaces/tr/networkpolicies/standing"),
         );
     }
-    add(Who::Editor, "a client's own default deny", create(CLIENT, network_policy("new", &none, &none)));
-    add(Who::Editor, "a client's own flows", create(CLIENT, network_policy("new", &own, &none)));
+    add(
+        Who::Editor,
+        "a client's own default deny",
+        create(CLIENT, network_policy("new", &none, &none)),
+    );
+    add(
+        Who::Editor,
+        "a client's own flows",
+        create(CLIENT, network_policy("new", &own, &none)),
+    );
     add(
         Who::Editor,
         "a client's own image",
-        create(CLIENT, pod_with_container(json!({"image": "registry.example.org/app:1"}))),
+        create(
+            CLIENT,
+            pod_with_container(json!({"image": "registry.example.org/app:1"})),
+        ),
     );
     add(
         Who::Editor,
         "a client's Ingress",
-        create(CLIENT, with(foreign("networking.k8s.io", "Ingress"),
-            json!({"spec": {"defaultBackend": {"service": {"name": "standing", "port": {"number": 80}}}}}))),
+        create(
+            CLIENT,
+            with(
+                foreign("networking.k8s.io", "Ingress"),
+                json!({"spec": {"defaultBackend": {"service": {"name": "standing", "port": {"number": 80}}}}}),
+            ),
+        ),
     );
 
     // Volumes.
@@ -168,7 +241,10 @@ fn good() -> Vec<(Who, String, Ask)> {
     add(
         controller("system:kube-scheduler"),
         "a claim's node is chosen",
-        patch(&standing, json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "tr-1"}}})),
+        patch(
+            &standing,
+            json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "tr-1"}}}),
+        ),
     );
     add(
         controller("system:serviceaccount:kube-system:persistent-volume-binder"),
@@ -178,13 +254,22 @@ fn good() -> Vec<(Who, String, Ask)> {
     add(
         BREAK_GLASS,
         "a volume that was kept is bound again",
-        create(OWN, with(claim("new"), json!({"spec": {"volumeName": "pv-1"}}))),
+        create(
+            OWN,
+            with(claim("new"), json!({"spec": {"volumeName": "pv-1"}})),
+        ),
     );
     add(
         Who::Editor,
         "a volume is cloned within the namespace",
-        create(OWN, with(claim("new"), json!({"spec": {"dataSource":
-            {"kind": "PersistentVolumeClaim", "name": "standing"}}}))),
+        create(
+            OWN,
+            with(
+                claim("new"),
+                json!({"spec": {"dataSource":
+            {"kind": "PersistentVolumeClaim", "name": "standing"}}}),
+            ),
+        ),
     );
     add(Who::Editor, "a snapshot", create(OWN, snapshot("new")));
 
@@ -200,31 +285,54 @@ fn good() -> Vec<(Who, String, Ask)> {
             add(BREAK_GLASS, path, tunnel(method, OWN, path));
         }
     }
-    add(BREAK_GLASS, "an ephemeral container", ephemeral(OWN, "bailiwick.dev/probe:0.1.0"));
+    add(
+        BREAK_GLASS,
+        "an ephemeral container",
+        ephemeral(OWN, "bailiwick.dev/probe:0.1.0"),
+    );
 
     // Secrets and rights.
     add(OPERATOR, "a Secret", create(OWN, secret("new")));
     add(
         controller("system:serviceaccount:tr:tr-pg"),
         "Patroni's ConfigMap",
-        create(OWN, with(config_map("tr-pg-leader"), json!({"metadata": {"annotations": {
-            "leader": "tr-pg-0", "renewTime": "2026-01-01T00:00:00", "ttl": "30"}}}))),
+        create(
+            OWN,
+            with(
+                config_map("tr-pg-leader"),
+                json!({"metadata": {"annotations": {
+            "leader": "tr-pg-0", "renewTime": "2026-01-01T00:00:00", "ttl": "30"}}}),
+            ),
+        ),
     );
     add(
         controller("system:serviceaccount:kube-system:root-ca-cert-publisher"),
         "the cluster's authority",
-        patch(&format!("{core}/tr/configmaps/standing"),
-            json!({"metadata": {"annotations": {"kubernetes.io/description": "an authority"}}})),
+        patch(
+            &format!("{core}/tr/configmaps/standing"),
+            json!({"metadata": {"annotations": {"kubernetes.io/description": "an authority"}}}),
+        ),
     );
     add(
         Who::Editor,
         "a Role that reads a Secret by name",
-        create(OWN, with(role("new", &[""], &["secrets"], &["get"]), json!({}))),
+        create(
+            OWN,
+            with(role("new", &[""], &["secrets"], &["get"]), json!({})),
+        ),
     );
     add(
         Who::Editor,
         "a Role to read logs",
-        create(OWN, role("new", &[""], &["pods", "pods/log"], &["get", "list", "watch"])),
+        create(
+            OWN,
+            role(
+                "new",
+                &[""],
+                &["pods", "pods/log"],
+                &["get", "list", "watch"],
+            ),
+        ),
     );
     let jane = subject("User", "jane");
     add(
@@ -232,7 +340,10 @@ fn good() -> Vec<(Who, String, Ask)> {
         "a binding for a person",
         create(OWN, role_binding("new", ("ClusterRole", "view"), &jane)),
     );
-    for subject in [account("tr-obs", "default"), account("bailiwick-system", "bailiwick-operator")] {
+    for subject in [
+        account("tr-obs", "default"),
+        account("bailiwick-system", "bailiwick-operator"),
+    ] {
         add(
             Who::Editor,
             "a binding for an account of the Region",
@@ -242,34 +353,74 @@ fn good() -> Vec<(Who, String, Ask)> {
     add(
         Who::Editor,
         "a client's binding for a program of the cluster",
-        create(CLIENT, role_binding("new", ("Role", "standing"), &account("argocd", "controller"))),
+        create(
+            CLIENT,
+            role_binding(
+                "new",
+                ("Role", "standing"),
+                &account("argocd", "controller"),
+            ),
+        ),
     );
 
     // Namespaces.
     let labels = |edit: Value| json!({"metadata": {"labels": edit}});
     for name in ["new", "new-obs", "new-drill"] {
-        add(Who::Editor, "a new Region's namespace", create("", namespace(name, "new")));
+        add(
+            Who::Editor,
+            "a new Region's namespace",
+            create("", namespace(name, "new")),
+        );
     }
     add(
         Who::Editor,
         "a new client's namespace",
-        create("", with(namespace("app", "tr"), labels(json!({"bailiwick.dev/client": "true",
-            "pod-security.kubernetes.io/enforce": "baseline"})))),
+        create(
+            "",
+            with(
+                namespace("app", "tr"),
+                labels(json!({"bailiwick.dev/client": "true",
+            "pod-security.kubernetes.io/enforce": "baseline"})),
+            ),
+        ),
     );
-    add(Who::Editor, "any other namespace", create("", json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "any"}})));
+    add(
+        Who::Editor,
+        "any other namespace",
+        create(
+            "",
+            json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "any"}}),
+        ),
+    );
     for (name, edit) in [
-        ("the protection of a namespace is taken away", json!({"bailiwick.dev/deletion-protection": null})),
-        ("Pod Security is raised", json!({"pod-security.kubernetes.io/enforce-version": "v1.35"})),
-        ("Pod Security is that of the newest version", json!({"pod-security.kubernetes.io/enforce-version": "latest"})),
+        (
+            "the protection of a namespace is taken away",
+            json!({"bailiwick.dev/deletion-protection": null}),
+        ),
+        (
+            "Pod Security is raised",
+            json!({"pod-security.kubernetes.io/enforce-version": "v1.35"}),
+        ),
+        (
+            "Pod Security is that of the newest version",
+            json!({"pod-security.kubernetes.io/enforce-version": "latest"}),
+        ),
         ("a label of others", json!({"team": "storage"})),
     ] {
-        add(Who::Editor, name, patch(&format!("{core}/tr"), labels(edit)));
+        add(
+            Who::Editor,
+            name,
+            patch(&format!("{core}/tr"), labels(edit)),
+        );
     }
     add(
         Who::Editor,
         "the label of a namespace without a Region",
-        patch(&format!("{core}/other"), labels(json!({"team": "storage", "pod-security.kubernetes.io/enforce": null}))),
+        patch(
+            &format!("{core}/other"),
+            labels(json!({"team": "storage", "pod-security.kubernetes.io/enforce": null})),
+        ),
     );
     good
 }

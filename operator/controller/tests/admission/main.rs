@@ -71,10 +71,7 @@ async fn policies_hold_without_the_operator() {
         policies.without(&client, round).await;
         for case in cases.iter().filter(|case| case.validation == round) {
             faults.push(admitted(&client, case, "without this validation").await);
-            tally
-                .entry((case.policy, case.validation))
-                .or_default()
-                .red += 1;
+            tally.entry((case.policy, case.validation)).or_default().red += 1;
         }
         policies.apply(&client).await;
         for case in cases.iter().filter(|case| case.validation == round) {
@@ -182,7 +179,12 @@ async fn refused(client: &Client, policies: &Policies, case: &Case) -> Option<St
 /// Ends the test when something is wrong.
 fn hold(faults: Vec<Option<String>>) {
     let faults: Vec<String> = faults.into_iter().flatten().collect();
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 /// The same attempts in a namespace that belongs to no Region.
@@ -202,7 +204,8 @@ async fn foreign_namespaces_are_not_hindered(client: &Client, cases: &[Case]) ->
         };
         let verdict = send(client, case.who, &ask).await;
         faults.push(
-            (verdict != Verdict::Admitted).then(|| format!("{case} in a foreign namespace: {verdict:?}")),
+            (verdict != Verdict::Admitted)
+                .then(|| format!("{case} in a foreign namespace: {verdict:?}")),
         );
         tried += 1;
     }

@@ -52,15 +52,24 @@ impl Policies {
             .partition(|object| object["kind"] == "ValidatingAdmissionPolicy");
         let policies: BTreeMap<String, Value> = policies
             .into_iter()
-            .map(|policy| (policy["metadata"]["name"].as_str().unwrap().to_owned(), policy))
+            .map(|policy| {
+                (
+                    policy["metadata"]["name"].as_str().unwrap().to_owned(),
+                    policy,
+                )
+            })
             .collect();
         for (name, policy) in &policies {
             assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{name}");
-            assert!(policy["spec"]["paramKind"].is_null(), "{name} has parameters");
+            assert!(
+                policy["spec"]["paramKind"].is_null(),
+                "{name} has parameters"
+            );
             for validation in policy["spec"]["validations"].as_array().unwrap() {
                 assert_eq!(validation["reason"], "Forbidden", "{name}: {validation}");
                 assert!(
-                    validation["message"].is_string() || validation["messageExpression"].is_string(),
+                    validation["message"].is_string()
+                        || validation["messageExpression"].is_string(),
                     "{name} says nothing: {validation}"
                 );
             }
@@ -98,7 +107,10 @@ impl Policies {
 
     /// How many validations the longest policy has.
     pub fn most_validations(&self) -> usize {
-        self.validations().map(|(_, index)| index + 1).max().unwrap()
+        self.validations()
+            .map(|(_, index)| index + 1)
+            .max()
+            .unwrap()
     }
 
     /// What a validation's refusal says: its message, or the words between what its expression fills in.

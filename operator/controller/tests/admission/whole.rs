@@ -28,8 +28,7 @@ use crate::support::api_server::ApiServer;
 
 /// How long the controllers may take on a busy machine.
 const WITHIN: Duration = Duration::from_secs(90);
-const STATEFUL_SETS: Who =
-    Who::Program("system:serviceaccount:kube-system:statefulset-controller");
+const STATEFUL_SETS: Who = Who::Program("system:serviceaccount:kube-system:statefulset-controller");
 const JOBS: Who = Who::Program("system:serviceaccount:kube-system:job-controller");
 
 /// The Regions of the repository that are good.
@@ -60,7 +59,10 @@ fn planned(region: Region) -> Plan {
 }
 
 fn value(object: &impl serde::Serialize) -> Value {
-    with(serde_json::to_value(object).unwrap(), json!({"status": null}))
+    with(
+        serde_json::to_value(object).unwrap(),
+        json!({"status": null}),
+    )
 }
 
 /// What the operator asks for, and what the controllers then make of it, as dry runs.
@@ -94,7 +96,13 @@ pub async fn regions_are_admitted(server: &ApiServer) -> usize {
             let namespace = plan.names.namespace();
             let mut pod = pod_of(&job);
             pod["metadata"]["name"] = json!("a-job-pod");
-            admit(&client, OPERATOR, &namespace, with(job, json!({"apiVersion": "batch/v1", "kind": "Job"}))).await;
+            admit(
+                &client,
+                OPERATOR,
+                &namespace,
+                with(job, json!({"apiVersion": "batch/v1", "kind": "Job"})),
+            )
+            .await;
             admit(&client, JOBS, &namespace, pod).await;
             admitted += 2;
         }
@@ -133,7 +141,11 @@ async fn namespaces(client: &Client, plan: &Plan) {
 fn pod_of(workload: &Value) -> Value {
     let template = &workload["spec"]["template"];
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"]});
-    for claim in workload["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {
+    for claim in workload["spec"]["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let name = &claim["metadata"]["name"];
         pod["spec"]["volumes"].as_array_mut().unwrap().push(json!({
             "name": name, "persistentVolumeClaim": {"claimName": format!("{}-of-a-pod", name.as_str().unwrap())}}));
@@ -143,13 +155,19 @@ fn pod_of(workload: &Value) -> Value {
 
 /// A member of the Postgres of the overlay's Region `tr`, as its StatefulSet makes it.
 pub fn postgres_pod() -> Value {
-    let region = regions().into_iter().find(|region| region.name_any() == "tr").unwrap();
+    let region = regions()
+        .into_iter()
+        .find(|region| region.name_any() == "tr")
+        .unwrap();
     let plan = planned(region);
     let set = desired(&plan)
         .into_iter()
         .find(|manifest| manifest.id() == "StatefulSet/tr-pg")
         .unwrap();
-    with(pod_of(&value(&set.object)), json!({"metadata": {"name": "postgres"}}))
+    with(
+        pod_of(&value(&set.object)),
+        json!({"metadata": {"name": "postgres"}}),
+    )
 }
 
 /// Admits an object, or finds that it is there already.
@@ -180,10 +198,13 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
     }
     let stanza = job(&tr, "tr-pg-stanza", Task::Stanza);
     let jobs: Api<k8s_openapi::api::batch::v1::Job> = Api::namespaced(operator.clone(), "tr");
-    jobs.create(&kube::api::PostParams::default(), &stanza).await.unwrap();
+    jobs.create(&kube::api::PostParams::default(), &stanza)
+        .await
+        .unwrap();
 
     // Members, the store's server and the Job are made, given volumes and put on the Region's node.
-    let expected = usize::try_from(tr.spec.postgres.instances + tr.spec.object_store.servers).unwrap() + 1;
+    let expected =
+        usize::try_from(tr.spec.postgres.instances + tr.spec.object_store.servers).unwrap() + 1;
     let pods: Api<Pod> = Api::namespaced(client.clone(), "tr");
     let ours = ListParams::default().labels("app.kubernetes.io/managed-by=bailiwick-operator");
     until(server, "the pods of tr on their node", async || {
@@ -195,7 +216,9 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
             .filter_map(|pod| pod.spec.and_then(|spec| spec.node_name))
             .collect();
         assert!(placed.iter().all(|node| node == "tr-1"), "{placed:?}");
-        (placed.len() == expected).then_some(()).ok_or(format!("{} of {expected}", placed.len()))
+        (placed.len() == expected)
+            .then_some(())
+            .ok_or(format!("{} of {expected}", placed.len()))
     })
     .await;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
@@ -207,17 +230,28 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
             .unwrap()
             .into_iter()
             .filter(|claim| {
-                claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
+                claim
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref())
+                    == Some("Bound")
             })
             .count();
-        (count >= bound).then_some(()).ok_or(format!("{count} of {bound}"))
+        (count >= bound)
+            .then_some(())
+            .ok_or(format!("{count} of {bound}"))
     })
     .await;
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "tr");
-    let services = desired(&tr).iter().filter(|manifest| manifest.resource.kind == "Service").count();
+    let services = desired(&tr)
+        .iter()
+        .filter(|manifest| manifest.resource.kind == "Service")
+        .count();
     until(server, "the endpoint slices of tr", async || {
         let count = slices.list(&ours).await.unwrap().items.len();
-        (count >= services).then_some(()).ok_or(format!("{count} of {services}"))
+        (count >= services)
+            .then_some(())
+            .ok_or(format!("{count} of {services}"))
     })
     .await;
 
@@ -243,15 +277,38 @@ async fn deleted_region_goes(
         }
     }
     let networks: Api<NetworkPolicy> = Api::namespaced(client.clone(), "es");
-    assert!(networks.list(&ListParams::default()).await.unwrap().items.len() >= 4);
+    assert!(
+        networks
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len()
+            >= 4
+    );
     let regions: Api<Region> = Api::all(client.clone());
     let open = json!({"spec": {"lifecycle": {"deletionProtection": false}}});
-    regions.patch("es", &PatchParams::default(), &Patch::Merge(&open)).await.unwrap();
-    regions.delete("es", &DeleteParams::default()).await.unwrap();
-    until(server, "the NetworkPolicies of es to be collected", async || {
-        let left = networks.list(&ListParams::default()).await.unwrap().items.len();
-        (left == 0).then_some(()).ok_or(format!("{left} left"))
-    })
+    regions
+        .patch("es", &PatchParams::default(), &Patch::Merge(&open))
+        .await
+        .unwrap();
+    regions
+        .delete("es", &DeleteParams::default())
+        .await
+        .unwrap();
+    until(
+        server,
+        "the NetworkPolicies of es to be collected",
+        async || {
+            let left = networks
+                .list(&ListParams::default())
+                .await
+                .unwrap()
+                .items
+                .len();
+            (left == 0).then_some(()).ok_or(format!("{left} left"))
+        },
+    )
     .await;
     // One that nothing owns is left to the namespace controller.
     let orphan = desired(plan).remove(0);
@@ -261,8 +318,14 @@ async fn deleted_region_goes(
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in plan.names.namespaces() {
         let open = json!({"metadata": {"labels": {"bailiwick.dev/deletion-protection": null}}});
-        namespaces.patch(&name, &PatchParams::default(), &Patch::Merge(&open)).await.unwrap();
-        namespaces.delete(&name, &DeleteParams::default()).await.unwrap();
+        namespaces
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&open))
+            .await
+            .unwrap();
+        namespaces
+            .delete(&name, &DeleteParams::default())
+            .await
+            .unwrap();
     }
     until(server, "the namespaces of es to go", async || {
         let left: Vec<String> = namespaces
@@ -303,8 +366,13 @@ async fn put_as(client: &Client, manifest: &bailiwick_model::desired::Manifest) 
 
 async fn node(client: &Client, name: &str, location: &str) {
     let labels = json!({"topology.kubernetes.io/region": location, "kubernetes.io/hostname": name});
-    put(client, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})).await;
-    let amounts = json!({"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "110"});
+    put(
+        client,
+        &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}),
+    )
+    .await;
+    let amounts =
+        json!({"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "110"});
     let status = json!({"status": {"capacity": amounts, "allocatable": amounts, "conditions": [
         {"type": "Ready", "status": "True", "reason": "Test", "message": ""}]}});
     Api::<k8s_openapi::api::core::v1::Node>::all(client.clone())
@@ -333,11 +401,7 @@ async fn volume(client: &Client, name: &str, node: &str, location: &str) {
     .await;
 }
 
-async fn until(
-    server: &ApiServer,
-    what: &str,
-    mut look: impl AsyncFnMut() -> Result<(), String>,
-) {
+async fn until(server: &ApiServer, what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
     let start = Instant::now();
     loop {
         match look().await {
@@ -352,4 +416,3 @@ async fn until(
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
-

@@ -30,8 +30,18 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts etcd and the API server and waits until it is ready.
+    /// Starts etcd and the API server and waits until it is ready. Nothing here outlives the test, so nothing needs to
+    /// reach a disk.
     pub async fn start() -> Self {
+        Self::start_with(&["--unsafe-no-fsync"]).await
+    }
+
+    /// The same with an etcd that waits for its disk, as a cluster's does.
+    pub async fn start_on_disk() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(etcd: &[&str]) -> Self {
         // The provider can be installed once a process; a second time is no error here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = new_folder();
@@ -43,7 +53,7 @@ impl ApiServer {
             authority,
             processes: Vec::new(),
         };
-        server.spawn_etcd(etcd_port, peer_port);
+        server.spawn_etcd(etcd_port, peer_port, etcd);
         server.spawn_api_server(etcd_port);
         server.write_kubeconfig("kubeconfig", TOKEN);
         server.wait_until_ready().await;
@@ -137,20 +147,19 @@ impl ApiServer {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn spawn_etcd(&mut self, port: u16, peer_port: u16) {
+    fn spawn_etcd(&mut self, port: u16, peer_port: u16, more: &[&str]) {
         let clients = format!("http://127.0.0.1:{port}");
         let peers = format!("http://127.0.0.1:{peer_port}");
         let data = self.folder.join("etcd");
-        let arguments = [
+        let mut arguments = vec![
             format!("--data-dir={}", data.display()),
             format!("--listen-client-urls={clients}"),
             format!("--advertise-client-urls={clients}"),
             format!("--listen-peer-urls={peers}"),
             format!("--initial-advertise-peer-urls={peers}"),
             format!("--initial-cluster=default={peers}"),
-            // Nothing here outlives the test, so nothing needs to reach a disk.
-            "--unsafe-no-fsync".to_owned(),
         ];
+        arguments.extend(more.iter().map(|&flag| flag.to_owned()));
         self.spawn("etcd", &arguments);
     }
 
@@ -238,6 +247,24 @@ impl ApiServer {
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The processor time that the API server has used, to a hundredth of a second.
+    pub fn cpu_time(&self) -> Duration {
+        // The second process is its shell, whose only child it is.
+        let shell = self.processes[1].id();
+        let read = |path: String| std::fs::read_to_string(&path).expect("a process of ours");
+        let children = read(format!("/proc/{shell}/task/{shell}/children"));
+        let stat = read(format!("/proc/{}/stat", children.trim()));
+        // Fields 14 and 15 of proc(5), in ticks of which Linux counts a hundred a second; the name may hold spaces.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum();
+        Duration::from_millis(10 * ticks)
     }
 
     /// The end of a program's log.

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_model::names::{
-    NODE_REGION, Names, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,
-};
+use bailiwick_model::names::{NODE_REGION, Names, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
