@@ -440,7 +440,13 @@ fn the_delegated_role_is_what_the_objects_of_a_region_need() {
         }
     }
     // Made by steps and by minting, not by apply. Claims are made by StatefulSets: no right to them is needed.
-    let beside = ["secrets", "jobs.batch", "pods", "events.events.k8s.io"];
+    let beside = [
+        "secrets",
+        "jobs.batch",
+        "pods",
+        "events.events.k8s.io",
+        "persistentvolumeclaims",
+    ];
     for action in &granted {
         let resource = action.split(' ').nth(1).unwrap();
         assert!(

@@ -1101,6 +1101,14 @@ fn volumes(table: &mut Table) {
             "a snapshot of whatever class is the default",
             spec(json!({"volumeSnapshotClassName": null})),
         );
+    table.editor(
+        "a snapshot is moved elsewhere",
+        change(
+            OWN,
+            &snapshot("standing"),
+            json!({"spec": {"volumeSnapshotClassName": "es-mad-1-snapshots"}}),
+        ),
+    );
     table.of("bailiwick-snapshots", 1).editor(
         "a snapshot made elsewhere is taken up",
         spec(json!({"source": {"persistentVolumeClaimName": null, "volumeSnapshotContentName": "elsewhere"}})),
