@@ -1,4 +1,5 @@
 //! The table of attempts: each breaks one validation of one policy and nothing else. Values; no I/O.
+#![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
 use serde_json::{Value, json};
 

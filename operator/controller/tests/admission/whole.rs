@@ -115,17 +115,14 @@ async fn namespaces(client: &Client, plan: &Plan) {
     let policy = &plan.policy;
     for document in delegation(&plan.names, policy.jurisdiction(), policy.location()).unwrap() {
         let object = serde_json::to_value(document.object).unwrap();
-        match object["metadata"]["namespace"].as_str() {
-            Some(namespace) => {
-                admit(client, Who::Editor, namespace, object.clone()).await;
-            }
-            None => {
-                let api: Api<Namespace> = Api::all(client.clone());
-                let name = object["metadata"]["name"].as_str().unwrap();
-                // Those of the overlay stand already.
-                if api.get_opt(name).await.unwrap().is_none() {
-                    put(client, &object).await;
-                }
+        if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+            admit(client, Who::Editor, namespace, object.clone()).await;
+        } else {
+            let api: Api<Namespace> = Api::all(client.clone());
+            let name = object["metadata"]["name"].as_str().unwrap();
+            // Those of the overlay stand already.
+            if api.get_opt(name).await.unwrap().is_none() {
+                put(client, &object).await;
             }
         }
         if object["kind"] == "ServiceAccount" {
@@ -218,7 +215,7 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
         assert!(placed.iter().all(|node| node == "tr-1"), "{placed:?}");
         (placed.len() == expected)
             .then_some(())
-            .ok_or(format!("{} of {expected}", placed.len()))
+            .ok_or_else(|| format!("{} of {expected}", placed.len()))
     })
     .await;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
@@ -239,7 +236,7 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
             .count();
         (count >= bound)
             .then_some(())
-            .ok_or(format!("{count} of {bound}"))
+            .ok_or_else(|| format!("{count} of {bound}"))
     })
     .await;
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "tr");
@@ -251,7 +248,7 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
         let count = slices.list(&ours).await.unwrap().items.len();
         (count >= services)
             .then_some(())
-            .ok_or(format!("{count} of {services}"))
+            .ok_or_else(|| format!("{count} of {services}"))
     })
     .await;
 
@@ -306,7 +303,9 @@ async fn deleted_region_goes(
                 .unwrap()
                 .items
                 .len();
-            (left == 0).then_some(()).ok_or(format!("{left} left"))
+            (left == 0)
+                .then_some(())
+                .ok_or_else(|| format!("{left} left"))
         },
     )
     .await;
@@ -338,7 +337,7 @@ async fn deleted_region_goes(
                 format!("{}: {:?}", namespace.name_any(), status.conditions)
             })
             .collect();
-        left.is_empty().then_some(()).ok_or(left.join("; "))
+        left.is_empty().then_some(()).ok_or_else(|| left.join("; "))
     })
     .await;
     format!("{made} objects of a deleted Region and its namespaces gone")
