@@ -249,24 +249,6 @@ impl ApiServer {
         }
     }
 
-    /// The processor time that the API server has used, to a hundredth of a second.
-    pub fn cpu_time(&self) -> Duration {
-        // The second process is its shell, whose only child it is.
-        let shell = self.processes[1].id();
-        let read = |path: String| std::fs::read_to_string(&path).expect("a process of ours");
-        let children = read(format!("/proc/{shell}/task/{shell}/children"));
-        let stat = read(format!("/proc/{}/stat", children.trim()));
-        // Fields 14 and 15 of proc(5), in ticks of which Linux counts a hundred a second; the name may hold spaces.
-        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
-        let ticks: u64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|ticks| ticks.parse::<u64>().expect("a number"))
-            .sum();
-        Duration::from_millis(10 * ticks)
-    }
-
     /// The end of a program's log.
     pub fn log_tail(&self, program: &str) -> String {
         let log =
