@@ -11,7 +11,7 @@ use bailiwick_model::desired::postgres::jobs::{Task, job};
 use bailiwick_model::names::Names;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -28,6 +28,8 @@ use crate::support::api_server::ApiServer;
 
 /// How long the controllers may take on a busy machine.
 const WITHIN: Duration = Duration::from_secs(90);
+/// How many volumes there are to choose from.
+const VOLUMES: usize = 6;
 const STATEFUL_SETS: Who = Who::Program("system:serviceaccount:kube-system:statefulset-controller");
 const JOBS: Who = Who::Program("system:serviceaccount:kube-system:job-controller");
 
@@ -185,10 +187,31 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
     for (name, location) in [("tr-1", "tr-ist-1"), ("es-1", "es-mad-1")] {
         node(&client, name, location).await;
     }
-    for index in 0..6 {
+    for index in 0..VOLUMES {
         volume(&client, &format!("pv-{index}"), "tr-1", "tr-ist-1").await;
     }
     server.start_controllers();
+    // Before it is available, a volume is no candidate, and the scheduler would wait for a provisioner to make another.
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    until(server, "the volumes available", async || {
+        let count = volumes
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(|volume| {
+                volume
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref())
+                    == Some("Available")
+            })
+            .count();
+        (count == VOLUMES)
+            .then_some(())
+            .ok_or_else(|| format!("{count} of {VOLUMES}"))
+    })
+    .await;
     let operator = server.client_as_member("bailiwick-system", "bailiwick-operator", EVERYTHING);
     for manifest in desired(&tr) {
         put_as(&operator, &manifest).await;
