@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::desired::desired;
+use bailiwick_model::evidence::Entry;
+use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::plan::{Plan, Platform, plan};
@@ -32,6 +34,7 @@ use crate::apply::{self, Records};
 use crate::credentials::Credentials;
 use crate::error::{Error, Retry, StepError, backoff};
 use crate::events;
+use crate::evidence::EvidenceError;
 use crate::lease::Lease;
 use crate::mint;
 use crate::observe::{FULL_PASS, observe, secret_facts};
@@ -100,6 +103,8 @@ pub struct Memory {
     failures: u32,
     /// How many looks in a row had a step that failed.
     failed_looks: u32,
+    /// What changed of the residency and is not in the evidence log yet.
+    unrecorded: Vec<Entry>,
 }
 
 impl Context {
@@ -665,6 +670,58 @@ async fn perform(
     })
 }
 
+/// Records what changed of the residency in the Region's own log, and its new end in the status. What cannot be
+/// recorded now is kept and tried again with the next look; a change is recorded at least once.
+async fn record_evidence(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    applied: &Applied<'_>,
+    status: &mut RegionStatus,
+    now: Timestamp,
+) {
+    let Some(residency) = status.residency.as_mut() else {
+        return;
+    };
+    let before = region
+        .status
+        .as_ref()
+        .and_then(|status| status.residency.as_ref());
+    memory
+        .unrecorded
+        .extend(changes(before, residency, &region.spec, now));
+    if memory.unrecorded.is_empty() || applied.facts.store.seen().is_none() {
+        return;
+    }
+    let access = Access {
+        region,
+        names: &applied.plan.names,
+        credentials: &memory.credentials,
+    };
+    let recorded = ctx
+        .systems
+        .record(access, residency.evidence.as_ref(), &memory.unrecorded, now)
+        .await;
+    let (end, done) = match recorded {
+        Ok(end) => (Some(end), memory.unrecorded.len()),
+        Err(error) => {
+            tracing::warn!(
+                region = region.name_any(),
+                error = &error as &dyn std::error::Error,
+                "evidence was not recorded"
+            );
+            match error {
+                EvidenceError::Store { end, written, .. } => (end, written),
+                EvidenceError::Broken { .. } => (None, 0),
+            }
+        }
+    };
+    memory.unrecorded.drain(..done);
+    if end.is_some() {
+        residency.evidence = end;
+    }
+}
+
 /// Writes the status if it differs, and an Event if Ready or ResidencyEnforced flipped.
 async fn write_status(
     ctx: &Context,
@@ -673,7 +730,10 @@ async fn write_status(
     outcome: &Outcome<'_>,
     now: Timestamp,
 ) -> Result<RegionStatus, Error> {
-    let status = status::status(region, outcome, now);
+    let mut status = status::status(region, outcome, now);
+    if let Outcome::Applied(applied) = outcome {
+        record_evidence(ctx, region, memory, applied, &mut status, now).await;
+    }
     if region.status.as_ref() == Some(&status) {
         return Ok(status);
     }

@@ -77,6 +77,21 @@ pub enum EvidenceError {
     },
 }
 
+impl EvidenceError {
+    /// Nothing could be recorded, since there is no log to write to yet.
+    #[must_use]
+    pub fn unavailable(region: &str, failure: ReadFailure) -> Self {
+        Self::Store {
+            region: region.to_owned(),
+            what: "open the log".to_owned(),
+            written: 0,
+            end: None,
+            failure,
+            source: None,
+        }
+    }
+}
+
 impl EvidenceLog {
     /// The log of a Region, in its store and signed with the key of its Secret. Nothing is connected yet.
     ///

@@ -5,16 +5,19 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
-use bailiwick_model::region::Region;
+use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::sql::{PostgresFacts, SqlStep};
 use bailiwick_model::store::{StoreFacts, StoreStep};
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::credentials::Credentials;
 use crate::error::StepError;
+use crate::evidence::{EvidenceError, EvidenceLog};
 use crate::patroni::Patroni;
 use crate::postgres::Postgres;
 use crate::store::Store;
@@ -56,6 +59,14 @@ pub trait Systems: Send + Sync {
         access: Access<'a>,
         step: &'a SqlStep,
     ) -> BoxFuture<'a, Result<(), StepError>>;
+    /// Writes entries into the evidence log, after `known`, and returns its new end.
+    fn record<'a>(
+        &'a self,
+        access: Access<'a>,
+        known: Option<&'a EvidenceStatus>,
+        entries: &'a [Entry],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<EvidenceStatus, EvidenceError>>;
 }
 
 /// The real systems, over the network. Clients are kept for as long as the Secrets that they were made from stay
@@ -71,6 +82,8 @@ struct Clients {
     store: Store,
     patroni: Arc<Patroni>,
     postgres: Postgres,
+    /// None while its key is not there.
+    evidence: Option<Arc<EvidenceLog>>,
 }
 
 impl RegionSystems {
@@ -91,8 +104,12 @@ impl RegionSystems {
         {
             return Ok(known.clone());
         }
+        let store = Store::of(names, region, credentials)?;
         let new = Clients {
-            store: Store::of(names, region, credentials)?,
+            evidence: EvidenceLog::of(store.clone(), names, region, credentials)
+                .ok()
+                .map(Arc::new),
+            store,
             patroni: Arc::new(Patroni::of(
                 names,
                 region.spec.postgres.instances,
@@ -192,6 +209,22 @@ impl Systems for RegionSystems {
                 .postgres
                 .perform(step, access.credentials)
                 .await
+        })
+    }
+
+    fn record<'a>(
+        &'a self,
+        access: Access<'a>,
+        known: Option<&'a EvidenceStatus>,
+        entries: &'a [Entry],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<EvidenceStatus, EvidenceError>> {
+        Box::pin(async move {
+            let log = self
+                .clients(access)
+                .and_then(|clients| clients.evidence.ok_or(ReadFailure::NotReady))
+                .map_err(|failure| EvidenceError::unavailable(access.names.region(), failure))?;
+            log.append(known, entries, now).await
         })
     }
 }

@@ -68,6 +68,7 @@ fn normalised(key: &Key, value: &Value) -> Value {
                     "soonestExpiry",
                     "finishedAt",
                     "managedFields",
+                    "checkedAt",
                 ] {
                     fields.remove(field);
                 }

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bailiwick_model::assumption;
+use bailiwick_model::delegation::POD_SECURITY_VERSION;
 use bailiwick_model::desired::desired;
 use bailiwick_model::names::{
-    DELEGATED_CLUSTER_ROLE, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,
+    DELEGATED_CLUSTER_ROLE, LABEL_CLIENT, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION,
+    NODE_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,
 };
 use bailiwick_model::plan::{Platform, plan};
 use bailiwick_model::region::Region;
@@ -212,6 +214,90 @@ fn overlays_hold_the_definition_and_pin_their_images() {
     assert!(images >= 3, "only {images} images were looked at");
 }
 
+fn policy<'a>(objects: &'a [Value], name: &str) -> &'a Value {
+    objects
+        .iter()
+        .find(|object| {
+            object["kind"] == "ValidatingAdmissionPolicy" && text(object, "/metadata/name") == name
+        })
+        .unwrap_or_else(|| panic!("no policy {name}"))
+}
+
+/// The registries are written twice, for the operator and for the policy on pods, and must be the same.
+#[test]
+fn policies_and_operator_agree_on_registries() {
+    let mut overlays = 0;
+    for folder in kustomizations(&["overlays"])
+        .iter()
+        .filter(|folder| !folder.ends_with("regions"))
+    {
+        let objects = build(folder);
+        let flags: BTreeMap<String, String> = objects
+            .iter()
+            .filter(|object| object["kind"] == "Deployment")
+            .flat_map(|object| {
+                let container = &object["spec"]["template"]["spec"]["containers"][0];
+                container["args"].as_array().cloned().unwrap_or_default()
+            })
+            .filter_map(|flag| {
+                let (registry, location) = flag
+                    .as_str()?
+                    .strip_prefix("--image-registry=")?
+                    .split_once('=')?;
+                Some((registry.to_owned(), location.to_owned()))
+            })
+            .collect();
+        assert!(!flags.is_empty(), "{}: no registry", folder.display());
+        let expression = policy(&objects, "bailiwick-pods")["spec"]["variables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|variable| variable["name"] == "registries")
+            .map(|variable| text(variable, "/expression").replace('\'', "\""))
+            .unwrap();
+        let written: BTreeMap<String, String> = serde_json::from_str(&expression)
+            .unwrap_or_else(|error| panic!("{}: {expression}: {error}", folder.display()));
+        assert_eq!(
+            written,
+            flags,
+            "{}: the policy on pods and the operator's --image-registry",
+            folder.display()
+        );
+        overlays += 1;
+    }
+    assert!(overlays >= 1, "no overlay");
+}
+
+/// Names that policies hold as text are those that the code and the manifests hold.
+#[test]
+fn policies_name_what_there_is() {
+    let objects = build(&repository().join("platform/policies"));
+    let operator =
+        format!("'system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}'");
+    let holds = |name: &str, words: &str| {
+        let policy = policy(&objects, name)["spec"].to_string();
+        assert!(policy.contains(words), "{name} does not name {words}");
+    };
+    holds("bailiwick-network-policy-writers", &operator);
+    holds(
+        "bailiwick-role-bindings",
+        &format!("== '{OPERATOR_NAMESPACE}' && it.name == '{OPERATOR_SERVICE_ACCOUNT}'"),
+    );
+    holds(
+        "bailiwick-namespace-claims",
+        &format!("'{POD_SECURITY_VERSION}'"),
+    );
+    for label in [
+        LABEL_REGION,
+        LABEL_LOCATION,
+        LABEL_JURISDICTION,
+        LABEL_CLIENT,
+    ] {
+        holds("bailiwick-namespace-labels", label);
+    }
+    holds("bailiwick-pods", NODE_REGION);
+}
+
 /// The rules of a Role or ClusterRole as `verb resource.group` with the names that limit each.
 fn rules(role: &Value) -> Vec<(String, Vec<String>)> {
     let list = |rule: &Value, key: &str| -> Vec<String> {
@@ -364,7 +450,13 @@ fn the_delegated_role_is_what_the_objects_of_a_region_need() {
         }
     }
     // Made by steps and by minting, not by apply. Claims are made by StatefulSets: no right to them is needed.
-    let beside = ["secrets", "jobs.batch", "pods", "events.events.k8s.io"];
+    let beside = [
+        "secrets",
+        "jobs.batch",
+        "pods",
+        "events.events.k8s.io",
+        "persistentvolumeclaims",
+    ];
     for action in &granted {
         let resource = action.split(' ').nth(1).unwrap();
         assert!(

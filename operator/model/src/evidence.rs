@@ -7,6 +7,7 @@
 //! [`EVIDENCE_BUCKET`]: crate::names::EVIDENCE_BUCKET
 
 pub mod bundle;
+pub mod changes;
 pub mod entry;
 pub mod envelope;
 mod verify;

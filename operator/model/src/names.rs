@@ -32,6 +32,8 @@ pub const NODE_REGION: &str = "topology.kubernetes.io/region";
 pub const NODE_HOSTNAME: &str = "kubernetes.io/hostname";
 /// Label on a namespace: `true` while the API server refuses to delete it.
 pub const LABEL_DELETION_PROTECTION: &str = "bailiwick.dev/deletion-protection";
+/// Label on a namespace with [`LABEL_REGION`]: it is a client's, and not one of the Region's own.
+pub const LABEL_CLIENT: &str = "bailiwick.dev/client";
 /// Annotation: what Argo CD may do with an object.
 pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.

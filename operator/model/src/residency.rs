@@ -151,7 +151,20 @@ impl Place for StorageClassPlace {
     fn location(&self, policy: &Policy) -> Result<String, String> {
         let mut locations = self.locations.iter();
         match (locations.next(), locations.next()) {
-            (Some(only), None) => Ok(only.clone()),
+            // The name is all that a claim says of its class, so the admission policy on volumes goes by it.
+            (Some(only), None)
+                if self
+                    .name
+                    .strip_prefix(only.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) =>
+            {
+                Ok(only.clone())
+            }
+            (Some(only), None) => Err(format!(
+                "storage class {} is of {only}, but its name does not say so, and the admission policies refuse its \
+                 volumes; use a class called {only} or {only}-<anything>",
+                self.name
+            )),
             (None, _) => Err(format!(
                 "storage class {} has no allowedTopologies for {NODE_REGION}, so its volumes could be anywhere; \
                  use a class whose topology is {}",

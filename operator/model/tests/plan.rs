@@ -2,6 +2,7 @@
 
 mod fixture;
 
+use bailiwick_model::desired::affinity;
 use bailiwick_model::facts::Observed;
 use bailiwick_model::plan::plan;
 use bailiwick_model::sql::PostgresFacts;
@@ -70,6 +71,43 @@ fn another_places_storage_is_refused_with_its_field() {
         "spec.postgres.storage.data.storageClass"
     );
     assert_eq!(violations[0].reason, Reason::OutsideJurisdiction);
+}
+
+#[test]
+fn a_class_whose_name_does_not_say_where_it_is_is_refused() {
+    let region = tr_with("spec: {postgres: {storage: {data: {storageClass: fast}}}}");
+    let mut facts = facts(&region);
+    for (name, accepted) in [
+        ("tr-ist-1", true),
+        ("tr-ist-1-fast", true),
+        ("fast", false),
+        ("tr-ist-10-fast", false),
+        ("fast-tr-ist-1", false),
+    ] {
+        let class = facts.storage_classes["tr-ist-1-local"].clone();
+        facts.storage_classes.insert(name.to_owned(), class);
+        let mut region = region.clone();
+        region.spec.postgres.storage.data.storage_class = name.to_owned();
+        let result = plan(&region, &platform(), &facts);
+        assert_eq!(result.is_ok(), accepted, "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn pods_stay_in_the_location_when_a_selector_leaves_it_out() {
+    let region = tr_with("spec: {residency: {nodeSelector: {pool: fast}}}");
+    let mut facts = facts(&region);
+    let node = facts.nodes.get_mut("tr-1").expect("the fixture has it");
+    node.insert("pool".to_owned(), "fast".to_owned());
+    let plan = plan(&region, &platform(), &facts).expect("the Region is accepted");
+    let affinity = serde_json::to_value(affinity(&plan, "postgres")).expect("it is written");
+    assert_eq!(
+        affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"],
+        serde_json::json!([{"matchExpressions": [
+            {"key": "pool", "operator": "In", "values": ["fast"]},
+            {"key": "topology.kubernetes.io/region", "operator": "In", "values": ["tr-ist-1"]}
+        ]}])
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cases::{CLIENT, FOREIGN, FOREIGN_KINDS, OWN, WEAK};
 use crate::objects::{
     claim, config_map, container, endpoint_slice, network_policy, plural, pod, pod_spec, role,
-    role_binding, secret, service, subject, with, workload,
+    role_binding, secret, service, snapshot, subject, with, workload,
 };
 use crate::policies::repository;
 use crate::request::EVERYTHING;
@@ -112,6 +112,7 @@ async fn stand(client: &Client, namespace: &str) {
         endpoint_slice(name),
         network_policy(name, &nobody, &nobody),
         claim(name),
+        snapshot(name),
         config_map(name),
         secret(name),
         role(name, &[""], &["configmaps"], &["get"]),

@@ -1,5 +1,6 @@
 //! What must go on, with all policies in force: the cluster's own controllers, the operator, clients, and people who
 //! do ordinary things. Sends requests.
+#![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
 use kube::Client;
 use serde_json::{Value, json};

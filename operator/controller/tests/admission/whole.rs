@@ -11,7 +11,7 @@ use bailiwick_model::desired::postgres::jobs::{Task, job};
 use bailiwick_model::names::Names;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -28,6 +28,8 @@ use crate::support::api_server::ApiServer;
 
 /// How long the controllers may take on a busy machine.
 const WITHIN: Duration = Duration::from_secs(90);
+/// How many volumes there are to choose from.
+const VOLUMES: usize = 6;
 const STATEFUL_SETS: Who = Who::Program("system:serviceaccount:kube-system:statefulset-controller");
 const JOBS: Who = Who::Program("system:serviceaccount:kube-system:job-controller");
 
@@ -115,17 +117,14 @@ async fn namespaces(client: &Client, plan: &Plan) {
     let policy = &plan.policy;
     for document in delegation(&plan.names, policy.jurisdiction(), policy.location()).unwrap() {
         let object = serde_json::to_value(document.object).unwrap();
-        match object["metadata"]["namespace"].as_str() {
-            Some(namespace) => {
-                admit(client, Who::Editor, namespace, object.clone()).await;
-            }
-            None => {
-                let api: Api<Namespace> = Api::all(client.clone());
-                let name = object["metadata"]["name"].as_str().unwrap();
-                // Those of the overlay stand already.
-                if api.get_opt(name).await.unwrap().is_none() {
-                    put(client, &object).await;
-                }
+        if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+            admit(client, Who::Editor, namespace, object.clone()).await;
+        } else {
+            let api: Api<Namespace> = Api::all(client.clone());
+            let name = object["metadata"]["name"].as_str().unwrap();
+            // Those of the overlay stand already.
+            if api.get_opt(name).await.unwrap().is_none() {
+                put(client, &object).await;
             }
         }
         if object["kind"] == "ServiceAccount" {
@@ -188,10 +187,31 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
     for (name, location) in [("tr-1", "tr-ist-1"), ("es-1", "es-mad-1")] {
         node(&client, name, location).await;
     }
-    for index in 0..6 {
+    for index in 0..VOLUMES {
         volume(&client, &format!("pv-{index}"), "tr-1", "tr-ist-1").await;
     }
     server.start_controllers();
+    // Before it is available, a volume is no candidate, and the scheduler would wait for a provisioner to make another.
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    until(server, "the volumes available", async || {
+        let count = volumes
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(|volume| {
+                volume
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref())
+                    == Some("Available")
+            })
+            .count();
+        (count == VOLUMES)
+            .then_some(())
+            .ok_or_else(|| format!("{count} of {VOLUMES}"))
+    })
+    .await;
     let operator = server.client_as_member("bailiwick-system", "bailiwick-operator", EVERYTHING);
     for manifest in desired(&tr) {
         put_as(&operator, &manifest).await;
@@ -218,7 +238,7 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
         assert!(placed.iter().all(|node| node == "tr-1"), "{placed:?}");
         (placed.len() == expected)
             .then_some(())
-            .ok_or(format!("{} of {expected}", placed.len()))
+            .ok_or_else(|| format!("{} of {expected}", placed.len()))
     })
     .await;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
@@ -239,7 +259,7 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
             .count();
         (count >= bound)
             .then_some(())
-            .ok_or(format!("{count} of {bound}"))
+            .ok_or_else(|| format!("{count} of {bound}"))
     })
     .await;
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "tr");
@@ -251,7 +271,7 @@ pub async fn the_cluster_is_not_hindered(server: &mut ApiServer) -> String {
         let count = slices.list(&ours).await.unwrap().items.len();
         (count >= services)
             .then_some(())
-            .ok_or(format!("{count} of {services}"))
+            .ok_or_else(|| format!("{count} of {services}"))
     })
     .await;
 
@@ -306,7 +326,9 @@ async fn deleted_region_goes(
                 .unwrap()
                 .items
                 .len();
-            (left == 0).then_some(()).ok_or(format!("{left} left"))
+            (left == 0)
+                .then_some(())
+                .ok_or_else(|| format!("{left} left"))
         },
     )
     .await;
@@ -338,7 +360,7 @@ async fn deleted_region_goes(
                 format!("{}: {:?}", namespace.name_any(), status.conditions)
             })
             .collect();
-        left.is_empty().then_some(()).ok_or(left.join("; "))
+        left.is_empty().then_some(()).ok_or_else(|| left.join("; "))
     })
     .await;
     format!("{made} objects of a deleted Region and its namespaces gone")

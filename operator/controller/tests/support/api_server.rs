@@ -30,17 +30,23 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts etcd and the API server and waits until it is ready.
+    /// Starts etcd and the API server and waits until it is ready. Nothing here outlives the test, so nothing needs to
+    /// reach a disk.
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_with(&["--unsafe-no-fsync"], None).await
+    }
+
+    /// The same with an etcd that waits for its disk, as a cluster's does.
+    pub async fn start_on_disk() -> Self {
+        Self::start_with(&[], None).await
     }
 
     /// [`Self::start`], with an audit log of what `policy` names at [`Self::audit_log`].
     pub async fn start_audited(policy: &str) -> Self {
-        Self::start_with(Some(policy)).await
+        Self::start_with(&["--unsafe-no-fsync"], Some(policy)).await
     }
 
-    async fn start_with(audit_policy: Option<&str>) -> Self {
+    async fn start_with(etcd: &[&str], audit_policy: Option<&str>) -> Self {
         // The provider can be installed once a process; a second time is no error here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = new_folder();
@@ -52,7 +58,7 @@ impl ApiServer {
             authority,
             processes: Vec::new(),
         };
-        server.spawn_etcd(etcd_port, peer_port);
+        server.spawn_etcd(etcd_port, peer_port, etcd);
         server.spawn_api_server(etcd_port, audit_policy);
         server.write_kubeconfig("kubeconfig", TOKEN);
         server.wait_until_ready().await;
@@ -167,20 +173,19 @@ impl ApiServer {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn spawn_etcd(&mut self, port: u16, peer_port: u16) {
+    fn spawn_etcd(&mut self, port: u16, peer_port: u16, more: &[&str]) {
         let clients = format!("http://127.0.0.1:{port}");
         let peers = format!("http://127.0.0.1:{peer_port}");
         let data = self.folder.join("etcd");
-        let arguments = [
+        let mut arguments = vec![
             format!("--data-dir={}", data.display()),
             format!("--listen-client-urls={clients}"),
             format!("--advertise-client-urls={clients}"),
             format!("--listen-peer-urls={peers}"),
             format!("--initial-advertise-peer-urls={peers}"),
             format!("--initial-cluster=default={peers}"),
-            // Nothing here outlives the test, so nothing needs to reach a disk.
-            "--unsafe-no-fsync".to_owned(),
         ];
+        arguments.extend(more.iter().map(|&flag| flag.to_owned()));
         self.spawn("etcd", &arguments);
     }
 

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
+use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
+use bailiwick_model::region::EvidenceStatus;
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
 };
@@ -16,9 +18,11 @@ use bailiwick_model::store::{
 };
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::error::StepError;
+use bailiwick_operator::evidence::EvidenceError;
 use bailiwick_operator::systems::{Access, Systems};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::cluster::is_ready;
@@ -508,6 +512,27 @@ impl Systems for World {
         async move {
             self.step("postgres", &step.describe(), || {
                 self.do_sql_step(access, step);
+            })
+        }
+        .boxed()
+    }
+
+    fn record<'a>(
+        &'a self,
+        _: Access<'a>,
+        _: Option<&'a EvidenceStatus>,
+        entries: &'a [Entry],
+        _: Timestamp,
+    ) -> BoxFuture<'a, Result<EvidenceStatus, EvidenceError>> {
+        async move {
+            let what = format!("record {} entries", entries.len());
+            self.step("object store", &what, || {})
+                .map_err(|error| EvidenceError::unavailable("tr", error.failure))?;
+            // The log has tests of its own: here it ends where it ends, however often it was tried.
+            Ok(EvidenceStatus {
+                sequence: 1,
+                hash: "00".repeat(32),
+                key_id: "11".repeat(32),
             })
         }
         .boxed()

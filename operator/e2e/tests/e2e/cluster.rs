@@ -255,7 +255,7 @@ pub fn condition(region: &Region, type_: &str) -> Option<(String, String)> {
 }
 
 /// What a settled Region says of each condition; no reason where several are right.
-pub const SETTLED: [(&str, &str, Option<&str>); 14] = [
+pub const SETTLED: [(&str, &str, Option<&str>); 17] = [
     ("Accepted", "True", Some("Accepted")),
     ("Ready", "True", Some("Serving")),
     ("PostgresAvailable", "True", Some("PrimaryRunning")),
@@ -267,7 +267,10 @@ pub const SETTLED: [(&str, &str, Option<&str>); 14] = [
     ("PendingRestart", "False", Some("UpToDate")),
     ("Progressing", "False", Some("Settled")),
     ("Degraded", "False", Some("Whole")),
-    ("ResidencyEnforced", "Unknown", Some("NotVerified")),
+    ("ResidencyEnforced", "True", Some("Verified")),
+    ("PlacementEnforced", "True", Some("Verified")),
+    ("StorageResident", "True", Some("Verified")),
+    ("BackupsResident", "True", Some("Verified")),
     ("Paused", "False", None),
     ("Hibernated", "False", None),
 ];

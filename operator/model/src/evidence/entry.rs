@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hash, KeyId, PublicKey};
 use crate::region::Assurance;
+pub use crate::region::ChannelState;
 use crate::violation::Reason;
 
 /// The highest number of a leakage channel; they are counted from 1.
@@ -253,21 +254,6 @@ impl From<Channel> for u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected the number of a channel, 1 to {CHANNELS}")]
 pub struct NotAChannel;
-
-/// What is known of a leakage channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ChannelState {
-    /// It is closed, and that was seen.
-    Enforced,
-    /// It is watched, not closed.
-    Audited,
-    /// It is open by an exception of the spec.
-    Exception,
-    /// The Region has nothing that could leave by it.
-    NotApplicable,
-    /// Nobody knows.
-    Unknown,
-}
 
 /// What the state of a channel was seen from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
