@@ -269,7 +269,7 @@ fn selector(selector: &LabelSelector) -> Selector {
             _ => Expression::Exists(one.key.clone()),
         }
     });
-    Selector::from_iter(labels.chain(expressions))
+    labels.chain(expressions).collect()
 }
 
 fn denies_all(policy: &NetworkPolicy) -> bool {

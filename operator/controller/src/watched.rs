@@ -80,6 +80,7 @@ impl Watched {
     /// Opens all watches; the stream yields the group of each change and must be polled for facts to stay current.
     ///
     /// `registries` are those that the operator was started with: the policy on images must name the same.
+    #[allow(clippy::too_many_lines, reason = "a list of watches")]
     pub fn open(
         &self,
         client: &Client,
@@ -140,7 +141,7 @@ impl Watched {
                 of_ours,
                 {
                     let registries = registries.clone();
-                    move |policy| is_shipped(policy, &policy.spec, &registries)
+                    move |policy| is_shipped(policy, policy.spec.as_ref(), &registries)
                 },
             )
             .boxed(),
@@ -149,7 +150,7 @@ impl Watched {
                 Config::default(),
                 self.admission_bindings.clone(),
                 of_ours,
-                |binding| is_shipped(binding, &binding.spec, &BTreeMap::new()),
+                |binding| is_shipped(binding, binding.spec.as_ref(), &BTreeMap::new()),
             )
             .boxed(),
             watch(
@@ -436,7 +437,7 @@ fn of_ours<K: Resource>(object: &K) -> Option<String> {
 
 fn is_shipped<K>(
     object: &K,
-    spec: &Option<impl Serialize>,
+    spec: Option<&impl Serialize>,
     registries: &BTreeMap<String, String>,
 ) -> bool
 where

@@ -31,6 +31,7 @@ use fixture::{facts_of_running, identity, planned, platform, tr, tr_with};
 const RESTRICTED: &str = "pod-security.kubernetes.io/enforce";
 
 /// `tr` with everything observed and nothing open.
+#[allow(clippy::too_many_lines, reason = "one world, told in order")]
 fn closed(region: &Region) -> Facts {
     let names = Names::of(region);
     let mut facts = facts_of_running(region);
@@ -287,6 +288,7 @@ fn inside(facts: &mut Facts) -> &mut Inside {
 type Break = fn(&mut Facts);
 
 /// One control broken, and the channels that it opens.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
     const SURROUNDED: &[u8] = &[
         2, 3, 4, 5, 6, 7, 10, 12, 14, 23, 24, 25, 29, 31, 32, 33, 34, 35, 36, 38, 42, 45,
@@ -429,7 +431,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             f.volumes.values_mut().next().expect("a volume").retained = false;
         }),
         ("the store signs for another region", &[17], |f| {
-            store(f).region = "es-mad-1".to_owned();
+            "es-mad-1".clone_into(&mut store(f).region);
         }),
         ("the repository's bucket is gone", &[17], |f| {
             store(f).buckets.remove("bailiwick-backup");
