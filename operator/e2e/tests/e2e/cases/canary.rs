@@ -1,5 +1,6 @@
 //! The canaries say that the boundary holds, and say otherwise within one run when it does not. I/O: a NetworkPolicy
-//! that opens the boundary, made and removed again, and Jobs of the canaries' own schedules.
+//! that opens the boundary, made with the stolen token of the operator and removed again, and Jobs of the canaries' own
+//! schedules.
 
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     network(cluster, place, "True", "Held").await?;
     let policies =
-        Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+        Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     remove_opening(cluster, place).await?;
     policies
         .create(
@@ -88,7 +89,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
 /// Takes the opening away, if an earlier run left it.
 pub async fn remove_opening(cluster: &Cluster, place: &Place) -> Outcome {
     let policies =
-        Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+        Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     match policies.delete(OPENING, &DeleteParams::default()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
