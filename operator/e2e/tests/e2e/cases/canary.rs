@@ -1,16 +1,19 @@
 //! The canaries say that the boundary holds, and say otherwise within one run when it does not. I/O: a NetworkPolicy
-//! that opens the boundary, made and removed again, and Jobs of the canaries' own schedules.
+//! that opens the boundary, made with the stolen token of the operator and removed again, and Jobs of the canaries' own
+//! schedules.
 
 use std::time::Duration;
 
-use bailiwick_model::canary::{Class, Guise};
+use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Target, Tried, VARIABLE};
 use bailiwick_model::names::LABEL_FLOW;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
+use crate::client::{LABEL, Stand};
 use crate::cluster::{Cluster, Place, condition};
 use crate::failure::{Outcome, While, ensure};
 use crate::wait::{Look, until};
@@ -43,7 +46,77 @@ pub async fn holds(cluster: &Cluster) -> Outcome<String> {
         }
         told.push(network(cluster, place, "True", "Held").await?);
     }
-    Ok(told.swap_remove(0))
+    let reached = stranger(cluster).await?;
+    Ok(format!(
+        "{} A stranger reached {reached} of the same targets.",
+        told.swap_remove(0)
+    ))
+}
+
+/// The same program, as a pod that no boundary holds, gets to what the canaries do not get to: else their silence would
+/// show nothing. Other Regions are left out, which shut their own doors as well.
+async fn stranger(cluster: &Cluster) -> Outcome<usize> {
+    let place = cluster.place("tr")?;
+    let stand = Stand::stranger(&place.location);
+    let schedules = Api::<CronJob>::namespaced(cluster.client.clone(), &place.names.namespace());
+    let schedule = serde_json::to_value(
+        schedules
+            .get(&place.names.canary(Guise::Plain))
+            .await
+            .during("read the canary's schedule")?,
+    )?;
+    let template = &schedule["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let asked = template["containers"][0]["env"][0]["value"].as_str();
+    let Question { id, targets } = serde_json::from_str(asked.unwrap_or_default())?;
+    // Not the node that it runs on itself, and nothing that is shut at its other end.
+    let targets: Vec<Target> = targets
+        .into_iter()
+        .filter(|target| match target.class {
+            Class::OtherRegionPod | Class::OtherRegionService | Class::OwnObjectStore => false,
+            Class::OtherNode => target.name != "tr-1",
+            _ => true,
+        })
+        .collect();
+    let mut spec = template.clone();
+    spec["containers"][0]["env"][0] = json!({
+        "name": VARIABLE, "value": serde_json::to_string(&Question { id, targets: targets.clone() })?,
+    });
+    let name = "stranger-canary";
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), &stand.namespace);
+    pods.create(
+        &PostParams::default(),
+        &serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "labels": { LABEL: "true" } },
+            "spec": spec,
+        }))?,
+    )
+    .await
+    .during("make the stranger's canary")?;
+    let answer = until("the stranger's answer", RUN, || async {
+        let pod = serde_json::to_value(pods.get(name).await?)?;
+        let left = pod.pointer("/status/containerStatuses/0/state/terminated/message");
+        Ok(match left.and_then(|text| text.as_str()) {
+            Some(text) => Look::Seen(text.to_owned()),
+            None => Look::NotYet(pod["status"]["phase"].to_string()),
+        })
+    })
+    .await;
+    let _ = pods
+        .delete(name, &DeleteParams::default().grace_period(0))
+        .await;
+    let Answer { outcomes, .. } = serde_json::from_str(&answer?)?;
+    for (target, outcome) in targets.iter().zip(&outcomes) {
+        let wanted = match target.attempt {
+            Attempt::Connect(_) => Tried::Reached,
+            Attempt::Resolve(_) | Attempt::ResolveInside(_) => Tried::Resolved,
+        };
+        ensure(*outcome == wanted, || {
+            format!("a stranger tried {target:?}: {outcome:?}; what canaries say of it is vacuous")
+        })?;
+    }
+    ensure(outcomes.len() >= 6, || format!("only {outcomes:?}"))?;
+    Ok(outcomes.len())
 }
 
 /// The canary that passes for a member of Postgres is let out: the condition falls within one run, and rises again.
@@ -51,7 +124,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     network(cluster, place, "True", "Held").await?;
     let policies =
-        Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+        Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     remove_opening(cluster, place).await?;
     policies
         .create(
@@ -88,7 +161,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
 /// Takes the opening away, if an earlier run left it.
 pub async fn remove_opening(cluster: &Cluster, place: &Place) -> Outcome {
     let policies =
-        Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+        Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     match policies.delete(OPENING, &DeleteParams::default()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
