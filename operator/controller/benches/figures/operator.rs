@@ -53,6 +53,7 @@ impl Operator {
             format!("--listen=127.0.0.1:{port}"),
             "--identity=bench".to_owned(),
             format!("--object-store-image={}", platform.object_store_image),
+            format!("--operator-image={}", platform.operator_image),
         ];
         arguments.extend(
             platform
