@@ -37,7 +37,7 @@ use crate::events;
 use crate::evidence::EvidenceError;
 use crate::lease::Lease;
 use crate::mint;
-use crate::observe::{FULL_PASS, observe, secret_facts};
+use crate::observe::{FULL_PASS, network_policies, observe, secret_facts};
 use crate::systems::{Access, Systems};
 use crate::telemetry::{Ending, Metrics};
 use crate::watch::Object;
@@ -588,6 +588,7 @@ async fn pass(
         // The status speaks of the Secrets as they are now: the next look would else write it once more.
         facts.secrets = secret_facts(&plan.names, memory);
     }
+    facts.network_policies = network_policies(ctx, plan.names.region());
     // The look that follows a change reads what it changed.
     if writes > 0 && due.iter().any(|(_, due)| *due == secret::Due::Renewal) {
         memory.last_full_pass = None;

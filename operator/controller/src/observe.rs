@@ -68,16 +68,16 @@ pub async fn observe(
             .collect(),
         jobs: by_name(watched.jobs.of(names.region())),
         volumes: by_name(watched.volumes.of(&names.namespace())),
-        network_policies: watched
-            .network_policies
-            .of(names.region())
-            .into_keys()
-            .map(|object| format!("{}/{}", object.namespace, object.name))
-            .collect(),
+        network_policies: network_policies(ctx, names.region()),
         admission: watched.admission(),
         ..Facts::default()
     };
-    if facts.namespaces.len() < names.namespaces().len() {
+    // A client's namespace carries the Region's label as well.
+    if !names
+        .namespaces()
+        .iter()
+        .all(|namespace| facts.namespaces.contains_key(namespace))
+    {
         // Nothing of the Region can be there, and nobody could have given us a right to look.
         return Ok(facts);
     }
@@ -216,6 +216,17 @@ fn is_replicated(secret: &Secret) -> bool {
         .keys()
         .chain(secret.labels().keys())
         .any(|key| is_replication_key(key))
+}
+
+/// A Region's NetworkPolicies that are there, as `namespace/name`.
+#[must_use]
+pub fn network_policies(ctx: &Context, region: &str) -> BTreeSet<String> {
+    ctx.watched
+        .network_policies
+        .of(region)
+        .into_keys()
+        .map(|object| format!("{}/{}", object.namespace, object.name))
+        .collect()
 }
 
 /// Reads the inventory once the Region serves, and then with every full pass; what was read counts until the next

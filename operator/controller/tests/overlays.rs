@@ -342,12 +342,23 @@ fn actions(name: &str, kind: &str) -> BTreeSet<String> {
     rules(&role).into_iter().map(|(action, _)| action).collect()
 }
 
+/// What of a Region's namespaces is only looked at, for the leakage channels.
+const LOOKED_AT: [&str; 4] = [
+    "list endpointslices.discovery.k8s.io",
+    "list ingresses.networking.k8s.io",
+    "list rolebindings.rbac.authorization.k8s.io",
+    "list serviceaccounts",
+];
+
 #[test]
 fn no_role_has_a_wildcard_or_runs_anything_in_pods() {
     let mut checked = 0;
     for role in roles() {
         for (action, _) in rules(&role) {
             checked += 1;
+            if LOOKED_AT.contains(&action.as_str()) {
+                continue;
+            }
             assert!(!action.contains('*'), "{:?}: {action}", id(&role));
             for forbidden in [
                 "pods/exec",
@@ -460,7 +471,9 @@ fn the_delegated_role_is_what_the_objects_of_a_region_need() {
     for action in &granted {
         let resource = action.split(' ').nth(1).unwrap();
         assert!(
-            kinds.contains_key(resource) || beside.contains(&resource),
+            kinds.contains_key(resource)
+                || beside.contains(&resource)
+                || LOOKED_AT.contains(&action.as_str()),
             "nothing needs the right to {action}"
         );
     }

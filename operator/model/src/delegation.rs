@@ -304,7 +304,11 @@ fn region(draft: &Draft) -> Value {
                 "namespaceSelector",
                 mapping([(
                     "matchLabels",
-                    mapping([(client.label.as_str(), client.value.as_str().into())]),
+                    mapping([
+                        // Another region's client of the same name is not let in.
+                        (LABEL_REGION, draft.name.as_str().into()),
+                        (client.label.as_str(), client.value.as_str().into()),
+                    ]),
                 )]),
             ),
             (

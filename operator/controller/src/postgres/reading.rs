@@ -96,7 +96,7 @@ const ARCHIVER: &str = "
     FROM pg_stat_archiver s";
 
 const REPLICATION: &str = "
-    SELECT application_name AS application, client_addr::text AS address, coalesce(state, '') AS state,
+    SELECT application_name AS application, host(client_addr) AS address, coalesce(state, '') AS state,
            coalesce(sync_state, '') AS sync
     FROM pg_stat_replication
     ORDER BY application_name, client_addr";

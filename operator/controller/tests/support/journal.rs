@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What it does: `get`, `create`, `apply`, `replace`, `delete`, `review`, `rules`, `groups`, or for a system `read` and `step`.
+    /// What it does: `get`, `create`, `apply`, `replace`, `delete`, `review`, `rules` or `groups`; of a system `read`,
+    /// `step` or `record`.
     pub verb: &'static str,
     /// The plural of the resource with its subresource, or the system.
     pub resource: String,
@@ -28,7 +29,7 @@ impl Call {
 
     /// Whether the API server was asked at all.
     pub fn is_request(&self) -> bool {
-        !matches!(self.verb, "read" | "step")
+        !matches!(self.verb, "read" | "step" | "record")
     }
 }
 

@@ -274,6 +274,16 @@ impl World {
 
     /// Does a step unless it goes wrong.
     fn step(&self, system: &'static str, what: &str, work: impl FnOnce()) -> Result<(), StepError> {
+        self.does("step", system, what, work)
+    }
+
+    fn does(
+        &self,
+        verb: &'static str,
+        system: &'static str,
+        what: &str,
+        work: impl FnOnce(),
+    ) -> Result<(), StepError> {
         let failed = |failure| {
             Err(StepError {
                 system,
@@ -282,7 +292,7 @@ impl World {
                 source: None,
             })
         };
-        match self.fault("step", system, what) {
+        match self.fault(verb, system, what) {
             None => {
                 work();
                 Ok(())
@@ -526,7 +536,7 @@ impl Systems for World {
     ) -> BoxFuture<'a, Result<EvidenceStatus, EvidenceError>> {
         async move {
             let what = format!("record {} entries", entries.len());
-            self.step("object store", &what, || {})
+            self.does("record", "object store", &what, || {})
                 .map_err(|error| EvidenceError::unavailable("tr", error.failure))?;
             // The log has tests of its own: here it ends where it ends, however often it was tried.
             Ok(EvidenceStatus {

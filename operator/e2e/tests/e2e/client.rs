@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bailiwick_model::names::{Flow, LABEL_FLOW};
+use bailiwick_model::names::{Flow, LABEL_FLOW, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -87,8 +88,17 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
             LABEL: "true",
             "pod-security.kubernetes.io/enforce": "restricted",
         });
-        if namespace != STRANGER {
+        let place = cluster
+            .places
+            .iter()
+            .find(|place| Stand::allowed(place).namespace == *namespace);
+        if let Some(place) = place {
+            // As docs/how-to/connect-an-application.md says: these cannot be given later.
             labels["team"] = json!("patient");
+            labels["bailiwick.dev/client"] = json!("true");
+            labels[LABEL_REGION] = json!(place.region);
+            labels[LABEL_LOCATION] = json!(place.location);
+            labels[LABEL_JURISDICTION] = json!(place.jurisdiction);
         }
         apply(
             &Api::<Namespace>::all(cluster.client.clone()),
@@ -99,6 +109,9 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
             }),
         )
         .await?;
+        if place.is_some() {
+            boundary(cluster, namespace).await?;
+        }
         apply(
             &Api::<ConfigMap>::namespaced(cluster.client.clone(), namespace),
             SCRIPTS,
@@ -118,6 +131,47 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
             .during(format_args!(
                 "remove the pods of an earlier run in {namespace}"
             ))?;
+    }
+    Ok(())
+}
+
+/// Default deny of the application's own, and what its pods open for themselves: DNS and the Regions, whose boundary
+/// decides which of them they get to.
+async fn boundary(cluster: &Cluster, namespace: &str) -> Outcome {
+    let api = Api::<NetworkPolicy>::namespaced(cluster.client.clone(), namespace);
+    let regions: Vec<&str> = cluster
+        .places
+        .iter()
+        .map(|place| place.region.as_str())
+        .collect();
+    for (name, spec) in [
+        (
+            "default-deny",
+            json!({ "podSelector": {}, "policyTypes": ["Ingress", "Egress"] }),
+        ),
+        (
+            "client",
+            json!({
+                "podSelector": { "matchLabels": { LABEL: "true" } },
+                "policyTypes": ["Egress"],
+                "egress": [
+                    { "to": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-system" } } }] },
+                    { "to": [{ "namespaceSelector": { "matchExpressions": [
+                        { "key": LABEL_REGION, "operator": "In", "values": regions },
+                    ] } }] },
+                ],
+            }),
+        ),
+    ] {
+        apply(
+            &api,
+            name,
+            &json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                "metadata": { "name": name, "labels": { LABEL: "true" } }, "spec": spec,
+            }),
+        )
+        .await?;
     }
     Ok(())
 }
