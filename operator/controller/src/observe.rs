@@ -229,8 +229,8 @@ pub fn network_policies(ctx: &Context, region: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Reads the inventory once the Region serves, and then with every full pass; what was read counts until the next
-/// reading, but not for longer than two of them.
+/// Reads the inventory once the Region serves, and then every five minutes; what was read counts until the next
+/// reading.
 async fn look_around(
     ctx: &Context,
     region: &Region,
@@ -241,10 +241,11 @@ async fn look_around(
         .status
         .as_ref()
         .is_some_and(|status| is_true(status, "Ready"));
+    // What could not be read is read again with the next look.
     let due = memory
         .inventory
         .as_ref()
-        .is_none_or(|(read, _)| read.elapsed() >= FULL_PASS);
+        .is_none_or(|(read, seen)| read.elapsed() >= FULL_PASS || seen.seen().is_none());
     if due && (serves || memory.inventory.is_some()) {
         let seen = inventory::inventory(&ctx.client, region, names).await;
         memory.inventory = Some((Instant::now(), seen));
