@@ -241,11 +241,17 @@ async fn look_around(
         .status
         .as_ref()
         .is_some_and(|status| is_true(status, "Ready"));
-    // What could not be read is read again with the next look.
+    // What could not be read is read again with the next look, and so is what was found open: once it is put right, that
+    // is seen at once.
+    let open = region
+        .status
+        .as_ref()
+        .and_then(|status| status.residency.as_ref())
+        .is_some_and(|residency| residency.channels.iter().any(|row| row.finding.is_some()));
     let due = memory
         .inventory
         .as_ref()
-        .is_none_or(|(read, seen)| read.elapsed() >= FULL_PASS || seen.seen().is_none());
+        .is_none_or(|(read, seen)| open || read.elapsed() >= FULL_PASS || seen.seen().is_none());
     if due && (serves || memory.inventory.is_some()) {
         let seen = inventory::inventory(&ctx.client, region, names).await;
         memory.inventory = Some((Instant::now(), seen));

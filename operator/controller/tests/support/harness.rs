@@ -17,6 +17,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::cluster;
@@ -149,6 +150,7 @@ impl Harness {
             "",
             slice,
         );
+        put_policies(&api);
         let harness = Self::on(api.clone(), World::new(api, journal.clone()), journal);
         harness.make_namespaces();
         harness
@@ -185,6 +187,7 @@ impl Harness {
             (LABEL_REGION, "tr"),
             (LABEL_LOCATION, "tr-ist-1"),
             (LABEL_JURISDICTION, "TR"),
+            ("pod-security.kubernetes.io/enforce", "restricted"),
         ]);
         for namespace in Names::new("tr").namespaces() {
             let value = json!({"metadata": {"labels": labels}});
@@ -337,6 +340,28 @@ impl Harness {
         harness.journal.take();
         harness
     }
+}
+
+/// The admission policies as they are shipped, with the registries of this operator.
+fn put_policies(api: &FakeApi) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../platform/policies");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the policies are there") {
+        let text = std::fs::read_to_string(entry.expect("a file").path()).expect("it is text");
+        let text = text.replace("{'bailiwick.dev': '*'}", "{'registry.test/bailiwick': '*'}");
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document).expect("it is YAML");
+            let resource = match object["kind"].as_str() {
+                Some("ValidatingAdmissionPolicy") => "validatingadmissionpolicies",
+                Some("ValidatingAdmissionPolicyBinding") => "validatingadmissionpolicybindings",
+                _ => continue,
+            };
+            let name = super::fake_api::text(&object, "/metadata/name").to_owned();
+            api.put(&Key::new(resource, "", &name), USER, "", object);
+            count += 1;
+        }
+    }
+    assert!(count > 20, "only {count} policies and bindings");
 }
 
 fn context(api: &FakeApi, world: &World, lease: Lease) -> Arc<Context> {

@@ -5,6 +5,7 @@ mod apart;
 mod archive;
 mod audit;
 mod canary;
+mod controls;
 mod failover;
 mod placement;
 mod ready;
@@ -45,6 +46,15 @@ pub const CASES: &[(&str, Case)] = &[
     ("canary-holds", |cluster| canary::holds(cluster).boxed()),
     ("canary-finds-a-leak", |cluster| {
         canary::finds_a_leak(cluster).boxed()
+    }),
+    ("policies-removed-are-noticed", |cluster| {
+        controls::policies(cluster).boxed()
+    }),
+    ("relabelled-node-is-noticed", |cluster| {
+        controls::node(cluster).boxed()
+    }),
+    ("exception-expires", |cluster| {
+        controls::exception(cluster).boxed()
     }),
     ("archive-is-encrypted", |cluster| {
         archive::ciphertext(cluster).boxed()
@@ -95,6 +105,7 @@ pub const CASES: &[(&str, Case)] = &[
 /// half way must not make the next one fail.
 pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
+    controls::restore(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         canary::remove_opening(cluster, place).await?;

@@ -168,7 +168,12 @@ pub(super) fn host(sight: &Sight<'_>) -> Verdict {
         }
     }
     Verdict::enforced("Pod Security restricted")
-        .and(|| admission(sight, &["pods", "scheduling"]))
+        .and(|| {
+            admission(
+                sight,
+                &["pods", "scheduling", "namespace-labels", "namespace-claims"],
+            )
+        })
         .and(|| match inventory(sight) {
             Ok(inventory) => none_of(
                 "pod on a host network",
