@@ -38,9 +38,10 @@ images: ## Build the container images into the cache, without a container engine
 	@$(dev_local)/engineless/images.sh
 
 .PHONY: crds
-crds: ## Write crds/regions.yaml and docs/reference/region.md anew from the types
+crds: ## Write crds/regions.yaml and docs/reference anew from the types
 	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
 	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
+	@cargo run --quiet --package bailiwick-operator -- reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
 
 .PHONY: check
 check: deny ## Formatting, lints, licences and sources, and the model crate alone

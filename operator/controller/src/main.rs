@@ -29,9 +29,9 @@ enum Command {
     Probe(commands::probe::Probe),
     /// Verify a Region's evidence log, or export a day of it.
     Evidence(Box<commands::evidence::Evidence>),
-    /// Print the reference of Region, docs/reference/region.md.
+    /// Print a page of docs/reference: region (the default) or channels.
     #[command(hide = true)]
-    Reference,
+    Reference(commands::reference::Reference),
     /// Run the operator.
     Run(Box<commands::run::Run>),
 }
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Check(check) => commands::check::run(check, &mut out, &mut hints),
         Command::Render(render) => commands::render::run(*render, &mut out, &mut hints),
         Command::Probe(probe) => commands::probe::run(&probe, &mut out),
-        Command::Reference => commands::reference::run(&mut out, &mut hints),
+        Command::Reference(reference) => commands::reference::run(&reference, &mut out, &mut hints),
         Command::Evidence(evidence) => {
             let result = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

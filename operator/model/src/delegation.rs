@@ -2,6 +2,9 @@
 //! operator makes none of these objects: it holds no right on Roles, and deleting the file must not delete data.
 //! A draft in, documents and YAML out; no I/O.
 
+#[cfg(feature = "arguments")]
+pub mod arguments;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};

@@ -52,6 +52,16 @@ fn the_reference_is_what_the_types_generate() {
 }
 
 #[test]
+fn the_page_of_channels_is_what_the_table_generates() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/channels.md");
+    let committed = std::fs::read_to_string(path).expect("docs/reference/channels.md");
+    assert!(
+        committed == bailiwick_model::reference::channels_markdown(),
+        "docs/reference/channels.md is not current; run `make crds`"
+    );
+}
+
+#[test]
 fn items_of_lists_have_no_defaults() {
     let mut items = 0;
     walk(&definition(), "", &mut |path, value| {

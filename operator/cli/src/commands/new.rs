@@ -1,0 +1,25 @@
+//! `kubectl bailiwick new`: prints the file of a new Region, as `bailiwick-operator new` does. No cluster is needed.
+
+use std::io::Write;
+
+use bailiwick_model::delegation::{self, Draft};
+
+use super::CliError;
+
+pub use bailiwick_model::delegation::arguments::New;
+
+/// Prints the file to `out` and the next step to `hints`.
+///
+/// # Errors
+/// The file or the output cannot be written.
+pub fn run(new: New, out: &mut impl Write, hints: &mut impl Write) -> Result<(), CliError> {
+    let draft = Draft::from(new);
+    out.write_all(delegation::to_yaml(&delegation::manifest(&draft)?).as_bytes())?;
+    writeln!(
+        hints,
+        "Next: keep it as regions/{name}.yaml, look it over with `bailiwick-operator check regions/{name}.yaml`, \
+         then `kubectl apply -f regions/{name}.yaml`.",
+        name = draft.name
+    )?;
+    Ok(())
+}

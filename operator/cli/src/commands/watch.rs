@@ -1,0 +1,66 @@
+//! `--watch`: shows a page again when it changes: on each change of a Region, and every so often, because a status grows
+//! stale without any change. Ends with Ctrl-C.
+
+use std::io::Write;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
+
+use super::CliError;
+use crate::cluster::Cluster;
+
+/// How often it is looked again without a change.
+const EVERY: Duration = Duration::from_secs(30);
+/// How long is waited after a change, because they come in groups.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What one look came to: the page, and the exit code.
+pub struct Page {
+    /// The text.
+    pub text: Vec<u8>,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// Shows what `look` yields whenever it differs from what was shown before, until Ctrl-C; returns the last exit code. A
+/// look that fails is shown as such in the page's place: nothing old is left standing as if it still held.
+///
+/// # Errors
+/// The output cannot be written.
+pub async fn watch<F: Future<Output = Page>>(
+    cluster: &Cluster,
+    on_terminal: bool,
+    out: &mut impl Write,
+    mut look: impl FnMut() -> F,
+) -> Result<u8, CliError> {
+    let mut changes = pin!(watcher(cluster.api(), watcher::Config::default()).default_backoff());
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let mut shown = None;
+    // Nothing was looked at yet.
+    let mut code = 2;
+    loop {
+        let page = tokio::select! {
+            _ = &mut interrupted => return Ok(code),
+            page = look() => page,
+        };
+        code = page.code;
+        if shown.as_ref() != Some(&page.text) {
+            if on_terminal {
+                // Home, and everything from there on cleared.
+                out.write_all(b"\x1b[H\x1b[2J\x1b[3J")?;
+            } else if shown.is_some() {
+                writeln!(out)?;
+            }
+            out.write_all(&page.text)?;
+            out.flush()?;
+            shown = Some(page.text);
+        }
+        tokio::select! {
+            _ = &mut interrupted => return Ok(code),
+            _ = changes.next() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}

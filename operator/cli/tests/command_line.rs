@@ -1,0 +1,264 @@
+//! The plugin as people run it: exit codes, what it says without a cluster, and what an API server answers. Starts the
+//! program, with listeners on this machine's loopback alone.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+mod fixture;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use fixture::{broken, good};
+use k8s_openapi::jiff::Timestamp;
+
+fn plugin(arguments: &[&str], kubeconfig: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kubectl-bailiwick"))
+        .args(arguments)
+        .env_clear()
+        .env("KUBECONFIG", kubeconfig)
+        .output()
+        .unwrap()
+}
+
+fn offline(arguments: &[&str]) -> (i32, String, String) {
+    told(&plugin(arguments, "/nonexistent/kubeconfig"))
+}
+
+fn told(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
+}
+
+/// An API server that answers every request for a path that begins so with this, and anything else with 403. Ends with
+/// the test. Returns a kubeconfig for it.
+fn api_server(path: &'static str, code: u16, body: String) -> tempfile::Kubeconfig {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let request = lines.next().unwrap().unwrap();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let asked = request.split(' ').nth(1).unwrap();
+            let (code, body) = if asked.starts_with(path) {
+                (code, body.clone())
+            } else {
+                (403, refusal(403, "Forbidden", "no"))
+            };
+            write!(
+                stream,
+                "HTTP/1.1 {code} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            )
+            .unwrap();
+        }
+    });
+    tempfile::Kubeconfig::of(&format!("http://{address}"))
+}
+
+fn refusal(code: u16, reason: &str, message: &str) -> String {
+    serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code
+    })
+    .to_string()
+}
+
+mod tempfile {
+    //! A kubeconfig that goes away with the test.
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    pub struct Kubeconfig(PathBuf);
+
+    impl Kubeconfig {
+        pub fn of(server: &str) -> Self {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+                .join(format!("kubeconfig-{}-{number}", std::process::id()));
+            let text = format!(
+                "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+                 clusters: [{{name: test, cluster: {{server: \"{server}\"}}}}]\n\
+                 users: [{{name: test, user: {{}}}}]\n\
+                 contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            Self(file)
+        }
+
+        pub fn path(&self) -> &str {
+            self.0.to_str().unwrap()
+        }
+    }
+
+    impl Drop for Kubeconfig {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+}
+
+#[test]
+fn without_a_cluster_it_could_not_be_checked() {
+    for arguments in [
+        &["status"][..],
+        &["status", "tr"],
+        &["residency", "audit"],
+        &["residency", "audit", "tr", "-o", "json"],
+        &["status", "--context", "elsewhere"],
+    ] {
+        let (code, out, err) = offline(arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(
+            err.contains("expected a") && err.contains("Next: "),
+            "{err}"
+        );
+    }
+    // Nobody listens on port 1.
+    let nobody = tempfile::Kubeconfig::of("http://127.0.0.1:1");
+    let (code, _, err) = told(&plugin(&["residency", "audit", "tr"], nobody.path()));
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("kubectl bailiwick: Region tr cannot be read: "),
+        "{err}"
+    );
+    assert!(
+        err.contains("Next: see that `kubectl get regions` works"),
+        "{err}"
+    );
+}
+
+#[test]
+fn what_the_api_server_refuses_is_told() {
+    let path = "/apis/bailiwick.dev/v1alpha1/regions/tr";
+    for (code, body, expected) in [
+        (
+            404,
+            refusal(404, "NotFound", "regions.bailiwick.dev \"tr\" not found"),
+            "Region tr is not in this cluster",
+        ),
+        (
+            404,
+            "404 page not found\n".to_owned(),
+            "does not know the kind Region",
+        ),
+        (
+            403,
+            refusal(403, "Forbidden", "no"),
+            "the API server says Forbidden",
+        ),
+        (
+            200,
+            "{\"kind\": \"Region\"}".to_owned(),
+            "gave no answer that could be used",
+        ),
+    ] {
+        let server = api_server(path, code, body);
+        let (code, out, err) = told(&plugin(&["residency", "audit", "tr"], server.path()));
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(expected) && err.contains("Next: "), "{err}");
+    }
+}
+
+#[test]
+fn the_exit_code_of_an_audit_is_its_result() {
+    let path = "/apis/bailiwick.dev/v1alpha1/regions/tr";
+    for (mut region, expected) in [(good(), 0), (broken(), 1), (fixture::stale(), 1)] {
+        if expected == 0 || region == broken() {
+            fixture::residency(&mut region).checked_at = Some(Timestamp::now());
+        }
+        let server = api_server(path, 200, serde_json::to_string(&region).unwrap());
+        let (code, out, err) = told(&plugin(
+            &["residency", "audit", "tr", "--output=yaml"],
+            server.path(),
+        ));
+        assert_eq!(code, expected, "{err}");
+        let document: serde_json::Value = serde_yaml::from_str(&out).unwrap();
+        assert_eq!(document["closed"], expected == 0);
+    }
+}
+
+#[test]
+fn a_status_without_the_right_to_list_objects_is_shown() {
+    let mut region = good();
+    fixture::residency(&mut region).checked_at = Some(Timestamp::now());
+    let body = serde_json::to_string(&region).unwrap();
+    let server = api_server("/apis/bailiwick.dev/v1alpha1/regions/tr", 200, body);
+    let (code, out, err) = told(&plugin(&["status", "tr"], server.path()));
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("\n  not shown: pods in namespace tr: Forbidden\n"),
+        "{out}"
+    );
+    assert!(
+        !out.contains('\u{1b}'),
+        "coloured, and not a terminal: {out}"
+    );
+    assert!(!out.contains("secrets"), "{out}");
+}
+
+#[test]
+fn explain_needs_no_cluster() {
+    let (code, out, _) = offline(&["residency", "explain", "8"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with(
+        "Channel        8 (DNS)\nWay out        a query for a name outside carries data in the name\n"
+    ), "{out}");
+    let (_, all, _) = offline(&["residency", "explain"]);
+    assert_eq!(all.lines().count(), 47);
+    let (_, some, _) = offline(&["residency", "explain", "volume"]);
+    assert_eq!(some.lines().count(), 1 + 3, "{some}");
+    let (_, json, _) = offline(&["residency", "explain", "DNS", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["channels"][0]["id"], 8);
+    let (code, _, err) = offline(&["residency", "explain", "99"]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("channel \"99\" is not known; expected 1 to 46"),
+        "{err}"
+    );
+}
+
+#[test]
+fn new_prints_a_region() {
+    let (code, out, err) = offline(&[
+        "new",
+        "tr",
+        "--jurisdiction",
+        "TR",
+        "--location",
+        "tr-ist-1",
+        "--database",
+        "clinical",
+    ]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("kind: Region\n") && out.contains("storageClass: tr-ist-1-local"),
+        "{out}"
+    );
+    assert!(err.starts_with("Next: "));
+}
+
+#[test]
+fn every_shell_is_completed() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, out, _) = offline(&["completion", shell]);
+        assert_eq!(code, 0);
+        assert!(
+            out.contains("kubectl-bailiwick") && out.contains("audit"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_not_a_finding() {
+    assert_eq!(offline(&["residency", "audit", "--output", "xml"]).0, 2);
+    assert_eq!(offline(&["residency"]).0, 2);
+}
