@@ -7,6 +7,7 @@ pub mod audit;
 pub mod children;
 pub mod cluster;
 pub mod commands;
+pub mod complete;
 pub mod condition;
 pub mod explain;
 pub mod freshness;

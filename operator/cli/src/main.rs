@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use bailiwick_cli::cluster::{Cluster, Target};
 use bailiwick_cli::commands::watch::{Page, watch};
 use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
+use bailiwick_cli::complete::candidates;
 use bailiwick_cli::text::Palette;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -68,14 +69,30 @@ struct Look {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments) {
+    // Before anything is parsed: these words are not whole yet, and some begin with a hyphen.
+    let result = match std::env::args().nth(1).as_deref() {
+        Some("__complete") => complete(),
+        _ => run(Arguments::parse()),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprint!("{}", described(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// Answers kubectl's question what may come next, as kubectl expects it: a candidate a line, then a directive.
+fn complete() -> Result<u8, CliError> {
+    let words: Vec<String> = std::env::args().skip(2).collect();
+    let mut out = io::stdout();
+    for candidate in candidates(&Arguments::command(), &words) {
+        writeln!(out, "{candidate}")?;
+    }
+    // 4: no file names (cobra's ShellCompDirectiveNoFileComp).
+    writeln!(out, ":4")?;
+    Ok(0)
 }
 
 /// An error and its causes.

@@ -155,6 +155,9 @@ struct View<'a> {
     now: Timestamp,
 }
 
+/// The condition that says that a Region is stopped on purpose, and the reason of others for the same.
+const HIBERNATED: &str = "Hibernated";
+
 /// How a condition stands.
 struct Standing<'a> {
     expected: &'static Expected,
@@ -173,6 +176,8 @@ impl View<'_> {
             match (expected.wanted, condition.status.as_str()) {
                 (Wanted::True, "True") | (Wanted::False | Wanted::Rather, "False") => Mark::Ok,
                 (Wanted::Rather, "True") => Mark::Busy,
+                // Whatever sleeps with the Region is as somebody wants it.
+                _ if condition.reason == HIBERNATED => Mark::Busy,
                 (Wanted::True, "False") | (Wanted::False, "True") => Mark::Bad,
                 _ => Mark::Unknown,
             }
@@ -263,7 +268,7 @@ impl View<'_> {
             return (Verdict::NotEnforced, why_residency());
         }
         if self
-            .condition("Hibernated")
+            .condition(HIBERNATED)
             .is_some_and(|condition| condition.status == "True")
         {
             return (
@@ -323,6 +328,14 @@ impl View<'_> {
         let mut next: Vec<Next> = standings
             .iter()
             .filter(|standing| standing.mark != Mark::Ok)
+            // What sleeps with the Region needs nothing of its own.
+            .filter(|standing| {
+                standing.expected.type_ == HIBERNATED
+                    || standing.mark != Mark::Busy
+                    || standing
+                        .found
+                        .is_none_or(|condition| condition.reason != HIBERNATED)
+            })
             .map(|standing| Next {
                 condition: standing.expected.type_.to_owned(),
                 action: standing.expected.next(&self.name),

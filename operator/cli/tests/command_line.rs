@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use fixture::{broken, good};
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 fn plugin(arguments: &[&str], kubeconfig: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kubectl-bailiwick"))
@@ -255,6 +255,31 @@ fn every_shell_is_completed() {
             "{shell}"
         );
     }
+}
+
+#[test]
+fn kubectl_is_told_what_may_come_next() {
+    let told = |words: &[&str]| {
+        let (code, out, _) = offline(&[&["__complete"], words].concat());
+        assert_eq!(code, 0);
+        let words: Vec<String> = out
+            .lines()
+            .map(|line| line.split('\t').next().unwrap().to_owned())
+            .collect();
+        words.join(" ")
+    };
+    assert_eq!(told(&[""]), "status residency new completion help :4");
+    assert_eq!(told(&["residency", ""]), "explain audit help :4");
+    assert_eq!(told(&["res"]), "residency :4");
+    assert_eq!(
+        told(&["residency", "audit", "-o", ""]),
+        "table wide json yaml :4"
+    );
+    assert_eq!(told(&["--context", "status", "residency", "a"]), "audit :4");
+    assert_eq!(told(&["completion", "z"]), "zsh :4");
+    assert_eq!(told(&["status", "--w"]), "--watch :4");
+    assert!(told(&["status", "--"]).contains("--kubeconfig"));
+    assert_eq!(told(&[]), ":4");
 }
 
 #[test]

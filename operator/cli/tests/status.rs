@@ -226,6 +226,40 @@ fn verdicts() {
 }
 
 #[test]
+fn what_sleeps_needs_nothing_but_waking() {
+    let mut region = good();
+    set(
+        &mut region,
+        "Hibernated",
+        "True",
+        "Hibernated",
+        "All pods are stopped; volumes stay.",
+    );
+    for type_ in ["Ready", "PostgresAvailable", "ObjectStoreAvailable"] {
+        set(
+            &mut region,
+            type_,
+            "False",
+            "Hibernated",
+            "It is stopped on purpose.",
+        );
+    }
+    let report = report(&region, now());
+    assert_eq!(report.verdict, Verdict::Hibernated);
+    assert!(
+        report.sections.iter().all(|part| part.state <= Mark::Busy),
+        "{report:?}"
+    );
+    let next: Vec<&str> = report
+        .sections
+        .iter()
+        .flat_map(|part| &part.next)
+        .map(|next| next.condition.as_str())
+        .collect();
+    assert_eq!(next, ["Hibernated"]);
+}
+
+#[test]
 fn each_condition_that_is_wrong_has_a_next_action_in_its_section() {
     for expected in CONDITIONS {
         let mut region = good();
