@@ -78,11 +78,13 @@ impl Freshness {
                 "nobody has looked at its residency yet (no status.residency.checkedAt)".to_owned(),
             ),
             Self::Stale { checked_at } => Some(format!(
-                "nobody has looked since {checked_at}, {} ago, and every 5m is expected",
+                "nobody has looked since {}, {} ago, and every 5m is expected",
+                moment(*checked_at),
                 age(now.duration_since(*checked_at))
             )),
             Self::FromTheFuture { checked_at } => Some(format!(
-                "it claims to have been looked at in the future, at {checked_at}: a clock is wrong, here or there"
+                "it claims to have been looked at in the future, at {}: a clock is wrong, here or there",
+                moment(*checked_at)
             )),
             Self::OldGeneration {
                 observed,
@@ -92,6 +94,12 @@ impl Freshness {
             )),
         }
     }
+}
+
+/// A moment to the second (RFC 3339, UTC).
+#[must_use]
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A duration as kubectl shows ages: `45s`, `12m`, `3h`, `9d`. What is negative is `0s`.

@@ -406,15 +406,21 @@ impl View<'_> {
                 || self.message("PostgresAvailable"),
                 |postgres| {
                     format!(
-                        "primary {}, {} members",
+                        "primary {}, {}",
                         postgres.primary.as_deref().unwrap_or("none"),
-                        postgres.instances.len()
+                        counted(postgres.instances.len(), "member")
                     )
                 },
             ),
             Section::ObjectStore => status.object_store.as_ref().map_or_else(
                 || self.message("ObjectStoreAvailable"),
-                |store| format!("{} servers ready at {}", store.ready, store.endpoint),
+                |store| {
+                    format!(
+                        "{} ready at {}",
+                        counted(usize::try_from(store.ready).unwrap_or_default(), "server"),
+                        store.endpoint
+                    )
+                },
             ),
             Section::Archive => {
                 let backup = status.backup.as_ref();
@@ -479,4 +485,10 @@ impl View<'_> {
             audit.demanded_by
         )
     }
+}
+
+/// `3 members`, `1 member`.
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }

@@ -54,7 +54,7 @@ Spec          Ok     accepted, generation 3
 Residency     Ok     42 channels closed, 4 not demanded at Simulated
 Network       Ok     Held: The boundary held when it was last tried
 Postgres      Ok     primary tr-pg-0, 2 members
-ObjectStore   Ok     1 servers ready at https://tr-s3.tr.svc:9000
+ObjectStore   Ok     1 server ready at https://tr-s3.tr.svc:9000
 Archive       Ok     restorable to 5m ago, full backup 10h ago
 Certificates  Ok     the first expires in 30d
 Operation     Ok     Whole: Every member and server does its work

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{CliError, Format, Found, Style, document};
 use crate::audit::{Audit, Row, RowResult, audit};
+use crate::freshness::moment;
 use crate::text::{Cell, Tone, one_line, table};
 
 #[derive(Serialize)]
@@ -79,7 +80,7 @@ fn cells(audit: &Audit, row: &Row, wide: bool) -> Vec<Cell> {
         Cell::new(&format!("{:?}", row.state), state_tone(row.state)),
         Cell::new(&format!("{:?}", row.result), tone(row.result)),
         exception
-            .map_or_else(dash, |exception| exception.expires.to_string())
+            .map_or_else(dash, |exception| moment(exception.expires))
             .into(),
     ];
     if wide {
@@ -87,10 +88,7 @@ fn cells(audit: &Audit, row: &Row, wide: bool) -> Vec<Cell> {
             row.reported
                 .map_or_else(dash, |state| format!("{state:?}"))
                 .into(),
-            audit
-                .checked_at
-                .map_or_else(dash, |at| at.to_string())
-                .into(),
+            audit.checked_at.map_or_else(dash, moment).into(),
             exception
                 .map_or_else(dash, |exception| exception.approved_by.clone())
                 .into(),

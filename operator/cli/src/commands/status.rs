@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{CliError, Format, Style, document};
 use crate::children::{Child, tree};
-use crate::freshness::age;
+use crate::freshness::{age, moment};
 use crate::report::{Mark, Report, Verdict, report};
 use crate::text::{Cell, Tone, one_line, table};
 
@@ -122,7 +122,7 @@ fn page(report: &Report, now: Timestamp, style: Style) -> String {
     let verdict = format!("{:?}", report.verdict);
     let checked = report.checked_at.map_or_else(
         || "never".to_owned(),
-        |at| format!("{} ago, at {at}", age(now.duration_since(at))),
+        |at| format!("{} ago, at {}", age(now.duration_since(at)), moment(at)),
     );
     let mut text = format!(
         "Region     {}\nPlace      {}, {}; copies in {}\nAssurance  {}; the spec asks for {:?}\nChecked    {checked}\n\
