@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use bailiwick_cli::cluster::{Cluster, Target};
-use bailiwick_cli::commands::watch::{Page, watch};
+use bailiwick_cli::commands::watch::{Between, Page, watch};
 use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
 use bailiwick_cli::complete::candidates;
-use bailiwick_cli::text::Palette;
+use bailiwick_cli::text::{Palette, one_line};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
@@ -100,10 +100,21 @@ fn described(error: &CliError) -> String {
     let mut text = format!("kubectl bailiwick: {error}.\n");
     let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
-        text.extend(["  because: ", &source.to_string(), "\n"]);
+        // A server may have had a say in it.
+        text.extend(["  because: ", &one_line(&source.to_string()), "\n"]);
         cause = source.source();
     }
     text
+}
+
+/// A failed look in the place of a page: programs that read on find a field `error`.
+fn unread(error: &CliError, format: Format) -> Vec<u8> {
+    let told = described(error);
+    let mut text = Vec::new();
+    let document = std::collections::BTreeMap::from([("error", told.trim_end())]);
+    let is_document = matches!(format, Format::Json | Format::Yaml)
+        && commands::document(&document, format, &mut text).is_ok();
+    if is_document { text } else { told.into_bytes() }
 }
 
 fn run(arguments: Arguments) -> Result<u8, CliError> {
@@ -186,13 +197,17 @@ fn reach(
                 let (mut out, mut hints) = (io::stdout(), io::stderr());
                 return ask(&cluster, region, question, style, &mut out, &mut hints).await;
             }
-            watch(&cluster, on_terminal, &mut io::stdout(), || async {
+            let between = Between::pages(style.format, on_terminal);
+            watch(&cluster, between, &mut io::stdout(), || async {
                 let (mut text, mut hints) = (Vec::new(), Vec::new());
                 let asked = ask(&cluster, region, question, style, &mut text, &mut hints).await;
-                let code = asked.unwrap_or_else(|error| {
-                    text = described(&error).into_bytes();
-                    2
-                });
+                let code = match asked {
+                    Ok(code) => code,
+                    Err(error) => {
+                        text = unread(&error, style.format);
+                        2
+                    }
+                };
                 if matches!(style.format, Format::Table | Format::Wide) {
                     text.extend(hints);
                 }

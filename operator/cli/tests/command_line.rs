@@ -6,7 +6,8 @@ mod fixture;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use fixture::{broken, good};
 use jiff::Timestamp;
@@ -35,6 +36,16 @@ fn told(output: &Output) -> (i32, String, String) {
 /// An API server that answers every request for a path that begins so with this, and anything else with 403. Ends with
 /// the test. Returns a kubeconfig for it.
 fn api_server(path: &'static str, code: u16, body: String) -> tempfile::Kubeconfig {
+    changing_api_server(path, code, &Arc::new(Mutex::new(body)))
+}
+
+/// The same with an answer that the test changes.
+fn changing_api_server(
+    path: &'static str,
+    code: u16,
+    body: &Arc<Mutex<String>>,
+) -> tempfile::Kubeconfig {
+    let body = Arc::clone(body);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -45,7 +56,7 @@ fn api_server(path: &'static str, code: u16, body: String) -> tempfile::Kubeconf
             while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
             let asked = request.split(' ').nth(1).unwrap();
             let (code, body) = if asked.starts_with(path) {
-                (code, body.clone())
+                (code, body.lock().unwrap().clone())
             } else {
                 (403, refusal(403, "Forbidden", "no"))
             };
@@ -201,6 +212,44 @@ fn a_status_without_the_right_to_list_objects_is_shown() {
         "coloured, and not a terminal: {out}"
     );
     assert!(!out.contains("secrets"), "{out}");
+}
+
+#[test]
+fn a_watch_shows_each_change_and_ends_with_the_last_result() {
+    let written = |mut region| {
+        fixture::residency(&mut region).checked_at = Some(Timestamp::now());
+        serde_json::to_string(&region).unwrap()
+    };
+    let body = Arc::new(Mutex::new(written(good())));
+    let path = "/apis/bailiwick.dev/v1alpha1/regions/tr";
+    let server = changing_api_server(path, 200, &body);
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_kubectl-bailiwick"))
+        .args(["residency", "audit", "tr", "--watch", "--output=yaml"])
+        .env_clear()
+        .env("KUBECONFIG", server.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "closed: true");
+
+    *body.lock().unwrap() = written(broken());
+    let mut next_page = lines
+        .map(|line| line.unwrap())
+        .skip_while(|line| line != "---")
+        .skip(1);
+    assert_eq!(next_page.next().unwrap(), "closed: false");
+    // Every line of the page, so that it is not held up by a full pipe.
+    let _ = next_page
+        .by_ref()
+        .find(|line| line.contains("observation 46"));
+
+    let interrupted = Command::new("kill")
+        .args(["-INT", &watch.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupted.success());
+    assert_eq!(watch.wait().unwrap().code(), Some(1));
 }
 
 #[test]

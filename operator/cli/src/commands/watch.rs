@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 
-use super::CliError;
+use super::{CliError, Format};
 use crate::cluster::Cluster;
 
 /// How often it is looked again without a change.
@@ -24,6 +24,27 @@ pub struct Page {
     pub code: u8,
 }
 
+/// What comes between two pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// A terminal is cleared.
+    Cleared,
+    /// A line of its own.
+    Line(&'static str),
+}
+
+impl Between {
+    /// What comes between pages of this format.
+    #[must_use]
+    pub const fn pages(format: Format, on_terminal: bool) -> Self {
+        match format {
+            Format::Table | Format::Wide if on_terminal => Self::Cleared,
+            Format::Yaml => Self::Line("---"),
+            Format::Table | Format::Wide | Format::Json => Self::Line(""),
+        }
+    }
+}
+
 /// Shows what `look` yields whenever it differs from what was shown before, until Ctrl-C; returns the last exit code. A
 /// look that fails is shown as such in the page's place: nothing old is left standing as if it still held.
 ///
@@ -31,7 +52,7 @@ pub struct Page {
 /// The output cannot be written.
 pub async fn watch<F: Future<Output = Page>>(
     cluster: &Cluster,
-    on_terminal: bool,
+    between: Between,
     out: &mut impl Write,
     mut look: impl FnMut() -> F,
 ) -> Result<u8, CliError> {
@@ -47,11 +68,11 @@ pub async fn watch<F: Future<Output = Page>>(
         };
         code = page.code;
         if shown.as_ref() != Some(&page.text) {
-            if on_terminal {
-                // Home, and everything from there on cleared.
-                out.write_all(b"\x1b[H\x1b[2J\x1b[3J")?;
-            } else if shown.is_some() {
-                writeln!(out)?;
+            match between {
+                // Home, and everything cleared.
+                Between::Cleared => out.write_all(b"\x1b[H\x1b[2J\x1b[3J")?,
+                Between::Line(line) if shown.is_some() => writeln!(out, "{line}")?,
+                Between::Line(_) => {}
             }
             out.write_all(&page.text)?;
             out.flush()?;
