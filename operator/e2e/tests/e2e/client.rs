@@ -109,8 +109,8 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
             }),
         )
         .await?;
-        if place.is_some() {
-            boundary(cluster, namespace).await?;
+        if let Some(place) = place {
+            boundary(cluster, place, namespace).await?;
         }
         apply(
             &Api::<ConfigMap>::namespaced(cluster.client.clone(), namespace),
@@ -135,15 +135,10 @@ pub async fn prepare(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-/// Default deny of the application's own, and what its pods open for themselves: DNS and the Regions, whose boundary
-/// decides which of them they get to.
-async fn boundary(cluster: &Cluster, namespace: &str) -> Outcome {
+/// Default deny of the application's own, and what its pods open for themselves: DNS and their own Region. Admission
+/// takes no opening to another one.
+async fn boundary(cluster: &Cluster, place: &Place, namespace: &str) -> Outcome {
     let api = Api::<NetworkPolicy>::namespaced(cluster.client.clone(), namespace);
-    let regions: Vec<&str> = cluster
-        .places
-        .iter()
-        .map(|place| place.region.as_str())
-        .collect();
     for (name, spec) in [
         (
             "default-deny",
@@ -156,9 +151,7 @@ async fn boundary(cluster: &Cluster, namespace: &str) -> Outcome {
                 "policyTypes": ["Egress"],
                 "egress": [
                     { "to": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-system" } } }] },
-                    { "to": [{ "namespaceSelector": { "matchExpressions": [
-                        { "key": LABEL_REGION, "operator": "In", "values": regions },
-                    ] } }] },
+                    { "to": [{ "namespaceSelector": { "matchLabels": { LABEL_REGION: place.region } } }] },
                 ],
             }),
         ),
