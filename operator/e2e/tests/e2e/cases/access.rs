@@ -135,6 +135,8 @@ async fn strange_authority(cluster: &Cluster, place: &Place) -> Outcome<String> 
 /// Region's own node or from another; the allowed client, with the same script, opens those that it may.
 pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
     let mut targets = Vec::new();
+    // Whose each target is: a client gets to its own Region and to no other.
+    let mut regions = Vec::new();
     for place in &cluster.places {
         targets.extend(pods(cluster, place).await?);
         for (service, port) in [
@@ -149,6 +151,7 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
                 served: true,
             });
         }
+        regions.resize(targets.len(), place.region.as_str());
     }
     let strangers: Vec<Stand> = cluster
         .places
@@ -180,14 +183,15 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
     }
     let mut opened = 0;
     for (place, answers) in cluster.places.iter().zip(&of_clients) {
-        for (target, answer) in targets.iter().zip(answers) {
-            ensure((answer == "open") == target.served, || {
+        for ((target, region), answer) in targets.iter().zip(&regions).zip(answers) {
+            let served = target.served && *region == place.region;
+            ensure((answer == "open") == served, || {
                 format!(
-                    "the client of {} tried {}:{}: {answer}",
+                    "the client of {} tried {}:{} of {region}: {answer}",
                     place.region, target.host, target.port
                 )
             })?;
-            opened += usize::from(target.served);
+            opened += usize::from(served);
         }
     }
     ensure(blocked > 0 && opened > 0, || "nothing was tried".to_owned())?;
@@ -220,12 +224,18 @@ async fn pods(cluster: &Cluster, place: &Place) -> Outcome<Vec<Target>> {
         };
         let ports: &[(i32, bool)] = if pod.name_any().starts_with(&place.names.object_store()) {
             &[(port::S3, true)]
-        } else {
+        } else if pod
+            .name_any()
+            .starts_with(&format!("{}-", place.names.postgres()))
+        {
             &[
                 (port::POSTGRES, true),
                 (port::PATRONI, false),
                 (port::PGBACKREST, false),
             ]
+        } else {
+            // A canary listens on nothing.
+            continue;
         };
         targets.extend(ports.iter().map(|(port, served)| Target {
             host: address.clone(),

@@ -83,7 +83,7 @@ pub async fn columns(cluster: &Cluster) -> Outcome<String> {
             ("LOCATION", place.location.as_str()),
             ("ASSURANCE", "Simulated"),
             ("READY", "True"),
-            ("RESIDENCY", "Unknown"),
+            ("RESIDENCY", "True"),
             ("PRIMARY", "*"),
             ("ARCHIVED", "*"),
             ("BACKUP", "*"),
