@@ -190,6 +190,11 @@ fn neighbour(pod: &Pod, without_token: &BTreeSet<String>) -> NamespacePod {
     let account = spec.service_account_name.clone();
     NamespacePod {
         ours: is_ours(&pod.metadata),
+        ended: pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed")),
         node: spec.node_name.clone(),
         images: containers()
             .filter_map(|container| container.image.clone())

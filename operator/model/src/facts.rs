@@ -228,6 +228,8 @@ pub struct Right {
 pub struct NamespacePod {
     /// Whether it carries our label.
     pub ours: bool,
+    /// Whether it has ended, and runs nowhere any more.
+    pub ended: bool,
     /// The node that it is bound to.
     pub node: Option<String>,
     /// The images of its containers.

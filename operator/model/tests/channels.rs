@@ -608,7 +608,7 @@ fn expected(id: u8) -> ChannelState {
     match id {
         // Nothing inside a cluster can see these.
         15 | 40 | 41 | 44 => ChannelState::Unknown,
-        14 | 23 | 24 | 31..=35 | 39 => ChannelState::NotApplicable,
+        23 | 24 | 31..=35 | 39 => ChannelState::NotApplicable,
         11 | 25 | 36 | 45 | 46 => ChannelState::Audited,
         _ => ChannelState::Enforced,
     }
@@ -741,6 +741,26 @@ fn it_is_never_enforced_while_a_demanded_control_is_broken() {
         }
     }
     assert!(tried >= 100, "{tried} subsets");
+}
+
+#[test]
+fn a_pod_that_has_ended_elsewhere_runs_nowhere() {
+    let region = tr();
+    let mut facts = closed(&region);
+    for pod in facts.pods.values_mut() {
+        if pod.ended.is_some() {
+            pod.node = Some("es-1".to_owned());
+        }
+    }
+    let elsewhere = NamespacePod {
+        ended: true,
+        node: Some("es-1".to_owned()),
+        ..neighbour()
+    };
+    inventory(&mut facts)
+        .pods
+        .insert("tr/tr-canary-1".to_owned(), elsewhere);
+    assert_eq!(states(&region, &facts)[&12], ChannelState::Enforced);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::network::{absent, admission, inventory, none_of};
 use super::{Sight, Verdict, counted};
 use crate::facts::VolumeFact;
-use crate::names::{NODE_HOSTNAME, NODE_REGION};
+use crate::names::{LABEL_TASK, NODE_HOSTNAME, NODE_REGION};
 use crate::residency::{ImagePlace, Place};
 
 /// Where a node is.
@@ -22,16 +22,18 @@ pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
         Ok(inventory) => inventory,
         Err(verdict) => return verdict,
     };
-    // Those that the watch tells of at once, and those that only the probe finds.
+    // Those that the watch tells of at once, and those that only the probe finds; what has ended runs nowhere.
     let placed = sight
         .facts
         .pods
         .iter()
+        .filter(|(_, pod)| pod.ended.is_none() || !pod.labels.contains_key(LABEL_TASK))
         .map(|(name, pod)| (name, pod.node.as_ref()))
         .chain(
             inventory
                 .pods
                 .iter()
+                .filter(|(_, pod)| !pod.ended)
                 .map(|(name, pod)| (name, pod.node.as_ref())),
         );
     let mut read = 0;
@@ -145,8 +147,9 @@ pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn snapshots(sight: &Sight<'_>) -> Verdict {
     absent(sight, &["snapshot.storage.k8s.io"], |_| {
-        admission(sight, &["snapshots", "volume-copies"])
+        Verdict::enforced("API groups: snapshots are served")
     })
+    .and(|| admission(sight, &["snapshots", "volume-copies"]))
 }
 
 pub(super) fn reuse(sight: &Sight<'_>) -> Verdict {
