@@ -81,11 +81,15 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
         Outcome::Applied(applied) => {
             record(&mut status, applied);
             judge(&mut conditions, &status, applied);
-            status.residency = Some(residency(status.residency.as_ref(), applied));
         }
     }
     conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
     status.conditions = conditions.list;
+    if let Outcome::Applied(applied) = outcome {
+        // One write tells of all that moves in steps.
+        let moved = region.status.as_ref() != Some(&status);
+        status.residency = Some(residency(status.residency.as_ref(), applied, moved));
+    }
     status
 }
 
@@ -402,7 +406,11 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
 }
 
 /// What became of the residency in this look. Its time moves when something else does, and every five minutes.
-fn residency(before: Option<&ResidencyStatus>, applied: &Applied<'_>) -> ResidencyStatus {
+fn residency(
+    before: Option<&ResidencyStatus>,
+    applied: &Applied<'_>,
+    moved: bool,
+) -> ResidencyStatus {
     let Applied { plan, facts, .. } = applied;
     let channels = channel::channels(plan, facts, plan.assurance);
     let mut residency = ResidencyStatus {
@@ -416,7 +424,7 @@ fn residency(before: Option<&ResidencyStatus>, applied: &Applied<'_>) -> Residen
     let recent = residency
         .checked_at
         .is_some_and(|checked| facts.now.duration_since(checked) < SignedDuration::from_mins(5));
-    if !recent || before != Some(&residency) {
+    if moved || !recent || before != Some(&residency) {
         residency.checked_at = Some(facts.now);
     }
     residency
