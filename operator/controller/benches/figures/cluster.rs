@@ -17,6 +17,7 @@ use futures::stream;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -281,12 +282,13 @@ fn of_region(region: &str) -> ListParams {
 }
 
 /// The kinds that the operator makes for a Region.
-fn kinds() -> [ApiResource; 7] {
+fn kinds() -> [ApiResource; 8] {
     [
         ApiResource::erase::<Secret>(&()),
         ApiResource::erase::<ConfigMap>(&()),
         ApiResource::erase::<Service>(&()),
         ApiResource::erase::<StatefulSet>(&()),
+        ApiResource::erase::<CronJob>(&()),
         ApiResource::erase::<Job>(&()),
         ApiResource::erase::<NetworkPolicy>(&()),
         ApiResource::erase::<PodDisruptionBudget>(&()),
