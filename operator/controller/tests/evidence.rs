@@ -13,6 +13,8 @@ mod fixture;
 mod server;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -32,12 +34,13 @@ use bailiwick_model::evidence::{
 use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::names::{BACKUP_USER, EVIDENCE_BUCKET};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::{EvidenceStatus, Region};
+use bailiwick_model::region::{Assurance, EvidenceStatus, Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::secret::SIGNING_KEY;
 use bailiwick_model::store::steps;
 use bailiwick_operator::evidence::{CLOCK_TOLERANCE, EvidenceError, EvidenceLog, records};
 use bailiwick_operator::store::Store;
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use server::Server;
 
 /// A Region with a running store that has all its buckets and users.
@@ -194,6 +197,10 @@ fn kinds(verified: &Verified) -> Vec<&'static str> {
 
 fn words(findings: &[Finding]) -> Vec<&'static str> {
     findings.iter().map(Finding::word).collect()
+}
+
+fn anchor_of(text: &str) -> Anchor {
+    text.parse().expect("an anchor")
 }
 
 fn anchor(status: &EvidenceStatus) -> Anchor {
@@ -612,8 +619,44 @@ impl Drop for Folder {
     }
 }
 
-/// Runs the built program with `evidence`. Returns its exit code, output and hints.
+/// Runs the built program with `evidence`, without a cluster. Returns its exit code, output and hints.
 fn run(place: &Place, arguments: &[&str]) -> (i32, String, String) {
+    run_in(place, "/nonexistent", arguments)
+}
+
+/// A cluster that knows one thing: `region`. Returns its kubeconfig.
+fn cluster(region: &Region) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let body = serde_json::to_string(region).expect("JSON");
+    let path = format!("/apis/bailiwick.dev/v1alpha1/regions/{}", region.name_any());
+    // It ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut request = String::new();
+            let mut lines = BufReader::new(&stream);
+            let mut first = String::new();
+            let _ = lines.read_line(&mut first);
+            while lines.read_line(&mut request).is_ok_and(|length| length > 2) {}
+            let (code, body) = if first.starts_with(&format!("GET {path} ")) {
+                ("200 OK", body.as_str())
+            } else {
+                ("404 Not Found", "{}")
+            };
+            let _ = write!(
+                &stream,
+                "HTTP/1.1 {code}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    format!(
+        "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+         clusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}], users: [{{name: a, user: {{}}}}]}}"
+    )
+}
+
+fn run_in(place: &Place, kubeconfig: &str, arguments: &[&str]) -> (i32, String, String) {
     let (user, secret) = place.root();
     let Output {
         status,
@@ -625,7 +668,7 @@ fn run(place: &Place, arguments: &[&str]) -> (i32, String, String) {
         .env("AWS_ACCESS_KEY_ID", user)
         .env("AWS_SECRET_ACCESS_KEY", secret)
         .env("AWS_REGION", place.plan.store_region())
-        .env("KUBECONFIG", "/nonexistent")
+        .env("KUBECONFIG", kubeconfig)
         .output()
         .expect("the program runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -699,6 +742,34 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
     );
     let (code, _, hints) = verify(&["--cluster"]);
     assert_eq!(code, 2, "{hints}");
+
+    // The anchor from the Region's status, whole and cut off.
+    for (sequence, code, word) in [(7, 0, "is one of them"), (8, 1, "Truncated: ")] {
+        let mut known = place.region.clone();
+        let mut status = anchor_of(&end).status(public(1).id());
+        status.sequence = sequence;
+        let residency = ResidencyStatus {
+            assurance: Assurance::Simulated,
+            evidence: Some(status),
+        };
+        known.status = Some(RegionStatus {
+            residency: Some(residency),
+            ..RegionStatus::default()
+        });
+        let kubeconfig = folder.file("kubeconfig", cluster(&known).as_bytes());
+        let what = [&["verify", "--region", region, "--cluster"], &bucket[..]].concat();
+        let (found, out, hints) = run_in(&place, &kubeconfig, &what);
+        assert_eq!((found, out.contains(word)), (code, true), "{out}{hints}");
+    }
+    let kubeconfig = folder.file("kubeconfig", cluster(&place.region).as_bytes());
+    for (name, expected) in [
+        (region, "status.residency.evidence is not there"),
+        ("eu", "cannot be read"),
+    ] {
+        let what = [&["verify", "--region", name, "--cluster"], &bucket[..]].concat();
+        let (code, out, hints) = run_in(&place, &kubeconfig, &what);
+        assert_eq!((code, hints.contains(expected)), (2, true), "{out}{hints}");
+    }
 
     // A day, as a file.
     let of = |days: i64| day(days).strftime("%Y-%m-%d").to_string();

@@ -361,6 +361,24 @@ fn whatever_is_done_to_a_chain_is_found() {
             assert!(!words.is_empty(), "byte {byte} of record {}", index + 1);
             bytes += 1;
         }
+        // What the signature does not cover, in the last record, where no neighbour helps either.
+        let text = String::from_utf8(objects[index].bytes.clone()).unwrap();
+        let loose = [
+            format!("{text}\n"),
+            format!(" {text}"),
+            text.replacen(':', ": ", 1),
+            text.replacen("\"payload\"", "\"p\\u0061yload\"", 1),
+        ];
+        for loose in loose {
+            let mut changed = objects[..=index].to_vec();
+            changed[index].bytes = loose.into_bytes();
+            try_(
+                "an envelope written otherwise",
+                &changed,
+                None,
+                &["Malformed"],
+            );
+        }
         let record = Record::read(&objects[index].bytes).unwrap().0;
         let signer = entries()[index].0;
         for edited in edits(&serde_json::to_value(&record).unwrap()) {
@@ -535,7 +553,7 @@ fn whatever_is_done_to_a_chain_is_found() {
         println!("{count:>7} {what}");
     }
     println!("{total:>7} in all, each found");
-    assert_eq!(counts.len(), 17);
+    assert_eq!(counts.len(), 18);
 }
 
 #[test]
