@@ -751,6 +751,9 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
         let residency = ResidencyStatus {
             assurance: Assurance::Simulated,
             evidence: Some(status),
+            channels: Vec::new(),
+            exceptions: bailiwick_model::region::ExceptionsStatus::default(),
+            checked_at: None,
         };
         known.status = Some(RegionStatus {
             residency: Some(residency),
