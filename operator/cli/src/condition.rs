@@ -121,6 +121,20 @@ pub const CONDITIONS: &[Expected] = &[
         RESIDENCY,
     ),
     expected(
+        "Quarantined",
+        Wanted::False,
+        Section::Residency,
+        "read its message, close the channel that it names: clients are let in again by themselves",
+        "docs/runbooks/quarantined.md",
+    ),
+    expected(
+        "EvidenceRecorded",
+        Wanted::True,
+        Section::Residency,
+        "kubectl get region {} -o jsonpath='{.status.residency.evidence}' names the record that must be there",
+        "docs/runbooks/evidence-recorded.md",
+    ),
+    expected(
         "PlacementEnforced",
         Wanted::True,
         Section::Residency,

@@ -344,7 +344,7 @@ fn every_condition_of_the_operator_is_expected() {
         .skip(1)
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    assert!(judged.len() >= 14, "{judged:?}");
+    assert!(judged.len() >= 15, "{judged:?}");
     for type_ in judged {
         assert!(
             CONDITIONS.iter().any(|expected| expected.type_ == type_),

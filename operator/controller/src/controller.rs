@@ -13,9 +13,9 @@ use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::{Region, RegionStatus};
+use bailiwick_model::region::{Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::secret;
-use bailiwick_model::status::{self, Applied, Outcome};
+use bailiwick_model::status::{self, Applied, Outcome, Recording};
 use bailiwick_model::step::{Step, steps};
 use bailiwick_model::violation::Reason;
 use futures::{Stream, StreamExt};
@@ -56,6 +56,9 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 const NEXT_STEP: Duration = Duration::from_millis(500);
 /// How many looks in a row that did steps may leave the status to the next one.
 const UNREPORTED: u32 = 4;
+
+/// How many entries of one Region wait for its evidence log at most.
+const MOST_UNRECORDED: usize = 10_000;
 
 /// What every reconcile needs.
 pub struct Context {
@@ -105,6 +108,8 @@ pub struct Memory {
     failed_looks: u32,
     /// What changed of the residency and is not in the evidence log yet.
     unrecorded: Vec<Entry>,
+    /// The residency that the entries, recorded or not, lead up to.
+    told: Option<ResidencyStatus>,
 }
 
 impl Context {
@@ -365,11 +370,13 @@ pub async fn reconcile_at(
             )
         }
     };
-    let ready = written
-        .as_ref()
-        .is_ok_and(|status| status::is_true(status, "Ready"));
-    ctx.metrics
-        .reconciled(&name, ending, started.elapsed(), ready, violations);
+    ctx.metrics.reconciled(
+        &name,
+        ending,
+        started.elapsed(),
+        written.as_ref().ok(),
+        violations,
+    );
     match (pass, written) {
         (Ok(pass), Ok(status)) => {
             memory.failures = 0;
@@ -684,13 +691,26 @@ async fn record_evidence(
     let Some(residency) = status.residency.as_mut() else {
         return;
     };
-    let before = region
-        .status
-        .as_ref()
-        .and_then(|status| status.residency.as_ref());
-    memory
-        .unrecorded
-        .extend(changes(before, residency, &region.spec, now));
+    // A status that could not be written is no reason to tell the same again.
+    let before = memory.told.as_ref().or_else(|| {
+        region
+            .status
+            .as_ref()
+            .and_then(|status| status.residency.as_ref())
+    });
+    let entries = changes(before, residency, &region.spec, now);
+    if !entries.is_empty() {
+        memory.told = Some(residency.clone());
+    }
+    let room = MOST_UNRECORDED.saturating_sub(memory.unrecorded.len());
+    if entries.len() > room {
+        tracing::error!(
+            region = region.name_any(),
+            lost = entries.len() - room,
+            "evidence is lost: too much of it could not be recorded"
+        );
+    }
+    memory.unrecorded.extend(entries.into_iter().take(room));
     if memory.unrecorded.is_empty() || applied.facts.store.seen().is_none() {
         return;
     }
@@ -703,8 +723,8 @@ async fn record_evidence(
         .systems
         .record(access, residency.evidence.as_ref(), &memory.unrecorded, now)
         .await;
-    let (end, done) = match recorded {
-        Ok(end) => (Some(end), memory.unrecorded.len()),
+    let (end, done, recording) = match recorded {
+        Ok(end) => (Some(end), memory.unrecorded.len(), Recording::Whole),
         Err(error) => {
             tracing::warn!(
                 region = region.name_any(),
@@ -712,8 +732,13 @@ async fn record_evidence(
                 "evidence was not recorded"
             );
             match error {
-                EvidenceError::Store { end, written, .. } => (end, written),
-                EvidenceError::Broken { .. } => (None, 0),
+                EvidenceError::Store {
+                    end,
+                    written,
+                    failure,
+                    ..
+                } => (end, written, Recording::Failed(failure)),
+                EvidenceError::Broken { .. } => (None, 0, Recording::Broken),
             }
         }
     };
@@ -721,9 +746,10 @@ async fn record_evidence(
     if end.is_some() {
         residency.evidence = end;
     }
+    status::evidence_recorded(status, region.metadata.generation, recording, now);
 }
 
-/// Writes the status if it differs, and an Event if Ready or ResidencyEnforced flipped.
+/// Writes the status if it differs, and an Event if a condition that people are woken for flipped.
 async fn write_status(
     ctx: &Context,
     region: &Region,

@@ -1,4 +1,4 @@
-//! Kubernetes Events, for the two flips that people are woken for. One write each, best effort: the status is the
+//! Kubernetes Events, for the flips that people are woken for. One write each, best effort: the status is the
 //! record, an Event only its echo.
 
 use bailiwick_model::region::{Region, RegionStatus};
@@ -7,8 +7,13 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::controller::Context;
 
-/// The conditions whose flips are published.
-const PUBLISHED: [&str; 2] = ["Ready", "ResidencyEnforced"];
+/// The conditions whose flips are published, and the status that is good.
+const PUBLISHED: [(&str, &str); 4] = [
+    ("Ready", "True"),
+    ("ResidencyEnforced", "True"),
+    ("Quarantined", "False"),
+    ("EvidenceRecorded", "True"),
+];
 
 /// Publishes an Event for each published condition whose status differs from the Region's old one.
 pub async fn publish_flips(ctx: &Context, region: &Region, status: &RegionStatus) {
@@ -24,18 +29,22 @@ pub async fn publish_flips(ctx: &Context, region: &Region, status: &RegionStatus
             })
             .map(|condition| condition.status.as_str())
     };
-    let flips = status
-        .conditions
-        .iter()
-        .filter(|condition| PUBLISHED.contains(&condition.type_.as_str()))
-        // A condition that is not good yet on the first look is no flip.
-        .filter(|condition| {
-            old(&condition.type_).map_or(condition.status == "True", |old| old != condition.status)
-        });
-    for condition in flips {
+    let published = status.conditions.iter().filter_map(|condition| {
+        let (_, good) = PUBLISHED
+            .iter()
+            .find(|(type_, _)| *type_ == condition.type_)?;
+        Some((condition, condition.status == *good))
+    });
+    // A condition that is not good yet on the first look is no flip, nor is one that could not be other than good.
+    let flips = published.filter(|(condition, good)| {
+        old(&condition.type_).map_or(*good && condition.status == "True", |old| {
+            old != condition.status
+        })
+    });
+    for (condition, good) in flips {
         let recorder = Recorder::new(ctx.client.clone(), Reporter::from("bailiwick-operator"));
         let event = Event {
-            type_: if condition.status == "True" {
+            type_: if good {
                 EventType::Normal
             } else {
                 EventType::Warning

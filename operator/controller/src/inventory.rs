@@ -20,7 +20,7 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::core::{Expression, Selector};
 use kube::{Client, ResourceExt};
 
-/// Reads a Region's inventory. One read that fails leaves them unknown as a whole.
+/// Reads a Region's inventory. One read that fails leaves all of it unknown.
 pub async fn inventory(client: &Client, region: &Region, names: &Names) -> Observed<Inventory> {
     match read(client, region, names).await {
         Ok(seen) => Observed::Seen(seen),

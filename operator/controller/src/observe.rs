@@ -9,7 +9,7 @@ use bailiwick_model::facts::{
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
-use bailiwick_model::region::Region;
+use bailiwick_model::region::{ChannelState, Region};
 use bailiwick_model::secret::is_replication_key;
 use bailiwick_model::status::is_true;
 use jiff::Timestamp;
@@ -229,30 +229,36 @@ pub fn network_policies(ctx: &Context, region: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Reads the inventory once the Region serves, and then every five minutes; what was read counts until the next
-/// reading.
+/// Reads the inventory once the Region serves or is shut off, and then every five minutes; what was read counts until the
+/// next reading.
 async fn look_around(
     ctx: &Context,
     region: &Region,
     names: &Names,
     memory: &mut Memory,
 ) -> Observed<Inventory> {
+    let residency = region
+        .status
+        .as_ref()
+        .and_then(|status| status.residency.as_ref());
+    let shut = residency.is_some_and(|residency| residency.breach.is_active());
     let serves = region
         .status
         .as_ref()
         .is_some_and(|status| is_true(status, "Ready"));
     // What could not be read is read again with the next look, and so is what was found open: once it is put right, that
-    // is seen at once.
-    let open = region
-        .status
-        .as_ref()
-        .and_then(|status| status.residency.as_ref())
-        .is_some_and(|residency| residency.channels.iter().any(|row| row.finding.is_some()));
+    // is seen at once. What somebody answers for can wait.
+    let open = residency.is_some_and(|residency| {
+        residency
+            .channels
+            .iter()
+            .any(|row| row.finding.is_some() && row.state == ChannelState::Unknown)
+    });
     let due = memory
         .inventory
         .as_ref()
         .is_none_or(|(read, seen)| open || read.elapsed() >= FULL_PASS || seen.seen().is_none());
-    if due && (serves || memory.inventory.is_some()) {
+    if due && (serves || shut || memory.inventory.is_some()) {
         let seen = inventory::inventory(&ctx.client, region, names).await;
         memory.inventory = Some((Instant::now(), seen));
     }

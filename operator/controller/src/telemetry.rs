@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use bailiwick_model::region::RegionStatus;
+use bailiwick_model::status::is_true;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -36,6 +38,9 @@ pub struct Metrics {
     /// Writes sent to the API server.
     pub writes: Counter<u64, AtomicU64>,
     ready: Family<OfRegion, Gauge<i64, AtomicI64>>,
+    residency_enforced: Family<OfRegion, Gauge<i64, AtomicI64>>,
+    quarantined: Family<OfRegion, Gauge<i64, AtomicI64>>,
+    checked: Family<OfRegion, Gauge<i64, AtomicI64>>,
     violations: Family<OfRegion, Gauge<i64, AtomicI64>>,
 }
 
@@ -67,6 +72,25 @@ impl Default for Metrics {
             "1 when clients can use the Region",
             ready.clone(),
         );
+        let residency_enforced = Family::default();
+        registry.register(
+            "residency_enforced",
+            "1 when every channel that is demanded was seen to be closed; 0 when one is open or unknown",
+            residency_enforced.clone(),
+        );
+        let quarantined = Family::default();
+        registry.register(
+            "region_quarantined",
+            "1 while clients and declared endpoints are shut off because data was seen to get out",
+            quarantined.clone(),
+        );
+        let checked = Family::default();
+        registry.register_with_unit(
+            "residency_checked_timestamp",
+            "When the channels were last looked at, in steps of five minutes, as Unix time",
+            Unit::Seconds,
+            checked.clone(),
+        );
         let violations = Family::default();
         registry.register(
             "residency_violations",
@@ -79,19 +103,22 @@ impl Default for Metrics {
             seconds,
             writes,
             ready,
+            residency_enforced,
+            quarantined,
+            checked,
             violations,
         }
     }
 }
 
 impl Metrics {
-    /// Counts one reconcile.
+    /// Counts one reconcile. `status` is what it left; none when it could not be written.
     pub fn reconciled(
         &self,
         region: &str,
         ending: Ending,
         took: Duration,
-        ready: bool,
+        status: Option<&RegionStatus>,
         violations: usize,
     ) {
         let labels = OfRegion {
@@ -99,7 +126,23 @@ impl Metrics {
         };
         self.reconciles.get_or_create(&ending).inc();
         self.seconds.observe(took.as_secs_f64());
-        self.ready.get_or_create(&labels).set(i64::from(ready));
+        let holds = |type_| i64::from(status.is_some_and(|status| is_true(status, type_)));
+        self.ready.get_or_create(&labels).set(holds("Ready"));
+        self.residency_enforced
+            .get_or_create(&labels)
+            .set(holds("ResidencyEnforced"));
+        if status.is_some() {
+            // What could not be written is shut all the same.
+            self.quarantined
+                .get_or_create(&labels)
+                .set(holds("Quarantined"));
+        }
+        if let Some(checked) = status
+            .and_then(|status| status.residency.as_ref())
+            .and_then(|residency| residency.checked_at)
+        {
+            self.checked.get_or_create(&labels).set(checked.as_second());
+        }
         self.violations
             .get_or_create(&labels)
             .set(i64::try_from(violations).unwrap_or(i64::MAX));
@@ -111,6 +154,9 @@ impl Metrics {
             region: region.to_owned(),
         };
         self.ready.remove(&labels);
+        self.residency_enforced.remove(&labels);
+        self.quarantined.remove(&labels);
+        self.checked.remove(&labels);
         self.violations.remove(&labels);
     }
 

@@ -754,6 +754,7 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
             channels: Vec::new(),
             exceptions: bailiwick_model::region::ExceptionsStatus::default(),
             checked_at: None,
+            breach: bailiwick_model::region::BreachStatus::default(),
         };
         known.status = Some(RegionStatus {
             residency: Some(residency),

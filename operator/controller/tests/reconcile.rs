@@ -184,7 +184,7 @@ async fn what_leaves_the_spec_is_pruned() {
         .into_iter()
         .filter(|call| !call.contains("canary") && call != "apply regions/status tr")
         .collect();
-    assert_eq!(others, ["delete networkpolicies tr/external"]);
+    assert_eq!(others, ["apply networkpolicies tr/external"]);
     assert_eq!(changes(&calls).len(), 8, "{:?}", changes(&calls));
     assert_eq!(harness.condition("NetworkEnforced").0, "True");
     assert_eq!(harness.status().observed_generation, Some(2));
@@ -1005,6 +1005,19 @@ fn let_answer(harness: &Harness, guise: Guise, answer: impl FnOnce(&Question, &s
     assert!(harness.api.put(pod, "kubelet", "status", value));
 }
 
+/// What a canary answers that gets this from a class of targets, but for its own node.
+fn otherwise(class: Class, outcome: Tried) -> impl FnOnce(&Question, &str) -> String {
+    move |question, old| {
+        let mut answer: Answer = serde_json::from_str(old).unwrap();
+        for (target, tried) in question.targets.iter().zip(&mut answer.outcomes) {
+            if target.class == class && target.name != "tr-1" {
+                *tried = outcome;
+            }
+        }
+        serde_json::to_string(&answer).unwrap()
+    }
+}
+
 /// The network's condition, after one look that sends nothing but the status.
 async fn network(harness: &mut Harness) -> (String, String, String) {
     harness.journal.take();
@@ -1031,18 +1044,9 @@ async fn the_network_is_what_the_canaries_last_said_of_it() {
         assert!(message.contains(class), "{message}");
     }
 
-    let reached = |class: Class| {
-        move |question: &Question, old: &str| {
-            let mut answer: Answer = serde_json::from_str(old).unwrap();
-            for (target, outcome) in question.targets.iter().zip(&mut answer.outcomes) {
-                if target.class == class && target.name != "tr-1" {
-                    *outcome = Tried::Reached;
-                }
-            }
-            serde_json::to_string(&answer).unwrap()
-        }
-    };
-    let_answer(&harness, Guise::Postgres, reached(Class::OtherNode));
+    // A reset counts as reached here, and shuts nothing.
+    let reset = |class| otherwise(class, Tried::Refused);
+    let_answer(&harness, Guise::Postgres, reset(Class::OtherNode));
     let (status, reason, message) = network(&mut harness).await;
     assert_eq!((status.as_str(), reason.as_str()), ("False", "LeakFound"));
     assert!(message.contains("es-1"), "{message}");
@@ -1066,8 +1070,9 @@ async fn the_network_is_what_the_canaries_last_said_of_it() {
         serde_json::to_string(&answer).unwrap()
     });
     assert_eq!(network(&mut harness).await.1, "Held");
-    let_answer(&harness, Guise::Plain, reached(Class::ApiServer));
+    let_answer(&harness, Guise::Plain, reset(Class::ApiServer));
     assert_eq!(network(&mut harness).await.1, "LeakFound");
+    assert_eq!(harness.condition("Quarantined").0, "False");
 
     let_answer(&harness, Guise::Plain, |_, _| "killed".to_owned());
     let (status, reason, _) = network(&mut harness).await;
@@ -1075,6 +1080,59 @@ async fn the_network_is_what_the_canaries_last_said_of_it() {
         (status.as_str(), reason.as_str()),
         ("Unknown", "CanaryMissing")
     );
+}
+
+#[tokio::test]
+async fn a_leak_shuts_the_region_off_until_none_is_seen() {
+    let mut harness = Harness::running().await;
+    let recorded = |calls: &[Call]| calls.iter().any(|call| call.verb == "record");
+    let leak = otherwise(Class::OtherNode, Tried::Reached);
+    let_answer(&harness, Guise::Postgres, leak);
+    harness.journal.take();
+    harness.settle().await;
+    let calls = harness.journal.take();
+    let sent = changes(&calls);
+    assert_eq!(sent[..1], ["apply networkpolicies tr/external"], "{sent:?}");
+    for (condition, state, reason) in [
+        ("Quarantined", "True", "LeakFound"),
+        ("NetworkEnforced", "False", "LeakFound"),
+        ("ResidencyEnforced", "False", "LeakFound"),
+        ("Ready", "False", "Quarantined"),
+        ("PostgresAvailable", "True", "PrimaryRunning"),
+    ] {
+        let found = harness.condition(condition);
+        assert_eq!(
+            (found.0.as_str(), found.1.as_str()),
+            (state, reason),
+            "{condition}"
+        );
+    }
+    let events = calls
+        .iter()
+        .filter(|call| call.resource == "events")
+        .count();
+    assert_eq!(events, 3, "Quarantined, ResidencyEnforced and Ready");
+    assert!(recorded(&calls), "nothing was recorded");
+    assert_eq!(harness.status().residency.unwrap().breach.count, 1);
+    let text = harness.ctx.metrics.text();
+    assert!(
+        text.contains("bailiwick_region_quarantined{region=\"tr\"} 1"),
+        "{text}"
+    );
+
+    // The canaries have answered the boundary as it is now, and got nowhere; the Region declares an endpoint.
+    assert_eq!(harness.condition("Quarantined").0, "True");
+    harness.now_is(SignedDuration::from_mins(11));
+    harness.settle().await;
+    let calls = harness.journal.take();
+    let sent = changes(&calls);
+    assert!(
+        sent.contains(&"apply networkpolicies tr/external".to_owned()),
+        "{sent:?}"
+    );
+    assert_eq!(harness.condition("Quarantined").0, "False");
+    assert_eq!(harness.condition("Ready").0, "True");
+    assert!(recorded(&calls), "nothing was recorded");
 }
 
 #[tokio::test]

@@ -224,6 +224,10 @@ pub fn questions(plan: &Plan) -> BTreeMap<Guise, Question> {
             let mut digest = Sha256::new();
             digest.update(serde_json::to_string(&targets).unwrap_or_default());
             digest.update(&boundary);
+            // What was answered before a breach says nothing of the boundary after it, which is the same.
+            if plan.breach.count > 0 {
+                digest.update(plan.breach.count.to_be_bytes());
+            }
             let mut id = format!("{:x}", digest.finalize());
             id.truncate(ID_LENGTH);
             (guise, Question { id, targets })

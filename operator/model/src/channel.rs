@@ -74,6 +74,9 @@ pub struct Verdict {
     pub evidence: String,
     /// What stands open, as a sentence with what to do; none when nothing was found open.
     pub finding: Option<String>,
+    /// Whether data was seen to get out by it, which is more than that a control is missing; none when what would show it
+    /// was not seen.
+    pub leak: Option<bool>,
 }
 
 impl Verdict {
@@ -82,6 +85,7 @@ impl Verdict {
             state,
             evidence: evidence.into(),
             finding: None,
+            leak: Some(false),
         }
     }
 
@@ -109,15 +113,38 @@ impl Verdict {
         }
     }
 
-    /// This verdict if it found the channel closed, else the other's worse one: a channel is as closed as its weakest
-    /// control.
-    fn and(self, other: impl FnOnce() -> Self) -> Self {
-        if self.state == ChannelState::Unknown {
-            return self;
+    /// What would show a leak was not seen.
+    fn unseen(evidence: impl Into<String>) -> Self {
+        Self {
+            leak: None,
+            ..Self::unknown(evidence)
         }
+    }
+
+    /// Data was seen to get out, or is told to.
+    fn leaking(evidence: impl Into<String>, finding: impl Into<String>) -> Self {
+        Self {
+            leak: Some(true),
+            ..Self::open(evidence, finding)
+        }
+    }
+
+    /// Both verdicts as one: a channel is as closed as its weakest control. Of two that are not closed the one that says
+    /// more stands: a leak before what is open, that before what is unknown.
+    fn and(self, other: impl FnOnce() -> Self) -> Self {
         let other = other();
-        if other.state == ChannelState::Unknown {
-            return other;
+        let leak = match (self.leak, other.leak) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+        let unknown = |it: &Self| it.state == ChannelState::Unknown;
+        let says = |it: &Self| (it.leak == Some(true), it.finding.is_some());
+        match (unknown(&self), unknown(&other)) {
+            (true, true) if says(&other) > says(&self) => return Self { leak, ..other },
+            (true, _) => return Self { leak, ..self },
+            (false, true) => return Self { leak, ..other },
+            (false, false) => {}
         }
         let state = match (self.state, other.state) {
             // What is not there closes nothing and opens nothing.
@@ -125,7 +152,10 @@ impl Verdict {
             (mine, its) if mine == its => mine,
             _ => ChannelState::Audited,
         };
-        Self::new(state, format!("{}; {}", self.evidence, other.evidence))
+        Self {
+            leak,
+            ..Self::new(state, format!("{}; {}", self.evidence, other.evidence))
+        }
     }
 }
 
@@ -140,6 +170,10 @@ pub struct Channels {
     pub unknown: Vec<u8>,
     /// What stands open and is not excepted, as sentences.
     pub open: Vec<(u8, String)>,
+    /// Those of them by which data was seen to get out.
+    pub leaks: Vec<(u8, String)>,
+    /// The channels of which nobody saw whether data gets out by them, and which nobody answers for, by number.
+    pub unseen: Vec<u8>,
     /// The channels whose exception has expired, by number.
     pub expired: Vec<u8>,
 }
@@ -154,6 +188,8 @@ pub fn channels(plan: &Plan, facts: &Facts, assurance: Assurance) -> Channels {
         exceptions: exceptions_status(&plan.spec, facts.now),
         unknown: Vec::new(),
         open: Vec::new(),
+        leaks: Vec::new(),
+        unseen: Vec::new(),
         expired: plan
             .spec
             .residency
@@ -174,8 +210,16 @@ pub fn channels(plan: &Plan, facts: &Facts, assurance: Assurance) -> Channels {
             verdict.evidence = format!("spec.residency.exceptions until {until}");
         }
         if verdict.state == ChannelState::Unknown {
+            if verdict.leak.is_none() {
+                channels.unseen.push(channel.id);
+            }
             match &verdict.finding {
-                Some(finding) => channels.open.push((channel.id, finding.clone())),
+                Some(finding) => {
+                    channels.open.push((channel.id, finding.clone()));
+                    if verdict.leak == Some(true) {
+                        channels.leaks.push((channel.id, finding.clone()));
+                    }
+                }
                 None if channel.demanded <= assurance => channels.unknown.push(channel.id),
                 None => {}
             }

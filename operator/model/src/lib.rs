@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod archive;
 pub mod assumption;
+pub mod breach;
 pub mod canary;
 pub mod channel;
 pub mod delegation;

@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
+use crate::breach::breach;
 use crate::canary::Surroundings;
+use crate::channel;
 use crate::facts::{ApiServerAddress, Facts};
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
-use crate::region::{Assurance, Region, RegionSpec};
+use crate::region::{Assurance, BreachStatus, Region, RegionSpec};
 use crate::residency::{
     BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
 };
@@ -82,6 +84,8 @@ pub struct Plan {
     pub secrets: Vec<SecretWanted>,
     /// Which restore of the database this is, counted from 1.
     pub incarnation: i32,
+    /// What of a proven leak is still there; while something is, clients and declared endpoints are shut off.
+    pub breach: BreachStatus,
 }
 
 impl Plan {
@@ -136,36 +140,60 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
     violations.extend(crate::desired::object_store::violations(&spec));
 
     match (places, owner) {
-        (Some(places), Some(owner)) if violations.is_empty() => Ok(Plan {
-            owner,
-            assurance: assurance(platform, &policy, facts),
-            nodes: places.nodes,
-            postgres_image: places.postgres_image,
-            object_store_image: places.object_store_image,
-            operator_image: places.operator_image,
-            postgres_class: places.postgres_class,
-            object_store_class: places.object_store_class,
-            postgres_volume: volume::postgres(&names, &spec, facts),
-            object_store_volume: volume::object_store(&names, &spec, facts),
-            backup_bucket: places.backup_bucket,
-            evidence_bucket: places.evidence_bucket,
-            buckets: places.buckets,
-            externals: places.externals,
-            api_server: facts.api_server.iter().cloned().collect(),
-            surroundings: surroundings(platform, facts),
-            secrets,
-            incarnation: region
-                .status
-                .as_ref()
-                .and_then(|status| status.postgres.as_ref())
-                .and_then(|postgres| postgres.incarnation)
-                .unwrap_or(1),
-            names,
-            policy,
-            spec,
-        }),
+        (Some(places), Some(owner)) if violations.is_empty() => Ok(with_breach(
+            Plan {
+                owner,
+                assurance: assurance(platform, &policy, facts),
+                nodes: places.nodes,
+                postgres_image: places.postgres_image,
+                object_store_image: places.object_store_image,
+                operator_image: places.operator_image,
+                postgres_class: places.postgres_class,
+                object_store_class: places.object_store_class,
+                postgres_volume: volume::postgres(&names, &spec, facts),
+                object_store_volume: volume::object_store(&names, &spec, facts),
+                backup_bucket: places.backup_bucket,
+                evidence_bucket: places.evidence_bucket,
+                buckets: places.buckets,
+                externals: places.externals,
+                api_server: facts.api_server.iter().cloned().collect(),
+                surroundings: surroundings(platform, facts),
+                secrets,
+                incarnation: region
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.postgres.as_ref())
+                    .and_then(|postgres| postgres.incarnation)
+                    .unwrap_or(1),
+                breach: region
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.residency.as_ref())
+                    .map(|residency| residency.breach.clone())
+                    .unwrap_or_default(),
+                names,
+                policy,
+                spec,
+            },
+            facts,
+        )),
         _ => Err(violations),
     }
+}
+
+/// The plan with what this look makes of the breach: the canaries answered the boundary of the breach as it was.
+fn with_breach(mut plan: Plan, facts: &Facts) -> Plan {
+    // Of a Region that is paused nothing is shut and nothing opened.
+    if !plan.spec.lifecycle.paused {
+        let channels = channel::channels(&plan, facts, plan.assurance);
+        plan.breach = breach(
+            &plan.breach,
+            &channels,
+            !plan.externals.is_empty(),
+            facts.now,
+        );
+    }
+    plan
 }
 
 /// The Secrets that a Region needs, in the order in which they need each other.

@@ -900,9 +900,49 @@ pub struct ResidencyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub checked_at: Option<Timestamp>,
+    /// The leaks that were proven. While one is, clients and declared endpoints are shut off: see condition Quarantined.
+    #[serde(default, skip_serializing_if = "BreachStatus::is_none")]
+    pub breach: BreachStatus,
     /// The end of the evidence log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceStatus>,
+}
+
+/// The leaks that were proven.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BreachStatus {
+    /// How often the Region was shut off.
+    pub count: i32,
+    /// Since when it is shut off (RFC 3339); absent while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Timestamp>,
+    /// The channels by which data was seen to get out, until it is seen that it does not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub channels: Vec<BreachedChannel>,
+}
+
+impl BreachStatus {
+    /// Whether there never was one.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A channel by which data was seen to get out.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BreachedChannel {
+    /// Its number.
+    pub id: String,
+    /// When that was first seen (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: Timestamp,
+    /// What was seen, and what to do.
+    pub finding: String,
 }
 
 /// How well a leakage channel is closed.

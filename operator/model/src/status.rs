@@ -12,9 +12,9 @@ use crate::names::NODE_REGION;
 use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
 use crate::plan::Plan;
 use crate::region::{
-    BackupRecord, BackupStatus, CertificatesStatus, ChannelState, InstanceStatus,
-    ObjectStoreStatus, PostgresStatus, Region, RegionStatus, RepoStatus, ResidencyStatus,
-    WalArchiveStatus,
+    BackupRecord, BackupStatus, BreachStatus, BreachedChannel, CertificatesStatus, ChannelState,
+    Durability, InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus,
+    RepoStatus, ResidencyStatus, WalArchiveStatus,
 };
 use crate::sql;
 use crate::store;
@@ -77,20 +77,88 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
             // What was last observed still stands; only that we are stuck is news.
             conditions.set("Progressing", State::True, reason, message);
             conditions.set("Degraded", State::True, reason, message);
+            // But not for ever: nobody looks.
+            let looked = status
+                .residency
+                .as_ref()
+                .and_then(|residency| residency.checked_at);
+            if looked.is_none_or(|looked| now.duration_since(looked) > canaries::STALE) {
+                not_looked_at(
+                    &mut conditions,
+                    "NotLookedAt",
+                    &format!(
+                        "Nothing was looked at for {} minutes or more: see condition Progressing.",
+                        canaries::STALE.as_mins()
+                    ),
+                );
+            }
         }
         Outcome::Applied(applied) => {
+            let channels = channel::channels(applied.plan, applied.facts, applied.plan.assurance);
             record(&mut status, applied);
-            judge(&mut conditions, &status, applied);
+            judge(&mut conditions, &status, applied, &channels);
+            conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
+            status.conditions = conditions.list;
+            // One write tells of all that moves in steps.
+            let moved = region.status.as_ref() != Some(&status);
+            status.residency = Some(residency(
+                status.residency.as_ref(),
+                applied,
+                channels,
+                moved,
+            ));
+            return status;
         }
     }
     conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
     status.conditions = conditions.list;
-    if let Outcome::Applied(applied) = outcome {
-        // One write tells of all that moves in steps.
-        let moved = region.status.as_ref() != Some(&status);
-        status.residency = Some(residency(status.residency.as_ref(), applied, moved));
-    }
     status
+}
+
+/// What became of the entries for the evidence log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// All are in it.
+    Whole,
+    /// The log is not the one that the status names: it is not written on.
+    Broken,
+    /// The store did not take them; they are kept and tried again.
+    Failed(ReadFailure),
+}
+
+/// Sets the condition `EvidenceRecorded` of a status after entries were to be recorded.
+pub fn evidence_recorded(
+    status: &mut RegionStatus,
+    generation: Option<i64>,
+    recording: Recording,
+    now: Timestamp,
+) {
+    let mut conditions = Conditions {
+        list: std::mem::take(&mut status.conditions),
+        generation,
+        now,
+    };
+    let (state, reason, message) = match recording {
+        Recording::Whole => (
+            State::True,
+            "Recorded",
+            "What changed of the residency is in the evidence log.",
+        ),
+        Recording::Broken => (
+            State::False,
+            "LogBroken",
+            "The evidence log does not hold the record that status.residency.evidence names; it is not written on. See \
+             docs/runbooks/evidence-recorded.md.",
+        ),
+        Recording::Failed(failure) => (
+            State::Unknown,
+            failure.as_str(),
+            "The object store did not take the newest records; they are kept and tried again.",
+        ),
+    };
+    conditions.set("EvidenceRecorded", state, reason, message);
+    conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status.conditions = conditions.list;
 }
 
 /// Whether a condition of a status is True.
@@ -178,18 +246,24 @@ fn refused(conditions: &mut Conditions, violations: &[Violation]) {
         "NotAccepted",
         "Nothing is applied while the Region is not accepted.",
     );
-    conditions.set(
-        "NetworkEnforced",
-        State::Unknown,
+    not_looked_at(
+        conditions,
         "NotAccepted",
-        "Canaries are not judged while the Region is not accepted.",
-    );
-    conditions.set(
-        "ResidencyEnforced",
-        State::Unknown,
-        "NotVerified",
         "Nothing is looked at while the Region is not accepted.",
     );
+}
+
+/// What was seen of the residency counts no more: what is not looked at is not known.
+fn not_looked_at(conditions: &mut Conditions, reason: &str, message: &str) {
+    for type_ in [
+        "ResidencyEnforced",
+        "NetworkEnforced",
+        "PlacementEnforced",
+        "StorageResident",
+        "BackupsResident",
+    ] {
+        conditions.set(type_, State::Unknown, reason, message);
+    }
 }
 
 /// Takes the facts over. What could not be read keeps its last value: a failed read is not an empty one.
@@ -339,7 +413,12 @@ impl Verdict {
     }
 }
 
-fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'_>) {
+fn judge(
+    conditions: &mut Conditions,
+    status: &RegionStatus,
+    applied: &Applied<'_>,
+    channels: &Channels,
+) {
     let Applied { plan, facts, .. } = applied;
     let lifecycle = &plan.spec.lifecycle;
     conditions.set(
@@ -384,12 +463,14 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
     let progress = progressing(applied);
     let degraded = degraded(applied, &archive);
     let ready = ready(applied, &postgres, &store);
-    let channels = channel::channels(plan, facts, plan.assurance);
+    let residency = residency_enforced(&plan.breach, channels);
+    let quarantined = quarantined(&plan.breach, channels, lifecycle.paused);
     for (type_, verdict) in [
-        ("ResidencyEnforced", residency_enforced(&channels)),
-        ("PlacementEnforced", of_channels(&channels, &[12])),
-        ("StorageResident", of_channels(&channels, &[13, 16])),
-        ("BackupsResident", of_channels(&channels, &[17, 18, 19, 22])),
+        ("ResidencyEnforced", residency),
+        ("Quarantined", quarantined),
+        ("PlacementEnforced", of_channels(channels, &[12])),
+        ("StorageResident", of_channels(channels, &[13, 16])),
+        ("BackupsResident", of_channels(channels, &[17, 18, 19, 22])),
         ("PostgresAvailable", postgres),
         ("ObjectStoreAvailable", store),
         ("ObjectStoreContained", contained),
@@ -409,15 +490,16 @@ fn judge(conditions: &mut Conditions, status: &RegionStatus, applied: &Applied<'
 fn residency(
     before: Option<&ResidencyStatus>,
     applied: &Applied<'_>,
+    channels: Channels,
     moved: bool,
 ) -> ResidencyStatus {
     let Applied { plan, facts, .. } = applied;
-    let channels = channel::channels(plan, facts, plan.assurance);
     let mut residency = ResidencyStatus {
         assurance: plan.assurance,
         channels: channels.rows,
         exceptions: channels.exceptions,
         checked_at: before.and_then(|before| before.checked_at),
+        breach: plan.breach.clone(),
         // It is written where records are, and stays until the next one.
         evidence: before.and_then(|before| before.evidence.clone()),
     };
@@ -431,7 +513,17 @@ fn residency(
 }
 
 /// Whether every channel that is demanded here is closed, or answered for.
-fn residency_enforced(channels: &Channels) -> Verdict {
+fn residency_enforced(breach: &BreachStatus, channels: &Channels) -> Verdict {
+    if let Some(breached) = breach.channels.first() {
+        return Verdict::new(
+            State::False,
+            "LeakFound",
+            format!(
+                "Channel {}: {}. See condition Quarantined.",
+                breached.id, breached.finding
+            ),
+        );
+    }
     if let Some((id, finding)) = channels.open.first() {
         let more = match channels.open.len() - 1 {
             0 => String::new(),
@@ -475,6 +567,49 @@ fn residency_enforced(channels: &Channels) -> Verdict {
     )
 }
 
+/// Whether clients and declared endpoints are shut off, since data was seen to get out.
+fn quarantined(breach: &BreachStatus, channels: &Channels, paused: bool) -> Verdict {
+    let Some(breached) = breach.channels.first() else {
+        let leaks = channels
+            .leaks
+            .iter()
+            .find(|(id, _)| crate::breach::STOPPED.contains(id));
+        return match leaks {
+            Some((id, finding)) if paused => Verdict::new(
+                State::False,
+                "Paused",
+                format!(
+                    "Channel {id}: {finding}. Clients and declared endpoints would be shut off if the Region were not \
+                     paused: see docs/runbooks/quarantined.md."
+                ),
+            ),
+            _ => Verdict::new(
+                State::False,
+                "Open",
+                "Clients and declared endpoints are let through.",
+            ),
+        };
+    };
+    let more = match breach.channels.len() - 1 {
+        0 => String::new(),
+        more => format!(" And {more} more: see status.residency.breach."),
+    };
+    let paused = if paused {
+        " The Region is paused: it stays shut off."
+    } else {
+        ""
+    };
+    Verdict::new(
+        State::True,
+        "LeakFound",
+        format!(
+            "Clients and declared endpoints are shut off until channel {} is seen to be closed: {}.{more}{paused} See \
+             docs/runbooks/quarantined.md.",
+            breached.id, breached.finding
+        ),
+    )
+}
+
 /// A condition that stands for some of the channels.
 fn of_channels(channels: &Channels, ids: &[u8]) -> Verdict {
     let rows = || {
@@ -483,10 +618,12 @@ fn of_channels(channels: &Channels, ids: &[u8]) -> Verdict {
             .iter()
             .filter(|row| row.id.parse().is_ok_and(|id: u8| ids.contains(&id)))
     };
-    if let Some(finding) = rows().find_map(|row| row.finding.as_ref()) {
+    // What somebody answers for is told of in the row alone.
+    let open = rows().filter(|row| row.state == ChannelState::Unknown);
+    if let Some(finding) = open.clone().find_map(|row| row.finding.as_ref()) {
         return Verdict::new(State::False, "ChannelOpen", format!("{finding}."));
     }
-    match rows().find(|row| row.state == ChannelState::Unknown) {
+    match open.clone().next() {
         Some(row) => Verdict::new(
             State::Unknown,
             "NotVerified",
@@ -609,6 +746,15 @@ fn contained(applied: &Applied<'_>) -> Verdict {
 
 /// Whether the boundary held when the canaries last tried it.
 fn network(applied: &Applied<'_>) -> Verdict {
+    // A leak that a canary found stands until a canary finds none, though the boundary has changed since.
+    let leak = |breached: &&BreachedChannel| ["1", "2", "9"].contains(&breached.id.as_str());
+    if let Some(breached) = applied.plan.breach.channels.iter().find(leak) {
+        return Verdict::new(
+            State::False,
+            "LeakFound",
+            format!("Channel {}: {}.", breached.id, breached.finding),
+        );
+    }
     let enforced = canaries::verdict(applied.plan, applied.facts).enforced(applied.plan);
     let state = enforced.state.map_or(State::Unknown, State::of);
     Verdict::new(state, enforced.reason, enforced.message)
@@ -786,6 +932,13 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
             format!("{running} of {wanted} members run."),
         );
     }
+    if wanted > 1 && lacks_sync_standby(applied) {
+        return Verdict::new(
+            State::True,
+            "NoSyncStandby",
+            "No replica counts for commits: should the primary be lost now, nobody may take over without losing rows.",
+        );
+    }
     if let Some(seen) = applied.facts.postgres.seen() {
         let findings = sql::findings(applied.plan, seen);
         if !findings.is_empty() {
@@ -797,6 +950,18 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         "Whole",
         "Every member and server does its work.",
     )
+}
+
+/// Whether commits are to wait for a replica and Patroni counts none, as just after a restart.
+fn lacks_sync_standby(applied: &Applied<'_>) -> bool {
+    applied.plan.spec.postgres.durability != Durability::Bounded
+        && applied.facts.patroni.seen().is_some_and(|patroni| {
+            patroni.primary().is_some()
+                && !patroni
+                    .members
+                    .values()
+                    .any(|member| member.role == MemberRole::SyncStandby)
+        })
 }
 
 fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict {
@@ -812,6 +977,13 @@ fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict 
                 "The assurance here is {:?}, spec.residency.minimumAssurance asks for {:?}.",
                 plan.assurance, plan.spec.residency.minimum_assurance
             ),
+        );
+    }
+    if plan.breach.is_active() {
+        return Verdict::new(
+            State::False,
+            "Quarantined",
+            "Clients and declared endpoints are shut off: see condition Quarantined.",
         );
     }
     if postgres.state != State::True {

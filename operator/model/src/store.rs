@@ -650,6 +650,20 @@ impl Drift {
             | Self::UnknownBucket { .. } => None,
         }
     }
+
+    /// Whether objects, or what is said of them, go elsewhere by it: more than that somebody may come in.
+    #[must_use]
+    pub const fn leaks(&self) -> bool {
+        matches!(
+            self,
+            Self::Outlet(
+                Outlet::SiteReplication
+                    | Outlet::Tier(_)
+                    | Outlet::EventTarget(_)
+                    | Outlet::LogTarget(_)
+            )
+        )
+    }
 }
 
 impl fmt::Display for Drift {

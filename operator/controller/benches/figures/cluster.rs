@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bailiwick_model::delegation::{Draft, DraftClient, manifest};
 use bailiwick_model::names::{
-    LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION, Names, OPERATOR_NAMESPACE,
+    LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION, OPERATOR_NAMESPACE,
     OPERATOR_SERVICE_ACCOUNT,
 };
 use bailiwick_model::plan::Platform;
@@ -23,8 +23,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams,
-    PostParams,
+    Api, ApiResource, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
 };
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
@@ -194,26 +193,6 @@ impl<'a> Cluster<'a> {
             count += api.list_metadata(&ours).await.expect("a list").items.len();
         }
         count
-    }
-
-    /// Deletes what [`Self::objects_of`] counts.
-    pub async fn delete_objects_of(&self, regions: &[String]) {
-        let kinds = kinds();
-        let collections = regions.iter().flat_map(|region| {
-            let namespaces = Names::new(region).namespaces();
-            namespaces.into_iter().flat_map(|namespace| {
-                kinds.iter().map(move |resource| {
-                    Api::<DynamicObject>::namespaced_with(self.client.clone(), &namespace, resource)
-                })
-            })
-        });
-        stream::iter(collections)
-            .for_each_concurrent(AT_ONCE, |api| async move {
-                api.delete_collection(&DeleteParams::background(), &of_any_region())
-                    .await
-                    .expect("a collection");
-            })
-            .await;
     }
 
     /// The Secrets that the operator made for a Region.

@@ -268,6 +268,8 @@ pub const SETTLED: [(&str, &str, Option<&str>); 17] = [
     ("Progressing", "False", Some("Settled")),
     ("Degraded", "False", Some("Whole")),
     ("ResidencyEnforced", "True", Some("Verified")),
+    ("Quarantined", "False", Some("Open")),
+    ("EvidenceRecorded", "True", Some("Recorded")),
     ("PlacementEnforced", "True", Some("Verified")),
     ("StorageResident", "True", Some("Verified")),
     ("BackupsResident", "True", Some("Verified")),

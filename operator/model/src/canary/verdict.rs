@@ -27,6 +27,8 @@ pub enum ClassVerdict {
     Leaked {
         /// Who reached what.
         targets: BTreeSet<String>,
+        /// Whether a connection stood or a name was resolved. A reset alone may be the enforcer's own.
+        proven: bool,
     },
     /// It was not reached, and must be: the canary shows nothing of what it did not reach either.
     Broken {
@@ -150,6 +152,7 @@ pub fn verdict(plan: &Plan, facts: &Facts) -> NetworkVerdict {
 struct Tally {
     as_wanted: usize,
     leaked: BTreeSet<String>,
+    proven: bool,
     broken: BTreeSet<String>,
     untested: bool,
 }
@@ -159,6 +162,7 @@ impl Tally {
         if !self.leaked.is_empty() {
             return ClassVerdict::Leaked {
                 targets: self.leaked,
+                proven: self.proven,
             };
         }
         let around = &plan.surroundings;
@@ -225,6 +229,7 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
                 tally.broken.insert(what());
             }
             (Tried::Reached | Tried::Refused | Tried::Resolved, false) => {
+                tally.proven |= *outcome != Tried::Refused;
                 tally.leaked.insert(what());
             }
             // Of a name: that is as it should be. Of an endpoint: there was nothing to try.
@@ -254,7 +259,7 @@ impl NetworkVerdict {
             message,
         };
         let leaked = self.all(|it| match it {
-            ClassVerdict::Leaked { targets } => Some(targets),
+            ClassVerdict::Leaked { targets, .. } => Some(targets),
             _ => None,
         });
         if !leaked.is_empty() {

@@ -18,13 +18,13 @@ const MULTI_CLUSTER: &[&str] = &[
     "cluster.open-cluster-management.io",
 ];
 
-/// What the Region is surrounded by, or why that is not known.
+/// What is in the Region's namespaces and around them, or that it is not known.
 pub(super) fn inventory<'a>(sight: &Sight<'a>) -> Result<&'a Inventory, Verdict> {
     sight
         .facts
         .inventory
         .seen()
-        .ok_or_else(|| Verdict::unknown("its inventory were not read"))
+        .ok_or_else(|| Verdict::unknown("the inventory of its namespaces was not read"))
 }
 
 /// Whether admission policies, named without their prefix, are in force as they were shipped.
@@ -268,19 +268,24 @@ pub(super) fn tried(sight: &Sight<'_>, class: Class) -> Verdict {
     let called = class.as_str();
     match sight.network.classes.get(&class) {
         Some(ClassVerdict::Held { .. }) => Verdict::enforced(format!("canary: {called}")),
-        Some(ClassVerdict::Leaked { targets }) => Verdict::open(
-            format!("canary: {called}"),
-            format!(
+        Some(ClassVerdict::Leaked { targets, proven }) => {
+            let evidence = format!("canary: {called}");
+            let finding = format!(
                 "{}: reached, and must not be; see docs/runbooks/network-enforced.md",
                 some_of(targets.iter().map(String::as_str))
-            ),
-        ),
+            );
+            if *proven {
+                Verdict::leaking(evidence, finding)
+            } else {
+                Verdict::open(evidence, finding)
+            }
+        }
         Some(ClassVerdict::NotApplicable) => Verdict::not_applicable(format!("no {called}")),
         Some(ClassVerdict::Broken { .. }) => {
-            Verdict::unknown(format!("canary: {called} not reached, and must be"))
+            Verdict::unseen(format!("canary: {called} not reached, and must be"))
         }
         Some(ClassVerdict::NotTested) | None => {
-            Verdict::unknown(format!("canary: {called} not tested"))
+            Verdict::unseen(format!("canary: {called} not tested"))
         }
     }
 }

@@ -134,6 +134,9 @@ pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
         .values()
         .filter(|claim| claim.capacity.is_some())
         .count();
+    if read == 0 {
+        return Verdict::unknown("no volume was seen yet");
+    }
     if read < bound {
         return Verdict::unknown(format!(
             "{} of {} read",
@@ -165,8 +168,8 @@ pub(super) fn reuse(sight: &Sight<'_>) -> Verdict {
             );
         }
     }
-    if read == 0 && !sight.facts.claims.is_empty() {
-        return Verdict::unknown("no volume was read");
+    if read == 0 {
+        return Verdict::unknown("no volume was seen yet");
     }
     Verdict::enforced(format!("Retain on {}", counted(read, "volume")))
 }

@@ -9,8 +9,8 @@ use crate::store::{BucketOutlet, Drift, StoreFacts, drift};
 fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
     match &sight.facts.store {
         Observed::Seen(seen) => Ok(seen),
-        Observed::Failed(failure) => Err(Verdict::unknown(format!("store: {}", failure.as_str()))),
-        Observed::NotAsked => Err(Verdict::unknown("store: not asked")),
+        Observed::Failed(failure) => Err(Verdict::unseen(format!("store: {}", failure.as_str()))),
+        Observed::NotAsked => Err(Verdict::unseen("store: not asked")),
     }
 }
 
@@ -29,10 +29,15 @@ fn nothing(
         .into_iter()
         .find(|drift: &Drift| drift.channel() == Some(channel))
     {
-        return Verdict::open(evidence, sentence(&found));
+        return if found.leaks() {
+            Verdict::leaking(evidence, sentence(&found))
+        } else {
+            Verdict::open(evidence, sentence(&found))
+        };
     }
     for (name, bucket) in &seen.buckets {
         if let Some(found) = bucket.outlets.iter().find(|found| outlet(found)) {
+            // The operator removes it in this look, which stops more than shutting the Region off would.
             return Verdict::open(
                 evidence,
                 format!("bucket {name} has {found}, expected none; the operator removes it"),

@@ -1,5 +1,6 @@
 //! The network boundary: default deny both ways in all the Region's namespaces, then exactly the flows that its
-//! components and clients need. A plan in, NetworkPolicies out; no I/O.
+//! components and clients need; without those of clients and declared endpoints while a breach is there. A plan in,
+//! NetworkPolicies out; no I/O.
 
 use std::collections::BTreeMap;
 
@@ -164,9 +165,11 @@ fn external(plan: &Plan) -> Option<NetworkPolicy> {
     if plan.externals.is_empty() {
         return None;
     }
+    // Shut off it lets nothing through. Were it left out, it would go after everything else was applied, not before.
     let egress = plan
         .externals
         .iter()
+        .filter(|_| !plan.breach.is_active())
         .map(|endpoint| {
             let endpoint = endpoint.place();
             to(
@@ -189,7 +192,7 @@ fn clients(plan: &Plan, service: Service) -> impl Iterator<Item = NetworkPolicyP
         .network
         .clients
         .iter()
-        .filter(move |client| client.to.contains(&service))
+        .filter(move |client| client.to.contains(&service) && !plan.breach.is_active())
         .map(client_peer)
 }
 

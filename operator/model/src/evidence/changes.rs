@@ -4,8 +4,10 @@
 use jiff::Timestamp;
 
 use super::Entry;
-use super::entry::{Channel, Name, Observation};
-use crate::region::{ChannelState, ChannelStatus, Exception, RegionSpec, ResidencyStatus};
+use super::entry::{BreachAction, Channel, Name, Observation};
+use crate::region::{
+    BreachedChannel, ChannelState, ChannelStatus, Exception, RegionSpec, ResidencyStatus,
+};
 
 /// The entries that tell of the way from `before` to `after`; none when nothing changed. What was never looked at
 /// counts as Unknown before.
@@ -58,7 +60,28 @@ pub fn changes(
             _ => {}
         }
     }
+    entries.extend(breaches(before, after));
     entries
+}
+
+/// The channels that the Region was shut off for, and those that it is shut off for no more.
+fn breaches(before: Option<&ResidencyStatus>, after: &ResidencyStatus) -> Vec<Entry> {
+    let known = before.map_or(&[][..], |before| &before.breach.channels);
+    let now = &after.breach.channels;
+    let among =
+        |all: &[BreachedChannel], one: &BreachedChannel| all.iter().any(|other| other.id == one.id);
+    let begun = now.iter().filter(|one| !among(known, one));
+    let ended = known.iter().filter(|one| !among(now, one));
+    begun
+        .map(|one| (one, BreachAction::Quarantined))
+        .chain(ended.map(|one| (one, BreachAction::Released)))
+        .filter_map(|(one, action)| {
+            Some(Entry::Breach {
+                channel: Channel::new(one.id.parse().ok()?).ok()?,
+                action,
+            })
+        })
+        .collect()
 }
 
 fn granted(channel: Channel, exception: &Exception) -> Option<Entry> {
@@ -105,6 +128,7 @@ mod tests {
                 .collect(),
             exceptions: crate::region::ExceptionsStatus::default(),
             checked_at: None,
+            breach: crate::region::BreachStatus::default(),
             evidence: None,
         }
     }
@@ -150,6 +174,33 @@ mod tests {
                 to: ChannelState::Unknown,
                 evidence: Observation::Nothing,
             }]
+        );
+    }
+
+    #[test]
+    fn a_breach_is_told_of_when_it_begins_and_when_it_is_over() {
+        let spec = spec("2027-01-31T00:00:00Z");
+        let open = status(&[("1", ChannelState::Unknown)]);
+        let mut shut = open.clone();
+        shut.breach.channels.push(BreachedChannel {
+            id: "1".to_owned(),
+            since: now(),
+            finding: "reached".to_owned(),
+        });
+        let told = |action| {
+            [Entry::Breach {
+                channel: Channel::new(1).unwrap(),
+                action,
+            }]
+        };
+        assert_eq!(
+            changes(Some(&open), &shut, &spec, now()),
+            told(BreachAction::Quarantined)
+        );
+        assert_eq!(changes(Some(&shut), &shut, &spec, now()), []);
+        assert_eq!(
+            changes(Some(&shut), &open, &spec, now()),
+            told(BreachAction::Released)
         );
     }
 

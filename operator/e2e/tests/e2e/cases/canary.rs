@@ -2,10 +2,11 @@
 //! that opens the boundary, made with the stolen token of the operator and removed again, and Jobs of the canaries' own
 //! schedules.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Target, Tried, VARIABLE};
-use bailiwick_model::names::LABEL_FLOW;
+use bailiwick_model::names::{LABEL_FLOW, port};
+use bailiwick_model::region::Region;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -13,13 +14,16 @@ use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
+use super::access::{self, Target};
 use crate::client::{LABEL, Stand};
 use crate::cluster::{Cluster, Place, condition};
-use crate::failure::{Outcome, While, ensure};
+use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, until};
 
 /// The policy that opens a Region's boundary to one of its canaries.
 const OPENING: &str = "e2e-opening";
+/// How soon a leak that was found must be answered.
+const SHUT: Duration = Duration::from_secs(30);
 /// Longer than a canary takes, its pod included.
 const RUN: Duration = Duration::from_mins(2);
 
@@ -119,10 +123,13 @@ async fn stranger(cluster: &Cluster) -> Outcome<usize> {
     Ok(outcomes.len())
 }
 
-/// The canary that passes for a member of Postgres is let out: the condition falls within one run, and rises again.
+/// The canary that passes for a member of Postgres is let out: the condition falls within one run and the Region is shut
+/// off; both go back within one run once the cause is gone.
 pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     network(cluster, place, "True", "Held").await?;
+    clients_get_in(cluster, place, true).await?;
+    let records = recorded(cluster, place).await?;
     let policies =
         Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     remove_opening(cluster, place).await?;
@@ -143,19 +150,93 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
         .during("open the boundary")?;
     let found = async {
         run_now(cluster, place, Guise::Postgres).await?;
-        network(cluster, place, "False", "LeakFound").await
+        let answered = Instant::now();
+        let message = network(cluster, place, "False", "LeakFound").await?;
+        quarantined(cluster, place, "True", "LeakFound").await?;
+        let took = answered.elapsed();
+        ensure(took <= SHUT, || {
+            format!(
+                "shut off {:.1} s after the canary's end",
+                took.as_secs_f64()
+            )
+        })?;
+        clients_get_in(cluster, place, false).await?;
+        // What leaks on keeps it shut.
+        run_now(cluster, place, Guise::Postgres).await?;
+        quarantined(cluster, place, "True", "LeakFound").await?;
+        clients_get_in(cluster, place, false).await?;
+        let told = recorded(cluster, place).await?;
+        ensure(told > records, || {
+            format!("the evidence log ends at {told}, as before the leak")
+        })?;
+        Ok::<_, Failure>((message, took))
     }
     .await;
     // Whatever was found, it is shut again.
     remove_opening(cluster, place).await?;
-    let message = found?;
+    let (message, took) = found?;
     ensure(
         message.contains("198.51.100.10") && message.contains("flow postgres"),
         || format!("the leak is not named: {message}"),
     )?;
     run_now(cluster, place, Guise::Postgres).await?;
+    quarantined(cluster, place, "False", "Open").await?;
+    clients_get_in(cluster, place, true).await?;
     network(cluster, place, "True", "Held").await?;
-    Ok(message)
+    Ok(format!(
+        "{message} Shut off {:.1} s after the canary's end, and open again.",
+        took.as_secs_f64()
+    ))
+}
+
+/// Whether the Region's client gets to Postgres and to the object store by its Services.
+async fn clients_get_in(cluster: &Cluster, place: &Place, expected: bool) -> Outcome {
+    let targets = [
+        (place.names.postgres_rw(), port::POSTGRES),
+        (place.names.object_store(), port::S3),
+    ]
+    .map(|(service, port)| Target {
+        host: format!("{service}.{}.svc", place.names.namespace()),
+        port,
+        served: expected,
+    });
+    // A policy is in force a moment after it is written.
+    until("what the client gets to", RUN, || async {
+        let answers = access::reach(cluster, &Stand::allowed(place), &targets).await?;
+        let all = answers.iter().all(|answer| (answer == "open") == expected);
+        Ok(if all {
+            Look::Seen(())
+        } else {
+            Look::NotYet(format!("expected open: {expected}, found {answers:?}"))
+        })
+    })
+    .await
+}
+
+/// Waits for the condition `Quarantined`.
+async fn quarantined(cluster: &Cluster, place: &Place, status: &str, reason: &str) -> Outcome {
+    cluster
+        .region_until(&place.region, "Quarantined", RUN, |region| {
+            let found = condition(region, "Quarantined");
+            if found == Some((status.to_owned(), reason.to_owned())) {
+                Look::Seen(())
+            } else {
+                Look::NotYet(format!("{found:?}"))
+            }
+        })
+        .await
+}
+
+/// The end of the Region's evidence log.
+async fn recorded(cluster: &Cluster, place: &Place) -> Outcome<i64> {
+    let region = Api::<Region>::all(cluster.client.clone())
+        .get(&place.region)
+        .await?;
+    Ok(region
+        .status
+        .and_then(|status| status.residency)
+        .and_then(|residency| residency.evidence)
+        .map_or(0, |evidence| evidence.sequence))
 }
 
 /// Takes the opening away, if an earlier run left it.

@@ -1,0 +1,293 @@
+//! What a proven leak does to a Region, look by look: what shuts it off, what keeps it shut, and what opens it again.
+//! Values in, values out.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+mod fixture;
+
+use bailiwick_model::breach::HELD;
+use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Tried, questions};
+use bailiwick_model::channel::channels;
+use bailiwick_model::desired::boundary;
+use bailiwick_model::facts::{Facts, Observed, PodFact};
+use bailiwick_model::names::LABEL_TASK;
+use bailiwick_model::plan::{Plan, Platform, plan};
+use bailiwick_model::region::{BreachStatus, Exception, Region, RegionStatus, ResidencyStatus};
+use bailiwick_model::store::{Outlet, StoreFacts};
+use fixture::{facts, platform, tr_with};
+use jiff::{SignedDuration, Timestamp};
+
+const BEGIN: Timestamp = Timestamp::constant(1_795_000_000, 0);
+
+/// A Region and what is around it, one look after the other, a minute between each.
+struct Looks {
+    region: Region,
+    platform: Platform,
+    facts: Facts,
+}
+
+impl Looks {
+    fn new(region: Region) -> Self {
+        Self {
+            facts: Facts {
+                now: BEGIN,
+                store: Observed::Seen(store()),
+                ..facts(&region)
+            },
+            platform: Platform {
+                outside_address: Some("198.51.100.10:443".parse().unwrap()),
+                ..platform()
+            },
+            region,
+        }
+    }
+
+    /// Another look: the plan of it. Its breach is what the next one knows.
+    fn look(&mut self) -> Plan {
+        self.facts.now += SignedDuration::from_mins(1);
+        let plan = plan(&self.region, &self.platform, &self.facts).expect("the Region is accepted");
+        let found = channels(&plan, &self.facts, plan.assurance);
+        let residency = ResidencyStatus {
+            assurance: plan.assurance,
+            channels: found.rows,
+            exceptions: found.exceptions,
+            checked_at: Some(self.facts.now),
+            breach: plan.breach.clone(),
+            evidence: None,
+        };
+        let status = self.region.status.get_or_insert_with(RegionStatus::default);
+        status.residency = Some(residency);
+        plan
+    }
+
+    /// Both canaries answer what this plan asks; `outcome` is that of addresses outside.
+    fn answer(&mut self, plan: &Plan, outcome: Tried) {
+        for (guise, question) in questions(plan) {
+            let outcomes = question
+                .targets
+                .iter()
+                .map(
+                    |target| match (&target.attempt, target.class.allowed(guise)) {
+                        (Attempt::Connect(_), true) => Tried::Reached,
+                        (_, true) => Tried::Resolved,
+                        (Attempt::Connect(_), false) if target.class == Class::OutsideAddress => {
+                            outcome
+                        }
+                        (Attempt::Connect(_), false) => Tried::Blocked,
+                        (_, false) => Tried::NotResolved,
+                    },
+                )
+                .collect();
+            let answer = Answer {
+                question: question.id,
+                outcomes,
+            };
+            self.tell(guise, &answer);
+        }
+    }
+
+    fn tell(&mut self, guise: Guise, answer: &Answer) {
+        let pod = PodFact {
+            labels: [(LABEL_TASK.to_owned(), guise.label().to_owned())].into(),
+            node: Some("tr-1".to_owned()),
+            termination_message: Some(serde_json::to_string(answer).unwrap()),
+            ended: Some(self.facts.now),
+            ..PodFact::default()
+        };
+        let name = format!("tr-{}-{}", guise.label(), self.facts.now.as_second());
+        self.facts.pods.insert(name, pod);
+    }
+}
+
+/// A store that leads nowhere.
+fn store() -> StoreFacts {
+    StoreFacts {
+        region: "tr-ist-1".to_owned(),
+        ..StoreFacts::default()
+    }
+}
+
+/// The channels of a breach, with when each was first seen, in minutes from the beginning.
+fn open(breach: &BreachStatus) -> Vec<(&str, i64)> {
+    let minutes = |since: Timestamp| since.duration_since(BEGIN).as_mins();
+    breach
+        .channels
+        .iter()
+        .map(|one| (one.id.as_str(), minutes(one.since)))
+        .collect()
+}
+
+/// The policies by which clients and declared endpoints are let through, as text.
+fn ways(plan: &Plan) -> (bool, bool) {
+    let policies: Vec<(String, String)> = boundary::manifests(plan)
+        .iter()
+        .map(|manifest| {
+            let text = serde_json::to_string(&manifest.object).unwrap();
+            (manifest.object.metadata.name.clone().unwrap(), text)
+        })
+        .collect();
+    let label = &plan.spec.network.clients[0].namespace_selector;
+    let label = serde_json::to_string(label).unwrap();
+    (
+        policies.iter().any(|(_, text)| text.contains(&label)),
+        policies
+            .iter()
+            .any(|(_, text)| text.contains("203.0.113.0/28")),
+    )
+}
+
+fn without_endpoints() -> Region {
+    tr_with(
+        "{spec: {network: {clients: [{name: api, namespaceSelector: {matchLabels: {team: patient}}, to: [Postgres]}]}}}",
+    )
+}
+
+fn with_endpoints() -> Region {
+    tr_with(
+        "{spec: {network: {
+            clients: [{name: api, namespaceSelector: {matchLabels: {team: patient}}, to: [ObjectStore]}],
+            external: [{name: mail, host: mail.example.org, cidrs: [203.0.113.0/28], ports: [443], location: tr-ist-1}]}}}",
+    )
+}
+
+#[test]
+fn a_leak_shuts_clients_off_in_the_look_that_finds_it_and_lets_them_in_once_none_is_found() {
+    let mut looks = Looks::new(without_endpoints());
+    let plan = looks.look();
+    assert_eq!((open(&plan.breach), ways(&plan)), (vec![], (true, false)));
+    looks.answer(&plan, Tried::Blocked);
+    let plan = looks.look();
+    assert_eq!(plan.breach, BreachStatus::default());
+
+    looks.answer(&plan, Tried::Reached);
+    let shut = looks.look();
+    assert_eq!(open(&shut.breach), [("1", 3), ("9", 3)]);
+    assert_eq!((shut.breach.count, ways(&shut)), (1, (false, false)));
+
+    // Until the boundary that is shut was tried nothing is known, and what is not known opens nothing.
+    let still = looks.look();
+    assert_eq!(
+        (&still.breach, ways(&still)),
+        (&shut.breach, (false, false))
+    );
+    // It leaks on: it is told since when.
+    looks.answer(&still, Tried::Reached);
+    let still = looks.look();
+    assert_eq!(open(&still.breach), [("1", 3), ("9", 3)]);
+    assert_eq!(still.breach.count, 1);
+
+    looks.answer(&still, Tried::Blocked);
+    let released = looks.look();
+    assert_eq!(
+        (open(&released.breach), ways(&released)),
+        (vec![], (true, false))
+    );
+    assert_eq!((released.breach.count, released.breach.since), (1, None));
+    // The answer from before the breach speaks of the same boundary, and counts no more.
+    let later = looks.look();
+    assert_eq!(later.breach, released.breach);
+    assert!(
+        !questions(&later)
+            .values()
+            .any(|now| questions(&plan).values().any(|before| before.id == now.id)),
+        "a question of before the breach is asked again"
+    );
+
+    looks.answer(&later, Tried::Reached);
+    let again = looks.look();
+    assert_eq!((again.breach.count, ways(&again)), (2, (false, false)));
+}
+
+#[test]
+fn where_endpoints_are_declared_it_stays_shut_for_a_while() {
+    let mut looks = Looks::new(with_endpoints());
+    let plan = looks.look();
+    assert_eq!(ways(&plan), (true, true));
+    looks.answer(&plan, Tried::Reached);
+    let shut = looks.look();
+    assert_eq!(ways(&shut), (false, false));
+    let begun = shut.breach.since.unwrap();
+    loop {
+        let plan = looks.look();
+        looks.answer(&plan, Tried::Blocked);
+        if looks.facts.now.duration_since(begun) >= HELD {
+            // This look took place before the answer to it was there.
+            let plan = looks.look();
+            assert_eq!((open(&plan.breach), ways(&plan)), (vec![], (true, true)));
+            break;
+        }
+        assert_eq!(ways(&plan), (false, false), "{}", looks.facts.now);
+    }
+}
+
+#[test]
+fn what_is_no_proof_shuts_nothing() {
+    // A reset may be the enforcer's own.
+    let mut looks = Looks::new(without_endpoints());
+    let plan = looks.look();
+    looks.answer(&plan, Tried::Refused);
+    let plan = looks.look();
+    assert_eq!(plan.breach, BreachStatus::default());
+    let found = channels(&plan, &looks.facts, plan.assurance);
+    assert!(found.open.iter().any(|(id, _)| *id == 1), "{found:?}");
+
+    // Silence, garbage and a missing control.
+    let mut looks = Looks::new(without_endpoints());
+    let plan = looks.look();
+    looks.answer(&plan, Tried::Failed);
+    looks.facts.network_policies.clear();
+    looks.facts.admission.clear();
+    looks.facts.store = Observed::NotAsked;
+    assert_eq!(looks.look().breach, BreachStatus::default());
+}
+
+#[test]
+fn a_store_that_copies_elsewhere_is_a_leak_until_it_does_not() {
+    let mut looks = Looks::new(without_endpoints());
+    looks.look();
+    let drifted = StoreFacts {
+        outlets: [Outlet::SiteReplication].into(),
+        ..store()
+    };
+    looks.facts.store = Observed::Seen(drifted);
+    let shut = looks.look();
+    assert_eq!(
+        (open(&shut.breach), ways(&shut)),
+        (vec![("18", 2)], (false, false))
+    );
+    // A store that does not answer has not stopped.
+    looks.facts.store = Observed::NotAsked;
+    assert_eq!(looks.look().breach, shut.breach);
+    looks.facts.store = Observed::Seen(store());
+    assert_eq!(ways(&looks.look()), (true, false));
+}
+
+#[test]
+fn who_answers_for_a_channel_keeps_it_open_and_a_paused_region_is_left_as_it_is() {
+    let mut looks = Looks::new(without_endpoints());
+    let plan = looks.look();
+    looks.answer(&plan, Tried::Reached);
+    let exceptions = &mut looks.region.spec.residency.exceptions;
+    for channel in ["1", "9"] {
+        exceptions.push(Exception {
+            channel: channel.to_owned(),
+            reason: "a drill".to_owned(),
+            approved_by: "dpo@example.org".to_owned(),
+            expires: BEGIN + SignedDuration::from_hours(1),
+        });
+    }
+    assert_eq!(looks.look().breach, BreachStatus::default());
+    looks.region.spec.residency.exceptions.clear();
+    looks.region.spec.lifecycle.paused = true;
+    let plan = looks.look();
+    assert_eq!(
+        (&plan.breach, ways(&plan)),
+        (&BreachStatus::default(), (true, false))
+    );
+    looks.region.spec.lifecycle.paused = false;
+    assert_eq!(ways(&looks.look()), (false, false));
+    // Nor is it opened while it is paused.
+    looks.region.spec.lifecycle.paused = true;
+    let plan = looks.look();
+    looks.answer(&plan, Tried::Blocked);
+    assert_eq!(ways(&looks.look()), (false, false));
+}
