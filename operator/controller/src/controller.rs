@@ -691,13 +691,14 @@ async fn record_evidence(
     let Some(residency) = status.residency.as_mut() else {
         return;
     };
-    // A status that could not be written is no reason to tell the same again.
-    let before = memory.told.as_ref().or_else(|| {
-        region
-            .status
-            .as_ref()
-            .and_then(|status| status.residency.as_ref())
-    });
+    // A status that could not be written is no reason to tell the same again. What an operator before us may have left
+    // unrecorded is told anew, as a whole.
+    let recorded = region
+        .status
+        .as_ref()
+        .filter(|status| status::is_true(status, "EvidenceRecorded"))
+        .and_then(|status| status.residency.as_ref());
+    let before = memory.told.as_ref().or(recorded);
     let entries = changes(before, residency, &region.spec, now);
     if !entries.is_empty() {
         memory.told = Some(residency.clone());
@@ -711,7 +712,12 @@ async fn record_evidence(
         );
     }
     memory.unrecorded.extend(entries.into_iter().take(room));
-    if memory.unrecorded.is_empty() || applied.facts.store.seen().is_none() {
+    let generation = region.metadata.generation;
+    if memory.unrecorded.is_empty() {
+        return;
+    }
+    if applied.facts.store.seen().is_none() {
+        status::evidence_recorded(status, generation, Recording::Waiting, now);
         return;
     }
     let access = Access {
@@ -746,7 +752,7 @@ async fn record_evidence(
     if end.is_some() {
         residency.evidence = end;
     }
-    status::evidence_recorded(status, region.metadata.generation, recording, now);
+    status::evidence_recorded(status, generation, recording, now);
 }
 
 /// Writes the status if it differs, and an Event if a condition that people are woken for flipped.

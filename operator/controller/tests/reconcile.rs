@@ -184,7 +184,7 @@ async fn what_leaves_the_spec_is_pruned() {
         .into_iter()
         .filter(|call| !call.contains("canary") && call != "apply regions/status tr")
         .collect();
-    assert_eq!(others, ["apply networkpolicies tr/external"]);
+    assert_eq!(others, ["delete networkpolicies tr/external"]);
     assert_eq!(changes(&calls).len(), 8, "{:?}", changes(&calls));
     assert_eq!(harness.condition("NetworkEnforced").0, "True");
     assert_eq!(harness.status().observed_generation, Some(2));

@@ -122,6 +122,8 @@ pub enum Recording {
     Whole,
     /// The log is not the one that the status names: it is not written on.
     Broken,
+    /// The store is not up yet; they are kept.
+    Waiting,
     /// The store did not take them; they are kept and tried again.
     Failed(ReadFailure),
 }
@@ -149,6 +151,11 @@ pub fn evidence_recorded(
             "LogBroken",
             "The evidence log does not hold the record that status.residency.evidence names; it is not written on. See \
              docs/runbooks/evidence-recorded.md.",
+        ),
+        Recording::Waiting => (
+            State::Unknown,
+            "Waiting",
+            "The newest records wait for the object store.",
         ),
         Recording::Failed(failure) => (
             State::Unknown,
