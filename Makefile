@@ -44,11 +44,12 @@ crds: ## Write crds/regions.yaml and docs/reference anew from the types
 	@cargo run --quiet --package bailiwick-operator -- reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
 
 .PHONY: check
-check: deny ## Formatting, lints, licences and sources, and the model crate alone
+check: deny ## Formatting, lints of code and manifests, licences and sources, and the model crate alone
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	cargo check --locked --package bailiwick-model --quiet
 	$(cargo_deny) --log-level error check bans licenses sources
+	@infra/lint.sh
 
 # Built without optimisation: it runs for seconds and builds for minutes.
 cargo_deny_version := 0.20.2
