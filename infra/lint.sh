@@ -40,11 +40,13 @@ count=$(grep -c '^kind: ' "$work/manifests.yaml" || true)
 ((count >= 90)) || { echo "lint: only $count manifests were rendered, expected 90 at least" >&2; exit 1; }
 
 # A linter that lets this pass would let everything pass.
-bad='{apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containers: [{name: bad, image: "bad:latest", securityContext: {privileged: true}}]}}'
-if "$cache/bin/kube-score" score --output-format ci "${waivers[@]}" - <<<"$bad" >/dev/null; then
-  echo "lint: kube-score found nothing wrong with a privileged pod" >&2
-  exit 1
-fi
+bad='{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad"}, "spec": {"containers": [
+  {"name": "bad", "image": "bad:latest", "securityContext": {"privileged": true}}]}}'
+said=$("$cache/bin/kube-score" score --output-format ci "${waivers[@]}" - <<<"$bad" 2>&1 || true)
+for fault in "privileged" "Image with latest tag"; do
+  grep -qi "^\[CRITICAL\].*$fault" <<<"$said" ||
+    { echo "$said" >&2; echo "lint: kube-score does not tell of a pod: $fault" >&2; exit 1; }
+done
 
 status=0
 "$cache/bin/kube-score" score --kubernetes-version v1.33 --output-format ci "${waivers[@]}" - <"$work/manifests.yaml" \
