@@ -29,7 +29,7 @@ const NODE: &str = "tr-1";
 const WATCHED: &str = "45";
 
 /// The channels whose finding names something.
-fn found(region: &Region, what: &str) -> BTreeSet<String> {
+pub fn found(region: &Region, what: &str) -> BTreeSet<String> {
     rows(region)
         .filter(|row| row.finding.as_ref().is_some_and(|it| it.contains(what)))
         .map(|row| row.id.clone())
