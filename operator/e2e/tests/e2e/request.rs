@@ -36,12 +36,7 @@ pub enum Answer {
 }
 
 impl Ask {
-    fn new(
-        method: &'static str,
-        path: impl Into<String>,
-        kind: &'static str,
-        body: Value,
-    ) -> Self {
+    fn new(method: &'static str, path: impl Into<String>, kind: &'static str, body: Value) -> Self {
         Self {
             method,
             path: path.into(),
@@ -61,8 +56,8 @@ impl Ask {
     }
 
     /// Changes an object by a merge patch.
-    pub fn merge(path: impl Into<String>, patch: Value) -> Self {
-        Self::new("PATCH", path, "application/merge-patch+json", patch)
+    pub fn merge(path: impl Into<String>, edit: Value) -> Self {
+        Self::new("PATCH", path, "application/merge-patch+json", edit)
     }
 
     /// Applies a manifest as Argo CD and `kubectl apply --server-side --force-conflicts` do, by this manager.

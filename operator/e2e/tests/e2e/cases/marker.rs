@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use bailiwick_model::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, Names, OPERATOR_NAMESPACE};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};
-use bailiwick_model::names::{
-    BACKUP_BUCKET, EVIDENCE_BUCKET, Names, OPERATOR_NAMESPACE,
-};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
@@ -91,7 +89,9 @@ pub async fn stays_home(cluster: &Cluster) -> Outcome<String> {
         let secrets =
             Api::<Secret>::namespaced(cluster.client.clone(), &Stand::allowed(place).namespace);
         if secrets.get_metadata_opt(ROOT).await?.is_some() {
-            secrets.delete(ROOT, &kube::api::DeleteParams::default()).await?;
+            secrets
+                .delete(ROOT, &kube::api::DeleteParams::default())
+                .await?;
         }
     }
     let measured = outcome?;
@@ -120,11 +120,20 @@ async fn seek(cluster: &Cluster, home: &Place, run: &str) -> Outcome<String> {
         (home.names.object_store(), "the store's volume"),
     ] {
         ensure(
-            hits.iter().any(|path| within(path, &format!("{region}{volume}")) || within(path, &format!("-{volume}"))),
-            || format!("{marker} was planted and is not in {what}, so that not finding it shows nothing: {hits:?}"),
+            hits.iter().any(|path| {
+                within(path, &format!("{region}{volume}")) || within(path, &format!("-{volume}"))
+            }),
+            || {
+                format!(
+                    "{marker} was planted and is not in {what}, so that not finding it shows nothing: {hits:?}"
+                )
+            },
         )?;
     }
-    looked.push(format!("{} of {files} files of {HOME_NODE} have it", hits.len()));
+    looked.push(format!(
+        "{} of {files} files of {HOME_NODE} have it",
+        hits.len()
+    ));
     found.extend(
         hits.iter()
             .filter(|path| !at_home(path, &nodes.join(HOME_NODE), home))
@@ -133,7 +142,7 @@ async fn seek(cluster: &Cluster, home: &Place, run: &str) -> Outcome<String> {
 
     let mut files = 0;
     let beside = kubeconfig();
-    let beside = beside.parent().unwrap_or(Path::new("."));
+    let beside = beside.parent().unwrap_or_else(|| Path::new("."));
     for folder in OTHER_NODES
         .map(|node| nodes.join(node))
         .iter()
@@ -142,7 +151,9 @@ async fn seek(cluster: &Cluster, home: &Place, run: &str) -> Outcome<String> {
         .chain([beside])
     {
         let (read, hits) = search(folder, since, &forms)?;
-        ensure(read > 0, || format!("nothing was written below {}", folder.display()))?;
+        ensure(read > 0, || {
+            format!("nothing was written below {}", folder.display())
+        })?;
         files += read;
         found.extend(hits.iter().map(|path| path.display().to_string()));
     }
@@ -160,9 +171,15 @@ async fn seek(cluster: &Cluster, home: &Place, run: &str) -> Outcome<String> {
     looked.push(format!("{names} objects of other stores"));
     found.extend(hits);
     ensure(found.is_empty(), || {
-        format!("the marker was found outside of {HOME}:\n    {}", found.join("\n    "))
+        format!(
+            "the marker was found outside of {HOME}:\n    {}",
+            found.join("\n    ")
+        )
     })?;
-    Ok(format!("{}: not found outside of {HOME}", looked.join(", ")))
+    Ok(format!(
+        "{}: not found outside of {HOME}",
+        looked.join(", ")
+    ))
 }
 
 /// Plants a marker; it, and its hash.
@@ -231,7 +248,15 @@ fn search(folder: &Path, since: i64, forms: &[String]) -> Outcome<(usize, Vec<Pa
     collect(folder, since, forms, &mut files, &mut found);
     for batch in files.chunks(BATCH) {
         let mut grep = Command::new("grep")
-            .args(["--files-with-matches", "--text", "--fixed-strings", "--no-messages", "--null", "--file=-", "--"])
+            .args([
+                "--files-with-matches",
+                "--text",
+                "--fixed-strings",
+                "--no-messages",
+                "--null",
+                "--file=-",
+                "--",
+            ])
             .args(batch)
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
@@ -253,7 +278,13 @@ fn search(folder: &Path, since: i64, forms: &[String]) -> Outcome<(usize, Vec<Pa
     Ok((files.len(), found))
 }
 
-fn collect(folder: &Path, since: i64, forms: &[String], files: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) {
+fn collect(
+    folder: &Path,
+    since: i64,
+    forms: &[String],
+    files: &mut Vec<PathBuf>,
+    found: &mut Vec<PathBuf>,
+) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         // It may have gone since.
@@ -287,7 +318,8 @@ async fn api(cluster: &Cluster, forms: &[String]) -> Outcome<(usize, Vec<String>
                     continue;
                 }
                 kinds += 1;
-                let api = Api::<kube::api::DynamicObject>::all_with(cluster.client.clone(), &resource);
+                let api =
+                    Api::<kube::api::DynamicObject>::all_with(cluster.client.clone(), &resource);
                 for object in api
                     .list(&ListParams::default())
                     .await
@@ -313,12 +345,19 @@ async fn api(cluster: &Cluster, forms: &[String]) -> Outcome<(usize, Vec<String>
 }
 
 /// What all pods print, but for the Region's own.
-async fn printed(cluster: &Cluster, home: &Place, forms: &[String]) -> Outcome<(usize, Vec<String>)> {
+async fn printed(
+    cluster: &Cluster,
+    home: &Place,
+    forms: &[String],
+) -> Outcome<(usize, Vec<String>)> {
     let own = home.names.namespaces();
     let client = Stand::allowed(home).namespace;
     let mut logs = 0;
     let mut found = Vec::new();
-    for pod in Api::<Pod>::all(cluster.client.clone()).list(&ListParams::default()).await? {
+    for pod in Api::<Pod>::all(cluster.client.clone())
+        .list(&ListParams::default())
+        .await?
+    {
         let namespace = pod.namespace().unwrap_or_default();
         if own.contains(&namespace) || namespace == client {
             continue;
@@ -336,7 +375,11 @@ async fn printed(cluster: &Cluster, home: &Place, forms: &[String]) -> Outcome<(
             };
             logs += 1;
             if is_in(&text, forms) {
-                found.push(format!("the log of {} of pod {}", container.name, name_of(&pod)));
+                found.push(format!(
+                    "the log of {} of pod {}",
+                    container.name,
+                    name_of(&pod)
+                ));
             }
         }
     }
@@ -347,7 +390,11 @@ async fn printed(cluster: &Cluster, home: &Place, forms: &[String]) -> Outcome<(
 /// The operator's metrics, read in its own network, and those of the API server and the nodes.
 async fn metrics(cluster: &Cluster, forms: &[String]) -> Outcome<(usize, Vec<String>)> {
     let mut pages = Vec::new();
-    for path in ["/metrics", "/api/v1/nodes/tr-1/proxy/metrics", "/api/v1/nodes/es-1/proxy/metrics/cadvisor"] {
+    for path in [
+        "/metrics",
+        "/api/v1/nodes/tr-1/proxy/metrics",
+        "/api/v1/nodes/es-1/proxy/metrics/cadvisor",
+    ] {
         match Ask::get(path).send(&cluster.client, Who::Own).await? {
             Answer::Taken(text) => pages.push((path.to_owned(), text)),
             Answer::Refused(code, message) => {
@@ -364,7 +411,13 @@ async fn metrics(cluster: &Cluster, forms: &[String]) -> Outcome<(usize, Vec<Str
         };
         let told = Command::new("nsenter")
             .arg(format!("--net=/proc/{}/ns/net", process.pid))
-            .args(["curl", "--silent", "--max-time", "5", "http://127.0.0.1:8080/metrics"])
+            .args([
+                "curl",
+                "--silent",
+                "--max-time",
+                "5",
+                "http://127.0.0.1:8080/metrics",
+            ])
             .output()
             .during("read the operator's metrics")?;
         let text = String::from_utf8_lossy(&told.stdout).into_owned();
@@ -386,13 +439,21 @@ async fn metrics(cluster: &Cluster, forms: &[String]) -> Outcome<(usize, Vec<Str
 async fn buckets(cluster: &Cluster, home: &Place, hash: &str) -> Outcome<(u64, Vec<String>)> {
     let mut names = 0;
     let mut found = Vec::new();
-    for place in cluster.places.iter().filter(|place| place.region != home.region) {
+    for place in cluster
+        .places
+        .iter()
+        .filter(|place| place.region != home.region)
+    {
         let stand = Stand::allowed(place);
         let secret = root(cluster, &place.names).await?;
         let object = json!({ "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": ROOT, "labels": { LABEL: "true" } }, "data": secret });
         Api::<Secret>::namespaced(cluster.client.clone(), &stand.namespace)
-            .patch(ROOT, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object))
+            .patch(
+                ROOT,
+                &PatchParams::apply(MANAGER).force(),
+                &Patch::Apply(&object),
+            )
             .await
             .during("keep the store's root key")?;
         let script = Script {
@@ -403,7 +464,9 @@ async fn buckets(cluster: &Cluster, home: &Place, hash: &str) -> Outcome<(u64, V
         };
         let told = client::run(cluster, &stand, &script, LIMIT).await?;
         let read = told["names"].as_u64().unwrap_or_default();
-        ensure(read > 0, || format!("the store of {} is empty: {told}", place.region))?;
+        ensure(read > 0, || {
+            format!("the store of {} is empty: {told}", place.region)
+        })?;
         names += read;
         let hits: Vec<String> = serde_json::from_value(told["found"].clone())?;
         found.extend(hits.iter().map(|hit| format!("{hit} of {}", place.region)));
@@ -417,8 +480,12 @@ async fn root(
     names: &Names,
 ) -> Outcome<std::collections::BTreeMap<String, k8s_openapi::ByteString>> {
     let namespace = names.namespace();
-    let user = cluster.secret(&namespace, &names.object_store_user(BUCKET)).await?;
-    let root = cluster.secret(&namespace, &names.object_store_root()).await?;
+    let user = cluster
+        .secret(&namespace, &names.object_store_user(BUCKET))
+        .await?;
+    let root = cluster
+        .secret(&namespace, &names.object_store_root())
+        .await?;
     let mut data = user.data.unwrap_or_default();
     data.extend(root.data.unwrap_or_default());
     Ok(data)

@@ -1,5 +1,7 @@
 """Requests to a Region's object store with curl, signed, over TLS that is verified."""
 
+import base64
+import hashlib
 import subprocess
 import urllib.parse
 import xml.etree.ElementTree as tree
@@ -32,6 +34,8 @@ def request(
             file.write(body)
         lines.append('data-binary = "@/tmp/body"')
         lines.append('header = "Content-Type: application/octet-stream"')
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        lines.append('header = "Content-MD5: %s"' % digest)
     lines += ['header = "%s"' % header for header in headers]
     # Settings come by standard input: keys are never an argument that others on the node could read.
     answer = subprocess.run(

@@ -1,5 +1,6 @@
 //! The neighbour region: its pods with all that their own boundary opens to them, its accounts, and its credentials. I/O:
 //! pods in the neighbour's namespace, and pods in the victim's own for which the same doors are open.
+#![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
 use bailiwick_model::names::{Flow, port};
 use futures::future::try_join_all;
@@ -41,7 +42,11 @@ pub fn attempts() -> Vec<Attempt> {
         [
             ("a member's Postgres", Door::Member(port::POSTGRES), silent),
             ("a member's Patroni", Door::Member(port::PATRONI), silent),
-            ("a member's pgBackRest", Door::Member(port::PGBACKREST), silent),
+            (
+                "a member's pgBackRest",
+                Door::Member(port::PGBACKREST),
+                silent,
+            ),
             ("the store's pod", Door::Store, silent),
             ("the primary's Service", Door::Primary, silent),
             ("the replicas' Service", Door::Replicas, silent),
@@ -49,12 +54,14 @@ pub fn attempts() -> Vec<Attempt> {
         ],
         How::Connect,
     );
-    attempts.extend(super::attempts(adversary, accounts(), |(who, ask)| How::Ask(who, ask)));
+    attempts.extend(super::attempts(adversary, accounts(), |(who, ask)| {
+        How::Ask(who, ask)
+    }));
     attempts.extend(super::attempts(
         adversary,
         [(
             "the neighbour's password of the owner of the same name",
-            database::sql("SELECT 1").as_neighbour(),
+            database::sql("SELECT 1").of_neighbour(),
             Refused("password authentication failed"),
         )],
         How::Sql,
@@ -64,12 +71,12 @@ pub fn attempts() -> Vec<Attempt> {
         [
             (
                 "the neighbour's keys of the user of the same name",
-                store::request("GET", "/documents", "list-type=2").as_neighbour(),
+                store::request("GET", "/documents", "list-type=2").of_neighbour(),
                 Refused("403 "),
             ),
             (
                 "the neighbour's keys write an object",
-                store::request("PUT", "/documents/e2e", "").as_neighbour(),
+                store::request("PUT", "/documents/e2e", "").of_neighbour(),
                 Refused("403 "),
             ),
         ],
@@ -95,55 +102,145 @@ fn accounts() -> Vec<(&'static str, (Who, Ask), Expected)> {
     };
     let policies = "/apis/networking.k8s.io/v1/namespaces/es/networkpolicies";
     vec![
-        ("its pods' account reads passwords", (pods, Ask::get(format!("{core}/secrets/tr-pg-internal"))),
-            Refused("cannot get resource \"secrets\"")),
-        ("its pods' account lists Secrets", (pods, Ask::get(format!("{core}/secrets"))),
-            Refused("cannot list resource \"secrets\"")),
-        ("its pods' account reads Patroni's settings", (pods, Ask::get(format!("{core}/configmaps/tr-pg-config"))),
-            Refused("cannot get resource \"configmaps\"")),
-        ("its pods' account takes the leader's key",
-            (pods, Ask::merge(format!("{core}/configmaps/tr-pg-leader"),
-                json!({ "metadata": { "annotations": { "leader": "es-pg-0" } } }))),
-            Refused("cannot patch resource \"configmaps\"")),
-        ("its pods' account lists pods", (pods, Ask::get(format!("{core}/pods"))),
-            Refused("cannot list resource \"pods\"")),
-        ("its pods' account relabels the primary",
-            (pods, Ask::merge(format!("{core}/pods/tr-pg-0"), json!({ "metadata": { "labels": { "role": "none" } } }))),
-            Refused("cannot patch resource \"pods\"")),
-        ("its pods' account makes a Service", (pods, Ask::create(format!("{core}/services"), service(json!({})))),
-            Refused("cannot create resource \"services\"")),
-        ("its pods' account asks for a token of the victim's",
-            (pods, Ask::create(format!("{core}/serviceaccounts/tr-pg/token"), json!({
-                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {} }))),
-            Refused("cannot create resource \"serviceaccounts/token\"")),
-        ("its pods' account opens a shell",
-            (pods, Ask::create(format!("{core}/pods/tr-pg-0/exec?command=id&stdout=true"), serde_json::Value::Null)),
-            Refused("cannot create resource \"pods/exec\"")),
-        ("its default account reads the Region", (default, Ask::get("/apis/bailiwick.dev/v1alpha1/regions/tr")),
-            Refused("cannot get resource \"regions\"")),
-        ("its pods' account widens the Region",
-            (pods, Ask::merge("/apis/bailiwick.dev/v1alpha1/regions/tr",
-                json!({ "spec": { "residency": { "allowedLocations": ["es-mad-1"] } } }))),
-            Refused("cannot patch resource \"regions\"")),
-        ("an operator of its own reads the victim's passwords",
+        (
+            "its pods' account reads passwords",
+            (pods, Ask::get(format!("{core}/secrets/tr-pg-internal"))),
+            Refused("cannot get resource \"secrets\""),
+        ),
+        (
+            "its pods' account lists Secrets",
+            (pods, Ask::get(format!("{core}/secrets"))),
+            Refused("cannot list resource \"secrets\""),
+        ),
+        (
+            "its pods' account reads Patroni's settings",
+            (pods, Ask::get(format!("{core}/configmaps/tr-pg-config"))),
+            Refused("cannot get resource \"configmaps\""),
+        ),
+        (
+            "its pods' account takes the leader's key",
+            (
+                pods,
+                Ask::merge(
+                    format!("{core}/configmaps/tr-pg-leader"),
+                    json!({ "metadata": { "annotations": { "leader": "es-pg-0" } } }),
+                ),
+            ),
+            Refused("cannot patch resource \"configmaps\""),
+        ),
+        (
+            "its pods' account lists pods",
+            (pods, Ask::get(format!("{core}/pods"))),
+            Refused("cannot list resource \"pods\""),
+        ),
+        (
+            "its pods' account relabels the primary",
+            (
+                pods,
+                Ask::merge(
+                    format!("{core}/pods/tr-pg-0"),
+                    json!({ "metadata": { "labels": { "role": "none" } } }),
+                ),
+            ),
+            Refused("cannot patch resource \"pods\""),
+        ),
+        (
+            "its pods' account makes a Service",
+            (
+                pods,
+                Ask::create(format!("{core}/services"), service(json!({}))),
+            ),
+            Refused("cannot create resource \"services\""),
+        ),
+        (
+            "its pods' account asks for a token of the victim's",
+            (
+                pods,
+                Ask::create(
+                    format!("{core}/serviceaccounts/tr-pg/token"),
+                    json!({
+                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {} }),
+                ),
+            ),
+            Refused("cannot create resource \"serviceaccounts/token\""),
+        ),
+        (
+            "its pods' account opens a shell",
+            (
+                pods,
+                Ask::create(
+                    format!("{core}/pods/tr-pg-0/exec?command=id&stdout=true"),
+                    serde_json::Value::Null,
+                ),
+            ),
+            Refused("cannot create resource \"pods/exec\""),
+        ),
+        (
+            "its default account reads the Region",
+            (default, Ask::get("/apis/bailiwick.dev/v1alpha1/regions/tr")),
+            Refused("cannot get resource \"regions\""),
+        ),
+        (
+            "its pods' account widens the Region",
+            (
+                pods,
+                Ask::merge(
+                    "/apis/bailiwick.dev/v1alpha1/regions/tr",
+                    json!({ "spec": { "residency": { "allowedLocations": ["es-mad-1"] } } }),
+                ),
+            ),
+            Refused("cannot patch resource \"regions\""),
+        ),
+        (
+            "an operator of its own reads the victim's passwords",
             (operator, Ask::get(format!("{core}/secrets/tr-pg-internal"))),
-            Refused("cannot get resource \"secrets\"")),
-        ("an operator of its own is let in by Git",
-            (Who::Own, Ask::apply(
-                &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/tr/rolebindings/{NAME}"),
-                MANAGER, binding("bailiwick-region", "bailiwick-es", "bailiwick-operator"))),
-            Refused("serve people, ServiceAccounts of Region tr and the operator; nobody else")),
-        ("the operator opens its egress to the victim",
-            (shared, Ask::create(policies, neighbours(json!({ "egress": to_victim })))),
-            Refused("names no other Region in bailiwick.dev/region")),
-        ("the operator opens its egress to everything",
-            (shared, Ask::create(policies, neighbours(json!({ "egress": [{}] })))),
-            Refused("a rule without peers opens to everything")),
-        ("the operator lets the neighbour into the victim",
-            (shared, Ask::create("/apis/networking.k8s.io/v1/namespaces/tr/networkpolicies",
-                with(opening(), json!({ "spec": { "egress": null, "policyTypes": ["Ingress"], "ingress": [
-                    { "from": [{ "namespaceSelector": { "matchLabels": { "bailiwick.dev/region": "es" } } }] }] } })))),
-            Refused("names no other Region in bailiwick.dev/region")),
+            Refused("cannot get resource \"secrets\""),
+        ),
+        (
+            "an operator of its own is let in by Git",
+            (
+                Who::Own,
+                Ask::apply(
+                    &format!(
+                        "/apis/rbac.authorization.k8s.io/v1/namespaces/tr/rolebindings/{NAME}"
+                    ),
+                    MANAGER,
+                    binding("bailiwick-region", "bailiwick-es", "bailiwick-operator"),
+                ),
+            ),
+            Refused("serve people, ServiceAccounts of Region tr and the operator; nobody else"),
+        ),
+        (
+            "the operator opens its egress to the victim",
+            (
+                shared,
+                Ask::create(policies, neighbours(json!({ "egress": to_victim }))),
+            ),
+            Refused("names no other Region in bailiwick.dev/region"),
+        ),
+        (
+            "the operator opens its egress to everything",
+            (
+                shared,
+                Ask::create(policies, neighbours(json!({ "egress": [{}] }))),
+            ),
+            Refused("a rule without peers opens to everything"),
+        ),
+        (
+            "the operator lets the neighbour into the victim",
+            (
+                shared,
+                Ask::create(
+                    "/apis/networking.k8s.io/v1/namespaces/tr/networkpolicies",
+                    with(
+                        opening(),
+                        json!({ "spec": { "egress": null, "policyTypes": ["Ingress"], "ingress": [
+                    { "from": [{ "namespaceSelector": { "matchLabels": { "bailiwick.dev/region": "es" } } }] }] } }),
+                    ),
+                ),
+            ),
+            Refused("names no other Region in bailiwick.dev/region"),
+        ),
     ]
 }
 
@@ -192,7 +289,7 @@ pub async fn run(
             strangers
                 .iter()
                 .find(|answer| **answer != "no answer")
-                .or(strangers.first())
+                .or_else(|| strangers.first())
                 .map(|answer| (*answer).to_owned())
         });
     }
@@ -207,9 +304,18 @@ async fn resolve(cluster: &Cluster, victim: &Place, door: Door) -> Outcome<Targe
             pod(cluster, victim, &format!("{}-0", names.object_store())).await?,
             port::S3,
         ),
-        Door::Primary => (service_of(cluster, victim, &names.postgres_rw()).await?, port::POSTGRES),
-        Door::Replicas => (service_of(cluster, victim, &names.postgres_ro()).await?, port::POSTGRES),
-        Door::StoreService => (service_of(cluster, victim, &names.object_store()).await?, port::S3),
+        Door::Primary => (
+            service_of(cluster, victim, &names.postgres_rw()).await?,
+            port::POSTGRES,
+        ),
+        Door::Replicas => (
+            service_of(cluster, victim, &names.postgres_ro()).await?,
+            port::POSTGRES,
+        ),
+        Door::StoreService => (
+            service_of(cluster, victim, &names.object_store()).await?,
+            port::S3,
+        ),
     };
     Ok(Target {
         host,

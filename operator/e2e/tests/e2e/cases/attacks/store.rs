@@ -1,5 +1,6 @@
 //! The user of the object store: requests with the keys of a user that may read and write one bucket, from a client that the
 //! Region lets in. I/O: one client pod.
+#![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Request {
     }
 
     /// The same with the neighbour's keys.
-    pub fn as_neighbour(self) -> Self {
+    pub fn of_neighbour(self) -> Self {
         Self {
             as_neighbour: true,
             ..self
@@ -105,58 +106,188 @@ const DENIED: Expected = Expected::Refused("403 AccessDenied");
 /// What one's own bucket is told.
 fn buckets() -> Vec<Row> {
     vec![
-        ("everybody may read the bucket", request("PUT", "/documents", "policy=").with(public("documents")), DENIED),
-        ("the bucket is copied elsewhere", request("PUT", "/documents", "replication=").with(REPLICATION), DENIED),
-        ("the bucket tells somebody of its objects", request("PUT", "/documents", "notification=").with(NOTIFICATION), DENIED),
-        ("objects move to a tier elsewhere", request("PUT", "/documents", "lifecycle=").with(TRANSITION), DENIED),
-        ("objects are listened for", request("GET", "/documents", "events=s3%3AObjectCreated%3A%2A"), DENIED),
-        ("versions are kept no more", request("PUT", "/documents", "versioning=").with(SUSPENDED), DENIED),
-        ("the bucket is encrypted no more", request("DELETE", "/documents", "encryption="), DENIED),
-        ("the bucket is deleted", request("DELETE", "/documents", ""), DENIED),
-        ("another bucket is made", request("PUT", "/e2e-attack", ""), DENIED),
-        ("an object is read without keys", request("GET", "/documents/e2e", "").anonymous(), DENIED),
-        ("the bucket is listed without keys", request("GET", "/documents", "list-type=2").anonymous(), DENIED),
+        (
+            "everybody may read the bucket",
+            request("PUT", "/documents", "policy=").with(public("documents")),
+            DENIED,
+        ),
+        (
+            "the bucket is copied elsewhere",
+            request("PUT", "/documents", "replication=").with(REPLICATION),
+            DENIED,
+        ),
+        (
+            "the bucket tells somebody of its objects",
+            request("PUT", "/documents", "notification=").with(NOTIFICATION),
+            DENIED,
+        ),
+        (
+            "objects move to a tier elsewhere",
+            request("PUT", "/documents", "lifecycle=").with(TRANSITION),
+            DENIED,
+        ),
+        (
+            "objects are listened for",
+            request("GET", "/documents", "events=s3%3AObjectCreated%3A%2A"),
+            DENIED,
+        ),
+        (
+            "versions are kept no more",
+            request("PUT", "/documents", "versioning=").with(SUSPENDED),
+            DENIED,
+        ),
+        (
+            "the bucket is encrypted no more",
+            request("DELETE", "/documents", "encryption="),
+            DENIED,
+        ),
+        (
+            "the bucket is deleted",
+            request("DELETE", "/documents", ""),
+            DENIED,
+        ),
+        (
+            "another bucket is made",
+            request("PUT", "/e2e-attack", ""),
+            DENIED,
+        ),
+        (
+            "an object is read without keys",
+            request("GET", "/documents/e2e", "").anonymous(),
+            DENIED,
+        ),
+        (
+            "the bucket is listed without keys",
+            request("GET", "/documents", "list-type=2").anonymous(),
+            DENIED,
+        ),
     ]
 }
 
 /// Buckets that are not one's own.
 fn others() -> Vec<Row> {
     vec![
-        ("the archive is listed", request("GET", "/bailiwick-backup", "list-type=2"), DENIED),
-        ("an object of the archive is read", request("GET", "/bailiwick-backup/tr/archive/e2e", ""), DENIED),
-        ("an object of the archive is written", request("PUT", "/bailiwick-backup/tr/archive/e2e", "").with("e2e"), DENIED),
-        ("an object of the archive is copied to one's own bucket",
-            request("PUT", "/documents/e2e", "").headed(&["x-amz-copy-source: /bailiwick-backup/tr/archive/e2e"]), DENIED),
-        ("the evidence log is listed", request("GET", "/bailiwick-evidence", "list-type=2"), DENIED),
-        ("a record of the evidence log is deleted", request("DELETE", "/bailiwick-evidence/tr/1", ""), DENIED),
-        ("a locked version of the evidence log is deleted",
-            request("DELETE", "/bailiwick-evidence/tr/1", "versionId=00000000-0000-0000-0000-000000000000")
-                .headed(&["x-amz-bypass-governance-retention: true"]),
-            DENIED),
-        ("the lock of the evidence log is taken off",
-            request("PUT", "/bailiwick-evidence", "object-lock=").with(UNLOCKED), DENIED),
-        ("every bucket of the archive's kind is deleted", request("DELETE", "/bailiwick-evidence", ""), DENIED),
+        (
+            "the archive is listed",
+            request("GET", "/bailiwick-backup", "list-type=2"),
+            DENIED,
+        ),
+        (
+            "an object of the archive is read",
+            request("GET", "/bailiwick-backup/tr/archive/e2e", ""),
+            DENIED,
+        ),
+        (
+            "an object of the archive is written",
+            request("PUT", "/bailiwick-backup/tr/archive/e2e", "").with("e2e"),
+            DENIED,
+        ),
+        (
+            "an object of the archive is copied to one's own bucket",
+            request("PUT", "/documents/e2e", "")
+                .headed(&["x-amz-copy-source: /bailiwick-backup/tr/archive/e2e"]),
+            DENIED,
+        ),
+        (
+            "the evidence log is listed",
+            request("GET", "/bailiwick-evidence", "list-type=2"),
+            DENIED,
+        ),
+        (
+            "a record of the evidence log is deleted",
+            request("DELETE", "/bailiwick-evidence/tr/1", ""),
+            DENIED,
+        ),
+        (
+            "a locked version of the evidence log is deleted",
+            request(
+                "DELETE",
+                "/bailiwick-evidence/tr/1",
+                "versionId=00000000-0000-0000-0000-000000000000",
+            )
+            .headed(&["x-amz-bypass-governance-retention: true"]),
+            DENIED,
+        ),
+        (
+            "the lock of the evidence log is taken off",
+            request("PUT", "/bailiwick-evidence", "object-lock=").with(UNLOCKED),
+            DENIED,
+        ),
+        (
+            "every bucket of the archive's kind is deleted",
+            request("DELETE", "/bailiwick-evidence", ""),
+            DENIED,
+        ),
     ]
 }
 
 /// The server itself.
 fn server() -> Vec<Row> {
     vec![
-        ("users are listed", request("GET", "/minio/admin/v3/list-users", ""), DENIED),
-        ("a user is made", request("PUT", "/minio/admin/v3/add-user", "accessKey=e2e").with("{}"), DENIED),
-        ("a policy is attached to oneself",
-            request("PUT", "/minio/admin/v3/set-user-or-group-policy",
-                "isGroup=false&policyName=consoleAdmin&userOrGroup=documents"),
-            DENIED),
-        ("the server's settings are read", request("GET", "/minio/admin/v3/config", ""), DENIED),
-        ("the server's settings are written", request("PUT", "/minio/admin/v3/set-config-kv", "").with("e2e"), DENIED),
-        ("the server is copied to another site",
-            request("PUT", "/minio/admin/v3/site-replication/add", "api-version=1").with("[]"), DENIED),
-        ("a remote target is made",
-            request("PUT", "/minio/admin/v3/set-remote-target", "bucket=documents").with("{}"), DENIED),
-        ("a remote tier is made", request("PUT", "/minio/admin/v3/tier", "").with("{}"), DENIED),
-        ("requests of all are watched", request("GET", "/minio/admin/v3/trace", "s3=true"), DENIED),
-        ("everybody's rights are exported", request("GET", "/minio/admin/v3/export-iam", ""), DENIED),
+        (
+            "users are listed",
+            request("GET", "/minio/admin/v3/list-users", ""),
+            DENIED,
+        ),
+        (
+            "a user is made",
+            request("PUT", "/minio/admin/v3/add-user", "accessKey=e2e").with("{}"),
+            DENIED,
+        ),
+        (
+            "a policy is attached to oneself",
+            request(
+                "PUT",
+                "/minio/admin/v3/set-user-or-group-policy",
+                "isGroup=false&policyName=consoleAdmin&userOrGroup=documents",
+            ),
+            DENIED,
+        ),
+        (
+            "the server's settings are read",
+            request("GET", "/minio/admin/v3/config", ""),
+            DENIED,
+        ),
+        (
+            "the server's settings are written",
+            request("PUT", "/minio/admin/v3/set-config-kv", "").with("e2e"),
+            DENIED,
+        ),
+        (
+            "the server is copied to another site",
+            request(
+                "PUT",
+                "/minio/admin/v3/site-replication/add",
+                "api-version=1",
+            )
+            .with("[]"),
+            DENIED,
+        ),
+        (
+            "a remote target is made",
+            request(
+                "PUT",
+                "/minio/admin/v3/set-remote-target",
+                "bucket=documents",
+            )
+            .with("{}"),
+            DENIED,
+        ),
+        (
+            "a remote tier is made",
+            request("PUT", "/minio/admin/v3/tier", "").with("{}"),
+            DENIED,
+        ),
+        (
+            "requests of all are watched",
+            request("GET", "/minio/admin/v3/trace", "s3=true"),
+            DENIED,
+        ),
+        (
+            "everybody's rights are exported",
+            request("GET", "/minio/admin/v3/export-iam", ""),
+            DENIED,
+        ),
     ]
 }
 
@@ -192,5 +323,8 @@ pub async fn run(
         told: json!({ "user": user, "attempts": told }),
         secrets: vec![user.clone(), strange.clone()],
     };
-    answers(client::run(cluster, &stand, &script, LIMIT).await?, attempts)
+    answers(
+        client::run(cluster, &stand, &script, LIMIT).await?,
+        attempts,
+    )
 }
