@@ -45,21 +45,35 @@ fn apply(collection: &str, manifest: Value) -> Ask {
     Ask::apply(&path, MANAGER, manifest)
 }
 
-/// The Region's file with an edit of its residency. A manifest that left the rest out would be refused for that.
-fn region(residency: &Value) -> Ask {
-    let manifest = documents(REGION)
+/// A document of the Region's file. A manifest that left the rest of it out would be refused for that.
+fn document(wanted: &str) -> Value {
+    documents(REGION)
         .into_iter()
         .flatten()
-        .find(|document| kind(document) == "Region")
+        .find(|document| kind(document) == wanted)
         .and_then(|document| serde_json::to_value(document).ok())
-        .unwrap_or_default();
-    Ask::apply(
-        "/apis/bailiwick.dev/v1alpha1/regions/tr",
-        MANAGER,
-        with(manifest, json!({ "spec": { "residency": residency } })),
-    )
+        .unwrap_or_default()
 }
 
+/// The Region's file with an edit of its residency.
+fn region(residency: &Value) -> Ask {
+    let manifest = with(
+        document("Region"),
+        json!({ "spec": { "residency": residency } }),
+    );
+    Ask::apply("/apis/bailiwick.dev/v1alpha1/regions/tr", MANAGER, manifest)
+}
+
+/// The Region's namespace in its file, with a label changed.
+fn relabelled(label: &str, value: &str) -> Ask {
+    let manifest = with(
+        document("Namespace"),
+        json!({ "metadata": { "labels": { label: value } } }),
+    );
+    Ask::apply("/api/v1/namespaces/tr", MANAGER, manifest)
+}
+
+/// A manifest of a namespace.
 fn namespace(name: &str, labels: Value) -> Ask {
     let mut manifest =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -109,15 +123,12 @@ fn manifests() -> Vec<(&'static str, Ask, Expected)> {
         ),
         (
             "its namespace goes over to the neighbour",
-            namespace("tr", json!({ "bailiwick.dev/region": "es" })),
+            relabelled("bailiwick.dev/region", "es"),
             Refused("the label bailiwick.dev/region of a namespace is given when it is made"),
         ),
         (
             "its namespace moves by a manifest",
-            namespace(
-                "tr",
-                json!({ "bailiwick.dev/region": "tr", "bailiwick.dev/location": "es-mad-1" }),
-            ),
+            relabelled("bailiwick.dev/location", "es-mad-1"),
             Refused("the label bailiwick.dev/location of a Region's namespace cannot be changed"),
         ),
         (

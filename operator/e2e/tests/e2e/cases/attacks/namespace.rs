@@ -63,11 +63,12 @@ pub fn service(edit: Value) -> Value {
     )
 }
 
-/// A NetworkPolicy that opens everything.
+/// A NetworkPolicy that opens a way outside, and nothing that the operator itself might not open.
 pub fn opening() -> Value {
     json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": { "name": NAME, "namespace": "tr" },
-        "spec": { "podSelector": {}, "policyTypes": ["Egress"], "egress": [{}] } })
+        "spec": { "podSelector": {}, "policyTypes": ["Egress"],
+            "egress": [{ "to": [{ "ipBlock": { "cidr": "198.51.100.0/24" } }] }] } })
 }
 
 /// A pod that admission lets pass, with an edit of its spec.
@@ -173,7 +174,7 @@ fn traffic() -> Vec<Row> {
             Refused("are written by the cluster's controllers alone"),
         ),
         (
-            "a NetworkPolicy that opens everything",
+            "a NetworkPolicy that opens a way outside",
             Ask::create(policies, opening()),
             Refused("are written by the operator alone"),
         ),
