@@ -82,6 +82,17 @@ pub struct Context {
     listed: AtomicBool,
 }
 
+/// An inventory, and of when it is.
+#[derive(Debug)]
+pub struct LookAround {
+    /// When it was read.
+    pub at: Instant,
+    /// The generation of the Region whose spec said what to look at.
+    pub generation: Option<i64>,
+    /// What was read.
+    pub seen: Observed<Inventory>,
+}
+
 /// What is remembered of one Region between two looks. Losing it costs some requests and nothing else.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -95,8 +106,8 @@ pub struct Memory {
     pub last_full_pass: Option<Instant>,
     /// Whether this look reads them.
     pub full_pass: bool,
-    /// What was in the Region's namespaces beside what is ours, and when that was read.
-    pub inventory: Option<(Instant, Observed<Inventory>)>,
+    /// What was in the Region's namespaces beside what is ours.
+    pub inventory: Option<LookAround>,
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,

@@ -36,7 +36,8 @@ pub fn found(region: &Region, what: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_model::region::ChannelStatus> {
+/// What a Region's status says of each channel.
+pub fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_model::region::ChannelStatus> {
     region
         .status
         .iter()

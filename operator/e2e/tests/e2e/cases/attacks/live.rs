@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_model::region::Region;
+use bailiwick_model::region::{ChannelState, Region};
 use futures::TryStreamExt;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
@@ -15,13 +15,13 @@ use kube::api::{
 use serde_json::{Value, json};
 
 use super::namespace::{NAME, WHO};
-use super::{store, with};
+use super::{region, store, with};
 use crate::cases::access::BUCKET;
-use crate::cases::controls::found;
+use crate::cases::controls::{found, rows};
 use crate::client::{self, LABEL, MANAGER, Script, Stand};
 use crate::cluster::{Cluster, Place, condition, documents, kind, repository};
 use crate::failure::{Failure, Outcome, While, ensure};
-use crate::request::{Answer, Ask};
+use crate::request::{Answer, Ask, Who};
 use crate::wait::{Look, seen_if, until};
 
 /// How soon what got in must be noticed.
@@ -38,6 +38,9 @@ const POLICY: &str = "bailiwick-services";
 /// A Region that is not accepted: its name, jurisdiction and location, and the field that is named.
 const ELSEWHERE: [&str; 4] = ["e2e-elsewhere", "US", "us-nyc-1", "spec.residency.location"];
 
+/// What is said of a client's namespace that is not the Region's.
+const STRANGER: &str = "has no label bailiwick.dev/region=";
+
 /// What gets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intrusion {
@@ -49,6 +52,8 @@ pub enum Intrusion {
     Patroni,
     /// An admission policy has no binding.
     Unbound,
+    /// Namespaces that are not the Region's clients are let in by its spec.
+    Client,
     /// A Region of a place that is not served here.
     Elsewhere,
 }
@@ -60,6 +65,7 @@ pub async fn run(cluster: &Cluster, victim: &Place, intrusion: Intrusion) -> Out
         Intrusion::Service => service(cluster, victim).await,
         Intrusion::Patroni => patroni(cluster, victim).await,
         Intrusion::Unbound => unbound(cluster, victim).await,
+        Intrusion::Client => strange_client(cluster, victim).await,
         Intrusion::Elsewhere => not_accepted(cluster, victim, ELSEWHERE).await,
     }
 }
@@ -327,6 +333,55 @@ async fn unbound(cluster: &Cluster, victim: &Place) -> Outcome<String> {
     Ok(format!("in row 5 after {seconds:.1} s"))
 }
 
+/// The clients of a Region's file.
+fn clients(place: &Place) -> Outcome<Value> {
+    Ok(place.document()?.data["spec"]["network"]["clients"].clone())
+}
+
+async fn set_clients(cluster: &Cluster, place: &Place, who: Who, clients: &Value) -> Outcome {
+    let path = format!("/apis/bailiwick.dev/v1alpha1/regions/{}", place.region);
+    let ask = Ask::merge(
+        path,
+        json!({ "spec": { "network": { "clients": clients } } }),
+    );
+    match ask.send(&cluster.client, who).await? {
+        Answer::Taken(_) => Ok(()),
+        Answer::Refused(code, message) => Err(Failure::new(format!(
+            "the clients were refused, expected them to get in: {code} {message}"
+        ))),
+    }
+}
+
+async fn strange_client(cluster: &Cluster, victim: &Place) -> Outcome<String> {
+    let own = clients(victim)?;
+    let mut all = own.clone();
+    if let Some(all) = all.as_array_mut() {
+        all.push(json!({ "name": NAME, "namespaceSelector": { "matchLabels": { LABEL: "true" } }, "to": ["Postgres"] }));
+    }
+    let before = cluster.regions().get(&victim.region).await?;
+    let started = Instant::now();
+    set_clients(cluster, victim, region::WHO, &all).await?;
+    let seen = noticed(cluster, &before, "row 2", |region| {
+        let told = rows(region).any(|row| {
+            let words = format!(
+                "{} {}",
+                row.evidence,
+                row.finding.as_deref().unwrap_or_default()
+            );
+            row.id == "2" && row.state == ChannelState::Unknown && words.contains(STRANGER)
+        });
+        let enforced = condition(region, "ResidencyEnforced");
+        (told && enforced.is_some_and(|(status, _)| status != "True")).then_some(())
+    })
+    .await;
+    let seconds = started.elapsed().as_secs_f64();
+    // Whatever was noticed, the spec is again what Git says.
+    set_clients(cluster, victim, Who::Own, &own).await?;
+    seen?;
+    cluster.settled(&victim.region, UNDONE).await?;
+    Ok(format!("in row 2 after {seconds:.1} s"))
+}
+
 async fn not_accepted(cluster: &Cluster, victim: &Place, what: [&str; 4]) -> Outcome<String> {
     let [name, jurisdiction, location, field] = what;
     let class = format!("{location}-local");
@@ -387,6 +442,12 @@ async fn remove_region(cluster: &Cluster, name: &str) -> Outcome {
 /// Takes away what an earlier run left.
 pub async fn remove(cluster: &Cluster) -> Outcome {
     remove_region(cluster, ELSEWHERE[0]).await?;
+    for place in &cluster.places {
+        let live = serde_json::to_value(cluster.regions().get(&place.region).await?)?;
+        if live["spec"]["network"].to_string().contains(NAME) {
+            set_clients(cluster, place, Who::Own, &clients(place)?).await?;
+        }
+    }
     let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(cluster.client.clone());
     if bindings.get_metadata_opt(POLICY).await?.is_none() {
         bindings

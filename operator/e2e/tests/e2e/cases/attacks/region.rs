@@ -5,7 +5,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Adversary, Attempt, Expected, How};
+use super::{Adversary, Attempt, Expected, How, live};
 use crate::client::{LABEL, MANAGER};
 use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
@@ -13,6 +13,9 @@ use crate::request::{Ask, Who};
 
 const PERSON: &str = "e2e-region-editor";
 const PATH: &str = "/apis/bailiwick.dev/v1alpha1/regions/tr";
+
+/// Who the editor is.
+pub const WHO: Who = Who::Person(PERSON);
 
 /// What the editor tries.
 pub fn attempts() -> Vec<Attempt> {
@@ -181,7 +184,17 @@ pub fn attempts() -> Vec<Attempt> {
         ),
     ];
     let adversary = Adversary::RegionEditor;
-    super::attempts(adversary, rows, |ask| How::Ask(Who::Person(PERSON), ask))
+    let mut attempts = super::attempts(adversary, rows, |ask| How::Ask(WHO, ask));
+    attempts.extend(super::attempts(
+        adversary,
+        [(
+            "namespaces of no Region become clients",
+            live::Intrusion::Client,
+            Expected::Noticed,
+        )],
+        How::Live,
+    ));
+    attempts
 }
 
 /// A Region whose namespace would be that of the victim's drills.
