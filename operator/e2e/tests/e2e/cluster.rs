@@ -267,7 +267,7 @@ pub fn condition(region: &Region, type_: &str) -> Option<(String, String)> {
 }
 
 /// What a settled Region says of each condition; no reason where several are right.
-pub const SETTLED: [(&str, &str, Option<&str>); 17] = [
+pub const SETTLED: [(&str, &str, Option<&str>); 19] = [
     ("Accepted", "True", Some("Accepted")),
     ("Ready", "True", Some("Serving")),
     ("PostgresAvailable", "True", Some("PrimaryRunning")),

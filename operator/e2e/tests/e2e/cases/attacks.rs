@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::request::{Answer, Ask, Who};
+use crate::wait::{Look, until};
 
 /// The Region that is attacked.
 const VICTIM: &str = "tr";
@@ -28,6 +29,8 @@ const NEIGHBOUR: &str = "es";
 /// How many attempts there are at least, and how many of each adversary: issue 4, section 4.
 const LEAST: usize = 60;
 const LEAST_EACH: usize = 6;
+/// How long the API server may take to know of rights.
+const GRANTED: Duration = Duration::from_secs(10);
 /// How long the Region may take to be settled once all is taken away.
 const SETTLED: Duration = Duration::from_mins(2);
 
@@ -180,6 +183,7 @@ pub async fn corpus(cluster: &Cluster) -> Outcome<String> {
     remove(cluster).await?;
     namespace::grant(cluster).await?;
     region::grant(cluster).await?;
+    in_force(cluster).await?;
     let outcome = run(cluster, victim, &table).await;
     // Whatever came of it, nothing stays.
     let removed = remove(cluster).await;
@@ -187,6 +191,25 @@ pub async fn corpus(cluster: &Cluster) -> Outcome<String> {
     removed?;
     cluster.settled(&victim.region, SETTLED).await?;
     Ok(measured)
+}
+
+/// Waits until the API server knows the adversaries' rights: what it refused for want of them would show nothing.
+async fn in_force(cluster: &Cluster) -> Outcome {
+    for (who, path) in [
+        (region::WHO, "/apis/bailiwick.dev/v1alpha1/regions/tr"),
+        // By the one role and by the other.
+        (namespace::WHO, "/api/v1/namespaces/tr"),
+        (namespace::WHO, "/api/v1/namespaces/tr/secrets"),
+    ] {
+        until(&format!("{who:?} to read {path}"), GRANTED, || async {
+            Ok(match Ask::get(path).send(&cluster.client, who).await? {
+                Answer::Taken(_) => Look::Seen(()),
+                Answer::Refused(_, message) => Look::NotYet(message),
+            })
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Takes away what an earlier run left, and the adversaries' rights.
