@@ -84,6 +84,8 @@ pub async fn apply(
         {
             continue;
         }
+        // The same was sent before, and is not what is there now.
+        let undoes = records.get(&key).is_some_and(|record| record.sent == sent);
         ctx.lease.check()?;
         let before = ctx
             .watched
@@ -121,6 +123,13 @@ pub async fn apply(
                 .await
                 .map_err(failed)?;
             writes += 1;
+        }
+        if undoes {
+            tracing::warn!(
+                object = manifest.id(),
+                "an object had been changed or deleted by somebody else and was put right"
+            );
+            ctx.metrics.undone(region);
         }
         let version = Version::of(&live);
         ctx.watched.put_applied(

@@ -12,6 +12,7 @@ use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::names::FIELD_MANAGER;
+use bailiwick_model::patroni::PatroniStep;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::secret;
@@ -81,6 +82,17 @@ pub struct Context {
     listed: AtomicBool,
 }
 
+/// An inventory, and of when it is.
+#[derive(Debug)]
+pub struct LookAround {
+    /// When it was read.
+    pub at: Instant,
+    /// The generation of the Region whose spec said what to look at.
+    pub generation: Option<i64>,
+    /// What was read.
+    pub seen: Observed<Inventory>,
+}
+
 /// What is remembered of one Region between two looks. Losing it costs some requests and nothing else.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -94,8 +106,8 @@ pub struct Memory {
     pub last_full_pass: Option<Instant>,
     /// Whether this look reads them.
     pub full_pass: bool,
-    /// What was in the Region's namespaces beside what is ours, and when that was read.
-    pub inventory: Option<(Instant, Observed<Inventory>)>,
+    /// What was in the Region's namespaces beside what is ours.
+    pub inventory: Option<LookAround>,
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,
@@ -334,7 +346,11 @@ pub async fn reconcile_at(
     let region = with_written_status(region, &memory);
     let pass = pass(&ctx, &region, &mut memory, now).await;
     let (written, ending, violations) = match &pass {
-        Ok(pass) if memory.unreported < UNREPORTED && pass.is_amid_steps(&region) => {
+        Ok(pass)
+            if memory.unreported < UNREPORTED
+                && pass.is_amid_steps(&region)
+                && !pass.opens_residency(&region, now) =>
+        {
             memory.unreported += 1;
             let status = region.status.clone().unwrap_or_default();
             (Ok(status), pass.ending(), pass.violations())
@@ -477,6 +493,18 @@ impl Pass {
         matches!(self, Self::Applied(done) if speaks && done.writes > 0 && done.failed.is_empty())
     }
 
+    /// Whether residency was enforced and is not any more. That is told of at once, whatever else was done: what this look
+    /// closed again the next one would not know to have been open.
+    fn opens_residency(&self, region: &Region, now: Timestamp) -> bool {
+        const ENFORCED: &str = "ResidencyEnforced";
+        let before = region.status.as_ref();
+        before.is_some_and(|status| status::is_true(status, ENFORCED))
+            && status::status(region, &self.outcome(before), now)
+                .conditions
+                .iter()
+                .any(|condition| condition.type_ == ENFORCED && condition.status == "False")
+    }
+
     fn violations(&self) -> usize {
         match self {
             Self::Refused(violations) => violations.len(),
@@ -554,6 +582,7 @@ async fn pass(
     writes += apply::prune(ctx, &name, &mut memory.records, &manifests).await?;
 
     let steps = steps(&plan, &facts);
+    let settled = is_settled(region);
     let mut failed = Vec::new();
     let mut stopped = BTreeSet::new();
     for step in &steps {
@@ -575,6 +604,14 @@ async fn pass(
             continue;
         }
         writes += 1;
+        if settled && repairs(step) {
+            tracing::warn!(
+                region = name,
+                system = system_of(step),
+                "what was settled had been changed by somebody else and was put right"
+            );
+            ctx.metrics.undone(&name);
+        }
     }
     if plan.spec.lifecycle.hibernated {
         // When it wakes, silence means that it starts.
@@ -608,6 +645,25 @@ async fn pass(
         steps,
         failed,
     })))
+}
+
+/// Whether nothing was left to do for the spec as it is.
+fn is_settled(region: &Region) -> bool {
+    region.status.as_ref().is_some_and(|status| {
+        status.observed_generation == region.metadata.generation
+            && status
+                .conditions
+                .iter()
+                .any(|condition| condition.type_ == "Progressing" && condition.reason == "Settled")
+    })
+}
+
+/// Whether a step makes a setting what the spec says. The others come with time: backups, canaries, pods.
+fn repairs(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Store(_) | Step::Sql(_) | Step::Patroni(PatroniStep::PatchConfig(_))
+    )
 }
 
 /// The system whose steps follow from each other.

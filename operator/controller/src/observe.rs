@@ -22,7 +22,7 @@ use kube::api::{Api, PostParams};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use crate::controller::{Context, Memory};
+use crate::controller::{Context, LookAround, Memory};
 use crate::error::Error;
 use crate::inventory;
 use crate::mint;
@@ -229,8 +229,8 @@ pub fn network_policies(ctx: &Context, region: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Reads the inventory once the Region serves or is shut off, and then every five minutes; what was read counts until the
-/// next reading.
+/// Reads the inventory once the Region serves or is shut off, and then every five minutes and with each spec, which says
+/// whose namespaces count as clients'. What was read counts until the next reading.
 async fn look_around(
     ctx: &Context,
     region: &Region,
@@ -254,18 +254,24 @@ async fn look_around(
             .iter()
             .any(|row| row.finding.is_some() && row.state == ChannelState::Unknown)
     });
-    let due = memory
-        .inventory
-        .as_ref()
-        .is_none_or(|(read, seen)| open || read.elapsed() >= FULL_PASS || seen.seen().is_none());
+    let generation = region.metadata.generation;
+    let due = memory.inventory.as_ref().is_none_or(|last| {
+        open || last.generation != generation
+            || last.at.elapsed() >= FULL_PASS
+            || last.seen.seen().is_none()
+    });
     if due && (serves || shut || memory.inventory.is_some()) {
         let seen = inventory::inventory(&ctx.client, region, names).await;
-        memory.inventory = Some((Instant::now(), seen));
+        memory.inventory = Some(LookAround {
+            at: Instant::now(),
+            generation,
+            seen,
+        });
     }
     memory
         .inventory
         .as_ref()
-        .map_or(Observed::NotAsked, |(_, seen)| seen.clone())
+        .map_or(Observed::NotAsked, |last| last.seen.clone())
 }
 
 /// What the Secrets whose values are remembered say.

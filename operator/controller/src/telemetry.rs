@@ -37,6 +37,7 @@ pub struct Metrics {
     seconds: Histogram,
     /// Writes sent to the API server.
     pub writes: Counter<u64, AtomicU64>,
+    undone: Family<OfRegion, Counter<u64, AtomicU64>>,
     ready: Family<OfRegion, Gauge<i64, AtomicI64>>,
     residency_enforced: Family<OfRegion, Gauge<i64, AtomicI64>>,
     quarantined: Family<OfRegion, Gauge<i64, AtomicI64>>,
@@ -65,6 +66,12 @@ impl Default for Metrics {
             "api_writes",
             "Writes sent to the API server, the Lease's aside",
             writes.clone(),
+        );
+        let undone = Family::default();
+        registry.register(
+            "foreign_changes_undone",
+            "Changes by somebody else that were put right",
+            undone.clone(),
         );
         let ready = Family::default();
         registry.register(
@@ -102,6 +109,7 @@ impl Default for Metrics {
             reconciles,
             seconds,
             writes,
+            undone,
             ready,
             residency_enforced,
             quarantined,
@@ -148,11 +156,20 @@ impl Metrics {
             .set(i64::try_from(violations).unwrap_or(i64::MAX));
     }
 
+    /// Counts a change of a Region by somebody else that was put right.
+    pub fn undone(&self, region: &str) {
+        let labels = OfRegion {
+            region: region.to_owned(),
+        };
+        self.undone.get_or_create(&labels).inc();
+    }
+
     /// Forgets a Region that is gone.
     pub fn forget(&self, region: &str) {
         let labels = OfRegion {
             region: region.to_owned(),
         };
+        self.undone.remove(&labels);
         self.ready.remove(&labels);
         self.residency_enforced.remove(&labels);
         self.quarantined.remove(&labels);

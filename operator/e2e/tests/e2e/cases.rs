@@ -3,16 +3,19 @@
 mod access;
 mod apart;
 mod archive;
+mod attacks;
 mod audit;
 mod canary;
 mod controls;
 mod failover;
+mod marker;
 mod placement;
 mod ready;
 mod refusals;
 pub mod repair;
 mod restart;
 mod retention;
+mod token;
 
 use futures::FutureExt;
 
@@ -55,6 +58,15 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("exception-expires", |cluster| {
         controls::exception(cluster).boxed()
+    }),
+    ("attacks-are-blocked", |cluster| {
+        attacks::corpus(cluster).boxed()
+    }),
+    ("stolen-token-stays-inside", |cluster| {
+        token::stolen(cluster).boxed()
+    }),
+    ("marker-stays-home", |cluster| {
+        marker::stays_home(cluster).boxed()
     }),
     ("archive-is-encrypted", |cluster| {
         archive::ciphertext(cluster).boxed()

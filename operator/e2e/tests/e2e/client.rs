@@ -199,6 +199,11 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("starts.py", include_str!("scripts/starts.py")),
         ("wal.py", include_str!("scripts/wal.py")),
         ("archived.py", include_str!("scripts/archived.py")),
+        ("marker_plant.py", include_str!("scripts/marker_plant.py")),
+        ("marker_seek.py", include_str!("scripts/marker_seek.py")),
+        ("marker_remove.py", include_str!("scripts/marker_remove.py")),
+        ("attack_sql.py", include_str!("scripts/attack_sql.py")),
+        ("attack_store.py", include_str!("scripts/attack_store.py")),
     ]
     .into()
 }

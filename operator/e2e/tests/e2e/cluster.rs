@@ -30,7 +30,7 @@ const NODES: [(&str, Option<&str>); 3] = [
     ("es-1", Some("es-mad-1")),
 ];
 /// Whoever applies the overlay writes as this manager, `make dev` and the suite alike.
-const MANAGER: &str = "dev-local";
+pub const MANAGER: &str = "dev-local";
 
 /// The cluster under test.
 pub struct Cluster {
@@ -145,6 +145,18 @@ impl Cluster {
         })
     }
 
+    /// The API server, as whoever has a token and nothing else.
+    pub async fn with_token(&self, token: &str) -> Outcome<Client> {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig())?;
+        let mut config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(token.to_owned().into()),
+            ..kube::config::AuthInfo::default()
+        };
+        Ok(Client::try_from(config)?)
+    }
+
     /// The Region of a name in the overlay.
     pub fn place(&self, region: &str) -> Outcome<&Place> {
         self.places
@@ -255,7 +267,7 @@ pub fn condition(region: &Region, type_: &str) -> Option<(String, String)> {
 }
 
 /// What a settled Region says of each condition; no reason where several are right.
-pub const SETTLED: [(&str, &str, Option<&str>); 17] = [
+pub const SETTLED: [(&str, &str, Option<&str>); 19] = [
     ("Accepted", "True", Some("Accepted")),
     ("Ready", "True", Some("Serving")),
     ("PostgresAvailable", "True", Some("PrimaryRunning")),
@@ -343,7 +355,7 @@ pub fn audit_log() -> PathBuf {
 }
 
 /// Where the kubeconfig is.
-fn kubeconfig() -> PathBuf {
+pub fn kubeconfig() -> PathBuf {
     std::env::var_os("KUBECONFIG")
         .map_or_else(|| repository().join(".state/kubeconfig"), PathBuf::from)
 }

@@ -14,7 +14,7 @@ use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
-use super::access::{self, Target};
+use super::access;
 use crate::client::{LABEL, Stand};
 use crate::cluster::{Cluster, Place, condition};
 use crate::failure::{Failure, Outcome, While, ensure};
@@ -195,7 +195,7 @@ async fn clients_get_in(cluster: &Cluster, place: &Place, expected: bool) -> Out
         (place.names.postgres_rw(), port::POSTGRES),
         (place.names.object_store(), port::S3),
     ]
-    .map(|(service, port)| Target {
+    .map(|(service, port)| access::Target {
         host: format!("{service}.{}.svc", place.names.namespace()),
         port,
         served: expected,

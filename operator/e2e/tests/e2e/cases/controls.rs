@@ -29,14 +29,15 @@ const NODE: &str = "tr-1";
 const WATCHED: &str = "45";
 
 /// The channels whose finding names something.
-fn found(region: &Region, what: &str) -> BTreeSet<String> {
+pub fn found(region: &Region, what: &str) -> BTreeSet<String> {
     rows(region)
         .filter(|row| row.finding.as_ref().is_some_and(|it| it.contains(what)))
         .map(|row| row.id.clone())
         .collect()
 }
 
-fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_model::region::ChannelStatus> {
+/// What a Region's status says of each channel.
+pub fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_model::region::ChannelStatus> {
     region
         .status
         .iter()
