@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_model::channel::channels;
 use bailiwick_model::desired::desired;
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::{Region, RegionStatus};
+use bailiwick_model::region::{Assurance, Region, RegionStatus};
 use bailiwick_model::secret;
 use bailiwick_model::status::{self, Applied, Outcome};
 use bailiwick_model::step::{Step, steps};
@@ -426,6 +427,24 @@ struct Done {
     failed: Vec<(String, ReadFailure)>,
 }
 
+impl Done {
+    /// Whether a channel was found open that the status does not tell of.
+    fn found_open(&self, status: &RegionStatus) -> bool {
+        let told = status.residency.as_ref();
+        // How much the cluster gives decides about what is unknown, not about what stands open.
+        channels(&self.plan, &self.facts, Assurance::Simulated)
+            .open
+            .iter()
+            .any(|(id, finding)| {
+                !told.is_some_and(|residency| {
+                    residency.channels.iter().any(|row| {
+                        row.id == id.to_string() && row.finding.as_ref() == Some(finding)
+                    })
+                })
+            })
+    }
+}
+
 impl Pass {
     fn outcome(&self, status: Option<&RegionStatus>) -> Outcome<'_> {
         match self {
@@ -461,13 +480,19 @@ impl Pass {
 
     /// Whether something was done, so that the look that follows at once will know what became of them: a status in
     /// between would be a write for nothing. A spec that the status does not speak of yet is reported on at once,
-    /// and so is a step that failed.
+    /// and so is a step that failed, and a channel that stood open: the step may have shut it by the next look, and
+    /// nobody would ever be told.
     fn is_amid_steps(&self, region: &Region) -> bool {
-        let speaks = region
-            .status
-            .as_ref()
-            .is_some_and(|status| status.observed_generation == region.metadata.generation);
-        matches!(self, Self::Applied(done) if speaks && done.writes > 0 && done.failed.is_empty())
+        let Self::Applied(done) = self else {
+            return false;
+        };
+        let Some(status) = &region.status else {
+            return false;
+        };
+        status.observed_generation == region.metadata.generation
+            && done.writes > 0
+            && done.failed.is_empty()
+            && !done.found_open(status)
     }
 
     fn violations(&self) -> usize {

@@ -28,7 +28,8 @@ const SERVER: &str = "
 const SETTINGS: &str = "
     SELECT name, setting FROM pg_settings
     WHERE name IN ('log_parameter_max_length', 'log_parameter_max_length_on_error', 'log_statement',
-                   'log_min_duration_statement', 'log_duration')";
+                   'log_min_duration_statement', 'log_duration', 'log_min_error_statement',
+                   'log_error_verbosity')";
 
 // Oid 10 is the superuser that initdb makes (BOOTSTRAP_SUPERUSERID).
 const ROLES: &str = "

@@ -5,6 +5,7 @@ mod apart;
 mod archive;
 mod audit;
 mod canary;
+mod channels;
 mod controls;
 mod failover;
 mod placement;
@@ -52,6 +53,12 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("relabelled-node-is-noticed", |cluster| {
         controls::node(cluster).boxed()
+    }),
+    ("channels-red-and-green", |cluster| {
+        channels::red_and_green(cluster).boxed()
+    }),
+    ("random-breaks-are-honest", |cluster| {
+        channels::random(cluster).boxed()
     }),
     ("exception-expires", |cluster| {
         controls::exception(cluster).boxed()
@@ -106,6 +113,7 @@ pub const CASES: &[(&str, Case)] = &[
 pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
     controls::restore(cluster).await?;
+    channels::restore(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         canary::remove_opening(cluster, place).await?;

@@ -341,7 +341,7 @@ pub fn audit_log() -> PathBuf {
 }
 
 /// Where the kubeconfig is.
-fn kubeconfig() -> PathBuf {
+pub fn kubeconfig() -> PathBuf {
     std::env::var_os("KUBECONFIG")
         .map_or_else(|| repository().join(".state/kubeconfig"), PathBuf::from)
 }

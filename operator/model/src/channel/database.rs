@@ -21,6 +21,9 @@ const QUIET_LOG: &[(&str, &[&str])] = &[
     ("log_statement", &["none", "ddl"]),
     ("log_min_duration_statement", &["-1"]),
     ("log_duration", &["off"]),
+    // The text and the details of a statement that failed have its values in them.
+    ("log_min_error_statement", &["panic"]),
+    ("log_error_verbosity", &["terse"]),
 ];
 
 fn postgres<'a>(sight: &Sight<'a>) -> Result<&'a PostgresFacts, Verdict> {

@@ -1,5 +1,7 @@
 """Requests to a Region's object store with curl, signed, over TLS that is verified."""
 
+import base64
+import hashlib
 import subprocess
 import urllib.parse
 import xml.etree.ElementTree as tree
@@ -11,8 +13,11 @@ def value(secret, key):
         return file.read()
 
 
-def request(secret, path, method="GET", body=None, query="", authority=None, signed=True):
-    """The status (0 when nothing answered), the body and curl's exit code."""
+def request(
+    secret, path, method="GET", body=None, query="", authority=None, signed=True, region=None, checksum=False
+):
+    """The status (0 when nothing answered), the body and curl's exit code. A `region` is signed for instead of the
+    store's own; some requests want a checksum of their body."""
     lines = [
         'url = "%s%s%s"' % (value(secret, "endpoint"), path, "?" + query if query else ""),
         'request = "%s"' % method,
@@ -23,13 +28,16 @@ def request(secret, path, method="GET", body=None, query="", authority=None, sig
         "silent",
     ]
     if signed:
-        lines.append('aws-sigv4 = "aws:amz:%s:s3"' % value(secret, "region"))
+        lines.append('aws-sigv4 = "aws:amz:%s:s3"' % (region or value(secret, "region")))
         lines.append('user = "%s:%s"' % (value(secret, "access-key"), value(secret, "secret-key")))
     if body is not None:
         with open("/tmp/body", "wb") as file:
             file.write(body)
         lines.append('data-binary = "@/tmp/body"')
         lines.append('header = "Content-Type: application/octet-stream"')
+        if checksum:
+            digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+            lines.append('header = "Content-MD5: %s"' % digest)
     # Settings come by standard input: keys are never an argument that others on the node could read.
     answer = subprocess.run(
         ["curl", "-K", "-"], input="\n".join(lines).encode(), capture_output=True, timeout=30, check=False
