@@ -560,6 +560,12 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 .settings
                 .insert("log_error_verbosity".to_owned(), "default".to_owned());
         }),
+        ("statements of one role are logged", &[30], |f| {
+            postgres(f).settings.insert(
+                "log_statement of clinical_app_writer".to_owned(),
+                "all".to_owned(),
+            );
+        }),
         ("a setting was not read", &[30], |f| {
             postgres(f).settings.remove("log_duration");
         }),

@@ -203,6 +203,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("statement.py", include_str!("scripts/statement.py")),
         ("standby.py", include_str!("scripts/standby.py")),
         ("chain.py", include_str!("scripts/chain.py")),
+        ("foreign_store.py", include_str!("scripts/foreign_store.py")),
     ]
     .into()
 }

@@ -161,5 +161,22 @@ pub(super) fn logs(sight: &Sight<'_>) -> Verdict {
             None => return Verdict::unknown(format!("SQL: {setting} was not read")),
         }
     }
+    // What one role or database was given instead.
+    for (given, value) in &seen.settings {
+        let Some((setting, _)) = given.split_once(" of ") else {
+            continue;
+        };
+        let loud = QUIET_LOG
+            .iter()
+            .any(|(name, quiet)| *name == setting && !quiet.contains(&value.as_str()));
+        if loud {
+            return Verdict::open(
+                "settings",
+                format!(
+                    "{given} is {value}; as a superuser, ALTER ROLE or ALTER DATABASE RESET it"
+                ),
+            );
+        }
+    }
     Verdict::enforced(format!("SQL: {}", counted(QUIET_LOG.len(), "setting")))
 }

@@ -11,15 +11,17 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::channel::CHANNELS;
 use bailiwick_model::region::{ChannelState, ChannelStatus, Region};
+use tokio::task::JoinHandle;
 
 pub use breaks::random;
 
 use crate::cluster::{Cluster, condition};
-use crate::failure::{Failure, Outcome, ensure};
+use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if};
 use bench::{Bench, Tried};
 use table::{ROWS, Row, Scene, Trial};
@@ -28,6 +30,8 @@ use table::{ROWS, Row, Scene, Trial};
 const NOTICED: Duration = Duration::from_mins(1);
 /// How long the API server and the packet filter may take to heed what was taken away.
 const HEEDED: Duration = Duration::from_secs(30);
+/// Between two looks at the status.
+const GLANCE: Duration = Duration::from_millis(300);
 /// How long a Region may take to be enforced again: canaries and restarts are in it.
 const RESTORED: Duration = Duration::from_mins(2);
 
@@ -59,6 +63,7 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
             .collect();
         play(&bench, scene, &rows, &mut found).await;
     }
+    calm(&bench).await?;
     let region = cluster.regions().get(&bench.place.region).await?;
     let mut wrong = Vec::new();
     for row in ROWS {
@@ -103,78 +108,184 @@ fn whole() -> Outcome {
 /// One scene: green, the controls taken away, red, noticed, put back, as before. What goes wrong is told of each row, and
 /// whatever goes wrong, everything is put back.
 async fn play(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut BTreeMap<u8, Found>) {
-    let fail = |found: &mut BTreeMap<u8, Found>, why: &Failure| {
+    let began = Instant::now();
+    if let Err(why) = acts(bench, scene, rows, found).await {
         for row in rows {
             let entry = found.entry(row.channel).or_default();
             entry.wrong.get_or_insert_with(|| why.to_string());
         }
-    };
-    let before = match calm(bench).await {
-        Ok(before) => before,
-        Err(why) => return fail(found, &why),
-    };
-    if let Err(why) = scene.prepare(bench).await {
-        fail(found, &why);
     }
-    for row in rows {
-        let entry = found.entry(row.channel).or_default();
-        match row.probe(bench).await {
-            Ok(Tried::Held(by)) => entry.green = by,
-            Ok(Tried::Out(what)) => {
-                entry.wrong = Some(format!("it gets out with its control in place: {what}"));
-            }
-            Err(why) => entry.wrong = Some(format!("green: {why}")),
-        }
-    }
-    let started = Instant::now();
-    let broken = async {
-        scene.remove(bench).await?;
-        for row in rows {
-            let entry = found.entry(row.channel).or_default();
-            match red(bench, row).await {
-                Ok(what) => entry.red = what,
-                Err(why) => {
-                    entry.wrong.get_or_insert_with(|| format!("red: {why}"));
-                }
-            }
-        }
-        scene.stir(bench).await
-    }
-    .await;
-    if broken.is_ok() {
-        for row in rows {
-            let entry = found.entry(row.channel).or_default();
-            let was = before.get(&row.channel);
-            match noticed(bench, row, was).await {
-                Ok(()) => {
-                    entry.noticed = format!("{:.0}", started.elapsed().as_secs_f64());
-                }
-                Err(why) => {
-                    entry.wrong.get_or_insert_with(|| why.to_string());
-                }
-            }
-        }
-    }
-    let restored = scene.restore(bench).await;
-    if let Err(why) = broken.and(restored) {
-        fail(found, &why);
-    }
-    for row in rows {
-        if let Err(why) = back(bench, row, before.get(&row.channel)).await {
-            let entry = found.entry(row.channel).or_default();
-            entry.wrong.get_or_insert_with(|| why.to_string());
-        }
-    }
-    let failures = rows
+    let wrong = rows
         .iter()
-        .filter(|row| found[&row.channel].wrong.is_some())
+        .filter(|row| found.get(&row.channel).is_some_and(|it| it.wrong.is_some()))
         .count();
     println!(
-        "       scene {:<9} {} rows, {failures} wrong, {:.0} s",
+        "       scene {:<10} {:>2} rows, {wrong} wrong, {:>3.0} s",
         scene.name(),
         rows.len(),
-        started.elapsed().as_secs_f64()
+        began.elapsed().as_secs_f64()
     );
+}
+
+/// The acts of a scene. A failure here is one of all its rows.
+async fn acts(
+    bench: &Bench<'_>,
+    scene: Scene,
+    rows: &[&Row],
+    found: &mut BTreeMap<u8, Found>,
+) -> Outcome {
+    let before = calm(bench).await?;
+    if let Err(why) = scene.prepare(bench).await {
+        scene.restore(bench).await?;
+        return Err(why);
+    }
+    for row in rows {
+        let green = green(bench, row).await;
+        note(found, row, green, |entry, by| entry.green = by);
+    }
+    let watch = Watch::start(bench, rows, &before);
+    let broken = async {
+        let removed = Instant::now();
+        scene.remove(bench).await?;
+        let mut out = BTreeMap::new();
+        for row in rows {
+            let red = red(bench, row).await;
+            out.insert(row.channel, Instant::now());
+            note(found, row, red, |entry, what| entry.red = what);
+        }
+        scene.stir(bench).await?;
+        for row in rows {
+            let told = watch.told(row, scene, removed, out[&row.channel]).await;
+            note(found, row, told, |entry, seconds| entry.noticed = seconds);
+        }
+        Ok(())
+    }
+    .await;
+    drop(watch);
+    let restored = scene.restore(bench).await;
+    broken.and(restored)?;
+    for row in rows {
+        let back = back(bench, row, before.get(&row.channel)).await;
+        note(found, row, back, |_, ()| {});
+    }
+    Ok(())
+}
+
+/// Writes down what came of one act for one row; the first thing that goes wrong counts.
+fn note<T>(
+    found: &mut BTreeMap<u8, Found>,
+    row: &Row,
+    came: Outcome<T>,
+    write: impl FnOnce(&mut Found, T),
+) {
+    let entry = found.entry(row.channel).or_default();
+    match came {
+        Ok(value) => write(entry, value),
+        Err(why) => {
+            entry.wrong.get_or_insert_with(|| why.to_string());
+        }
+    }
+}
+
+/// Who looks at the status all the while a scene's controls are away, and writes down when each row first said so.
+struct Watch {
+    said: Arc<Mutex<BTreeMap<u8, Instant>>>,
+    last: Arc<Mutex<BTreeMap<u8, String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(bench: &Bench<'_>, rows: &[&Row], before: &BTreeMap<u8, ChannelStatus>) -> Self {
+        let said: Arc<Mutex<BTreeMap<u8, Instant>>> = Arc::default();
+        let last: Arc<Mutex<BTreeMap<u8, String>>> = Arc::default();
+        let (api, region) = (bench.cluster.regions(), bench.place.region.clone());
+        let awaited: Vec<(u8, &'static str, Option<ChannelState>)> = rows
+            .iter()
+            .filter_map(|row| match row.trial {
+                Trial::Tried { told, .. } => {
+                    let state = before.get(&row.channel).map(|row| row.state);
+                    Some((row.channel, told, state))
+                }
+                Trial::NotCarried(_) => None,
+            })
+            .collect();
+        let (write, words) = (said.clone(), last.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                // A look that fails is one that saw nothing.
+                if let Ok(region) = api.get(&region).await {
+                    for (channel, told, was) in &awaited {
+                        let Some(now) = self::row(&region, *channel) else {
+                            continue;
+                        };
+                        let finding = now.finding.as_deref().unwrap_or_default();
+                        let text = format!("{:?}: {} {finding}", now.state, now.evidence);
+                        let left = now.state == ChannelState::Unknown && *was != Some(now.state);
+                        if left && text.contains(told) {
+                            locked(&write).entry(*channel).or_insert_with(Instant::now);
+                        }
+                        locked(&words).insert(*channel, text);
+                    }
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
+        });
+        Self { said, last, task }
+    }
+
+    /// Waits until a row has said it; after how many seconds, from when its control was away or, where it is what got
+    /// out that is noticed, from then on.
+    async fn told(
+        &self,
+        row: &Row,
+        scene: Scene,
+        removed: Instant,
+        out: Instant,
+    ) -> Outcome<String> {
+        let Trial::Tried { told, .. } = row.trial else {
+            return Ok(String::new());
+        };
+        loop {
+            if let Some(said) = locked(&self.said).get(&row.channel).copied() {
+                let since = if said < out { removed } else { out };
+                let seconds = said.saturating_duration_since(since).as_secs_f64();
+                return Ok(format!("{seconds:.1}{}", scene.noticed_by()));
+            }
+            if out.elapsed() > NOTICED {
+                let last = locked(&self.last).get(&row.channel).cloned();
+                return Err(Failure::new(format!(
+                    "not told of within {} s, expected word of {told:?}; last said: {}",
+                    NOTICED.as_secs(),
+                    last.unwrap_or_default()
+                )));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tries with everything in place. An attempt that fails by itself is made once more: it says nothing either way.
+async fn green(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
+    let tried = match row.probe(bench).await {
+        Ok(tried) => tried,
+        Err(_) => row.probe(bench).await.during("green")?,
+    };
+    match tried {
+        Tried::Held(by) => Ok(by),
+        Tried::Out(what) => Err(Failure::new(format!(
+            "it gets out with its control in place: {what}"
+        ))),
+    }
 }
 
 /// Waits until every Region is enforced, and returns the rows' states and evidence.
@@ -212,32 +323,6 @@ async fn red(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
         })
     })
     .await
-}
-
-/// Waits until the row says what stands open.
-async fn noticed(bench: &Bench<'_>, row: &Row, was: Option<&ChannelStatus>) -> Outcome {
-    let Trial::Tried { told, .. } = row.trial else {
-        return Ok(());
-    };
-    let what = format!("channel {} to be told of", row.channel);
-    bench
-        .cluster
-        .region_until(&bench.place.region, &what, NOTICED, |region| {
-            let Some(now) = self::row(region, row.channel) else {
-                return Look::NotYet("there is no such row".to_owned());
-            };
-            let said = format!(
-                "{} {}",
-                now.evidence,
-                now.finding.as_deref().unwrap_or_default()
-            );
-            let left = was.is_none_or(|was| was.state != now.state) || now.finding.is_some();
-            seen_if(
-                left && now.state == ChannelState::Unknown && said.contains(told),
-                || format!("{:?}: {said}, expected word of {told:?}", now.state),
-            )
-        })
-        .await
 }
 
 /// Waits until the row is as it was.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
+use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
@@ -61,12 +62,10 @@ impl Written {
         }
     }
 
-    fn api(&self, cluster: &Cluster) -> Api<DynamicObject> {
+    fn api(&self, client: &Client) -> Api<DynamicObject> {
         match &self.namespace {
-            Some(namespace) => {
-                Api::namespaced_with(cluster.client.clone(), namespace, &self.resource())
-            }
-            None => Api::all_with(cluster.client.clone(), &self.resource()),
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &self.resource()),
+            None => Api::all_with(client.clone(), &self.resource()),
         }
     }
 
@@ -79,17 +78,35 @@ impl Written {
         object["metadata"]["name"] = json!(self.name);
         let object: DynamicObject = serde_json::from_value(object)?;
         let answer = self
-            .api(cluster)
+            .api(&cluster.client)
             .create(&PostParams::default(), &object)
             .await
             .map(drop);
         judged(answer, &format!("{} is taken", resource.kind))
     }
 
+    /// Whether it is there.
+    pub async fn is_there(&self, cluster: &Cluster) -> Outcome<bool> {
+        let found = self
+            .api(&cluster.client)
+            .get_metadata_opt(&self.name)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// Takes it away, if it is there.
     pub async fn gone(&self, cluster: &Cluster) -> Outcome {
+        self.gone_by(&cluster.client).await
+    }
+
+    /// The same with the operator's stolen token, where a policy lets nobody else.
+    pub async fn gone_as_operator(&self, cluster: &Cluster) -> Outcome {
+        self.gone_by(&cluster.as_operator).await
+    }
+
+    async fn gone_by(&self, client: &Client) -> Outcome {
         let parameters = DeleteParams::default().grace_period(0);
-        match self.api(cluster).delete(&self.name, &parameters).await {
+        match self.api(client).delete(&self.name, &parameters).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(error).during(format_args!("remove {}", self.name)),
@@ -113,7 +130,7 @@ pub fn judged(answer: kube::Result<()>, taken: &str) -> Outcome<Tried> {
                 Ok(Tried::Held(policy.to_owned()))
             } else if message.contains("violates PodSecurity") {
                 Ok(Tried::Held("Pod Security".to_owned()))
-            } else if status.is_not_found() {
+            } else if status.code == 404 {
                 Ok(Tried::Held("nothing serves it".to_owned()))
             } else if status.is_forbidden() && message.contains("cannot") {
                 Ok(Tried::Held("RBAC".to_owned()))
@@ -155,7 +172,7 @@ impl<'a> Bench<'a> {
     /// A merge patch of an object as somebody with every right.
     pub async fn patch(&self, object: &Written, patch: &Value) -> kube::Result<()> {
         object
-            .api(self.cluster)
+            .api(&self.cluster.client)
             .patch(&object.name, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .map(drop)

@@ -3,21 +3,23 @@
 
 use std::time::Duration;
 
-use bailiwick_model::names::{OPERATOR_NAMESPACE, REPLICATION_ROLE};
+use bailiwick_model::names::{Flow, LABEL_FLOW, OPERATOR_NAMESPACE, REPLICATION_ROLE, port};
 use bailiwick_operator::store::seal;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cases::access::BUCKET;
-use crate::client::{self, LABEL, MANAGER, Running, Script, Stand};
+use crate::cases::controls;
+use crate::client::{self, LABEL, MANAGER, Running, STRANGER, Script, Stand};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if, until};
 use crate::writer::logins;
 
-use super::bench::{Bench, Tried, exec};
+use super::bench::{Bench, PREFIX, Tried, Written, exec};
 
 /// How long a script may take.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -55,6 +57,8 @@ struct Login {
     secret_key: String,
     endpoint: String,
     region: String,
+    /// The address of a store elsewhere, once there is one.
+    elsewhere: String,
 }
 
 impl Login {
@@ -72,6 +76,7 @@ impl Login {
             secret_key: text("secret-key"),
             endpoint: text("endpoint"),
             region: text("region"),
+            elsewhere: String::new(),
         }
     }
 
@@ -166,13 +171,13 @@ pub const REMOTE_TARGET: Wish = Wish {
     },
 };
 
-/// Another store is made known, to move to.
+/// A store elsewhere is made known, to move to: it is tried before it is taken.
 pub const TIER: Wish = Wish {
     out: "a tier to move to",
     make: |login| {
         let tier = json!({ "Version": "v1", "Type": "s3", "Name": NAME, "S3": {
-            "Endpoint": login.endpoint, "AccessKey": login.access_key, "SecretKey": login.secret_key,
-            "Bucket": "bailiwick-evidence", "Prefix": "e2e/", "Region": login.region,
+            "Endpoint": format!("http://{}:{}", login.elsewhere, port::S3), "Region": "elsewhere",
+            "AccessKey": "elsewhere", "SecretKey": "elsewhere", "Bucket": "elsewhere", "Prefix": "e2e",
         } });
         Ok(vec![login.sealed(
             "PUT",
@@ -301,7 +306,10 @@ async fn send(
 pub async fn ask(bench: &Bench<'_>, wish: Wish) -> Outcome<Tried> {
     let names = &bench.place.names;
     let user = names.object_store_user(BUCKET);
-    let login = Login::of(&bench.cluster.secret(&names.namespace(), &user).await?);
+    let mut login = Login::of(&bench.cluster.secret(&names.namespace(), &user).await?);
+    login.elsewhere = elsewhere(bench)
+        .await?
+        .unwrap_or_else(|| "192.0.2.1".to_owned());
     let requests = (wish.make)(&login)?;
     let answers = send(bench, &user, None, &requests).await?;
     match answers.last() {
@@ -310,6 +318,37 @@ pub async fn ask(bench: &Bench<'_>, wish: Wish) -> Outcome<Tried> {
         Some((409, code)) if code.contains("Exists") => Ok(Tried::Out(wish.out.to_owned())),
         Some((403, _)) => Ok(Tried::Held("the user's policy".to_owned())),
         other => Err(Failure::new(format!("the store answered {other:?}"))),
+    }
+}
+
+/// The address of the store elsewhere.
+async fn elsewhere(bench: &Bench<'_>) -> Outcome<Option<String>> {
+    let running = ListParams::default().fields("status.phase=Running");
+    Ok(bench
+        .cluster
+        .pods_where(STRANGER, &running)
+        .await?
+        .into_iter()
+        .find(|pod| pod.name_any().starts_with("foreign-store-"))
+        .and_then(|pod| pod.status?.pod_ip))
+}
+
+/// What opens the Region's store to it.
+fn opening(bench: &Bench<'_>) -> Written {
+    Written {
+        kind: (
+            "networking.k8s.io",
+            "v1",
+            "NetworkPolicy",
+            "networkpolicies",
+        ),
+        namespace: Some(bench.namespace()),
+        name: format!("{PREFIX}-store"),
+        body: json!({ "spec": {
+            "podSelector": { "matchLabels": { LABEL_FLOW: Flow::ObjectStore.label() } },
+            "policyTypes": ["Egress"],
+            "egress": [{ "to": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": STRANGER } } }] }],
+        } }),
     }
 }
 
@@ -461,7 +500,25 @@ pub async fn open(bench: &Bench<'_>) -> Outcome {
         format!("the store's administrator was told {answers:?}")
     })?;
     let internal = bench.place.names.postgres_internal();
-    client::hand_over(bench.cluster, bench.place, &internal).await
+    client::hand_over(bench.cluster, bench.place, &internal).await?;
+    // A store elsewhere, and the way there.
+    bench
+        .unbind(&["network-policy-writers", "network-policy-openings"])
+        .await?;
+    bench.write(&[opening(bench)]).await?;
+    let script = Script {
+        name: "foreign_store",
+        told: json!({}),
+        secrets: Vec::new(),
+    };
+    let stranger = Stand::stranger(&bench.place.location);
+    Running::start(bench.cluster, &stranger, &script).await?;
+    until("the store elsewhere", LIMIT, || async {
+        Ok(seen_if(elsewhere(bench).await?.is_some(), || {
+            "it does not run".to_owned()
+        }))
+    })
+    .await
 }
 
 async fn paused(bench: &Bench<'_>) -> Outcome<bool> {
@@ -475,7 +532,9 @@ pub async fn shut(bench: &Bench<'_>) -> Outcome {
         return Ok(());
     }
     let stand = stand(bench);
-    // Whoever streams.
+    opening(bench).gone_as_operator(bench.cluster).await?;
+    controls::bind_again(bench.cluster).await?;
+    // Whoever streams, and the store elsewhere.
     client::end_all(bench.cluster).await?;
     let clients = secrets(bench, &stand.namespace);
     let internal = bench.place.names.postgres_internal();

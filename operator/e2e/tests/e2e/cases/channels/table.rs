@@ -97,6 +97,15 @@ impl Scene {
         }
     }
 
+    /// What the seconds are followed by where the operator looks every five minutes and was made to look at once.
+    pub const fn noticed_by(self) -> &'static str {
+        match self {
+            Self::Boundary => " by canary",
+            Self::Keys => " by probe",
+            _ => "",
+        }
+    }
+
     /// Makes what its probes need.
     pub async fn prepare(self, bench: &Bench<'_>) -> Outcome {
         match self {
