@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried, VARIABLE};
 use bailiwick_model::names::{LABEL_TASK, Names};
+use bailiwick_model::region::ChannelState;
+use bailiwick_model::store::BucketOutlet;
 use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
 use bailiwick_operator::lease::Lease;
@@ -884,6 +886,39 @@ async fn the_first_status_speaks_of_the_certificates_that_its_look_made() {
     let (status, reason, message) = harness.condition("CertificatesValid");
     assert_eq!(status, "True", "{reason}: {message}");
     assert_eq!(harness.look().await.writes(), Vec::<String>::new());
+}
+
+/// The row of the channel of public access.
+fn public_access(harness: &Harness) -> (ChannelState, Option<String>) {
+    let residency = harness.status().residency.unwrap();
+    let row = residency
+        .channels
+        .iter()
+        .find(|row| row.id == "21")
+        .unwrap();
+    (row.state, row.finding.clone())
+}
+
+#[tokio::test]
+async fn what_stood_open_is_told_of_although_the_same_look_shuts_it() {
+    let mut harness = Harness::running().await;
+    assert_eq!(public_access(&harness), (ChannelState::Enforced, None));
+    harness.world.change("tr", |data| {
+        let bucket = data.store.buckets.get_mut("documents").unwrap();
+        bucket.outlets.insert(BucketOutlet::Policy);
+    });
+    let look = harness.look().await;
+    look.result.unwrap();
+    assert!(
+        harness.world.of("tr").store.buckets["documents"]
+            .outlets
+            .is_empty()
+    );
+    let (state, finding) = public_access(&harness);
+    assert_eq!(state, ChannelState::Unknown);
+    assert!(finding.unwrap().contains("the policy"));
+    harness.settle().await;
+    assert_eq!(public_access(&harness), (ChannelState::Enforced, None));
 }
 
 #[tokio::test]

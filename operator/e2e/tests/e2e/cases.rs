@@ -113,7 +113,6 @@ pub const CASES: &[(&str, Case)] = &[
 pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
     controls::restore(cluster).await?;
-    channels::restore(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         canary::remove_opening(cluster, place).await?;
@@ -126,5 +125,6 @@ pub async fn restore(cluster: &Cluster) -> Outcome {
             let _ = processes::thaw(&pod);
         }
     }
-    Ok(())
+    // Once the Regions and their namespaces are there.
+    channels::restore(cluster).await
 }

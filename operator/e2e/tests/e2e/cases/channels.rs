@@ -14,13 +14,14 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_model::canary::Guise;
 use bailiwick_model::channel::CHANNELS;
 use bailiwick_model::region::{ChannelState, ChannelStatus, Region};
 use tokio::task::JoinHandle;
 
 pub use breaks::random;
 
-use crate::cluster::{Cluster, condition};
+use crate::cluster::{Cluster, Place, condition};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if};
 use bench::{Bench, Tried};
@@ -30,6 +31,8 @@ use table::{ROWS, Row, Scene, Trial};
 const NOTICED: Duration = Duration::from_mins(1);
 /// How long the API server and the packet filter may take to heed what was taken away.
 const HEEDED: Duration = Duration::from_secs(30);
+/// How long that takes when no canary is asked.
+const SOON: Duration = Duration::from_secs(25);
 /// Between two looks at the status.
 const GLANCE: Duration = Duration::from_millis(300);
 /// How long a Region may take to be enforced again: canaries and restarts are in it.
@@ -291,26 +294,31 @@ async fn green(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
 /// Waits until every Region is enforced, and returns the rows' states and evidence.
 async fn calm(bench: &Bench<'_>) -> Outcome<BTreeMap<u8, ChannelStatus>> {
     for place in &bench.cluster.places {
-        bench
-            .cluster
-            .region_until(
-                &place.region,
-                "ResidencyEnforced=True",
-                RESTORED,
-                |region| {
-                    let found = condition(region, "ResidencyEnforced");
-                    seen_if(
-                        found.as_ref().is_some_and(|(status, _)| status == "True"),
-                        || format!("{found:?}"),
-                    )
-                },
-            )
-            .await?;
+        if enforced(bench, place, SOON).await.is_err() {
+            // A canary that ran while cluster DNS began anew says so until it runs again, in five minutes.
+            for guise in Guise::ALL {
+                super::canary::run_now(bench.cluster, place, guise).await?;
+            }
+        }
+        enforced(bench, place, RESTORED).await?;
     }
     let region = bench.cluster.regions().get(&bench.place.region).await?;
     Ok(super::controls::rows(&region)
         .filter_map(|row| Some((row.id.parse().ok()?, row.clone())))
         .collect())
+}
+
+async fn enforced(bench: &Bench<'_>, place: &Place, limit: Duration) -> Outcome {
+    bench
+        .cluster
+        .region_until(&place.region, "ResidencyEnforced=True", limit, |region| {
+            let found = condition(region, "ResidencyEnforced");
+            seen_if(
+                found.as_ref().is_some_and(|(status, _)| status == "True"),
+                || format!("{found:?}"),
+            )
+        })
+        .await
 }
 
 /// Tries until it gets out: else what was taken away was no control.
