@@ -84,6 +84,10 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
                     Some("it is said to be closed, and nothing here could open it".to_owned());
             }
         }
+        let missing = found.red.is_empty() || (row.scene().is_some() && found.noticed.is_empty());
+        if missing && found.wrong.is_none() {
+            found.wrong = Some("it was not tried".to_owned());
+        }
         if let Some(why) = &found.wrong {
             wrong.push(format!("{}: {why}", row.channel));
         }
@@ -122,6 +126,11 @@ async fn play(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut BTreeM
         .iter()
         .filter(|row| found.get(&row.channel).is_some_and(|it| it.wrong.is_some()))
         .count();
+    for row in rows {
+        if let Some(why) = found.get(&row.channel).and_then(|it| it.wrong.as_ref()) {
+            println!("       channel {}: {why}", row.channel);
+        }
+    }
     println!(
         "       scene {:<10} {:>2} rows, {wrong} wrong, {:>3.0} s",
         scene.name(),
