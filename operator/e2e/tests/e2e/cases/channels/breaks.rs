@@ -177,9 +177,10 @@ async fn one(bench: &Bench<'_>, chosen: &[Break]) -> Outcome<Duration> {
     }
     let started = started.unwrap_or_else(Instant::now);
     let noticed = until("ResidencyEnforced to be not True", NOTICED, || async {
-        Ok(match enforced(bench).await? {
-            true => Look::NotYet("it is True".to_owned()),
-            false => Look::Seen(started.elapsed()),
+        Ok(if enforced(bench).await? {
+            Look::NotYet("it is True".to_owned())
+        } else {
+            Look::Seen(started.elapsed())
         })
     })
     .await?;

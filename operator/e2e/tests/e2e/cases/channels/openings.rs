@@ -106,7 +106,7 @@ pub fn another(bench: &Bench<'_>) -> Written {
     policy(
         bench.namespace(),
         "another",
-        json!({
+        &json!({
             "podSelector": { "matchLabels": { LABEL_FLOW: Flow::Backup.label() } },
             "policyTypes": ["Egress"],
             "egress": [{ "to": [{ "ipBlock": { "cidr": "198.51.100.0/24" } }] }],
@@ -121,7 +121,7 @@ fn openings(bench: &Bench<'_>) -> [Written; 2] {
         policy(
             bench.namespace(),
             "opening",
-            json!({
+            &json!({
                 "podSelector": { "matchLabels": { LABEL_FLOW: Guise::Postgres.flow().label() } },
                 "policyTypes": ["Egress"],
                 "egress": [{ "to": [
@@ -133,7 +133,7 @@ fn openings(bench: &Bench<'_>) -> [Written; 2] {
         policy(
             bench.other.names.namespace(),
             "opening",
-            json!({
+            &json!({
                 "podSelector": {},
                 "policyTypes": ["Ingress"],
                 "ingress": [{ "from": [namespace(bench.namespace())] }],
@@ -142,7 +142,7 @@ fn openings(bench: &Bench<'_>) -> [Written; 2] {
     ]
 }
 
-fn policy(namespace: String, name: &str, spec: serde_json::Value) -> Written {
+fn policy(namespace: String, name: &str, spec: &serde_json::Value) -> Written {
     Written {
         kind: POLICY,
         namespace: Some(namespace),
