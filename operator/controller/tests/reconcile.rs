@@ -888,21 +888,44 @@ async fn the_first_status_speaks_of_the_certificates_that_its_look_made() {
     assert_eq!(harness.look().await.writes(), Vec::<String>::new());
 }
 
-/// The row of the channel of public access.
-fn public_access(harness: &Harness) -> (ChannelState, Option<String>) {
+/// The state of a channel, and what was found open.
+fn channel(harness: &Harness, id: &str) -> (ChannelState, Option<String>) {
     let residency = harness.status().residency.unwrap();
-    let row = residency
-        .channels
-        .iter()
-        .find(|row| row.id == "21")
-        .unwrap();
+    let row = residency.channels.iter().find(|row| row.id == id).unwrap();
     (row.state, row.finding.clone())
+}
+
+#[tokio::test]
+async fn a_secret_that_may_be_copied_is_read_again_with_each_look() {
+    let mut harness = Harness::running().await;
+    let mark = |harness: &Harness, marks: Value| {
+        harness
+            .api
+            .edit(&key("secrets", "tr-backup-key"), USER, |secret| {
+                secret["metadata"]["annotations"] = marks;
+            });
+    };
+    mark(
+        &harness,
+        json!({ "reflector.v1.k8s.emberstack.com/reflection-allowed": "true" }),
+    );
+    harness.crash();
+    harness.settle().await;
+    let found = channel(&harness, "22").1.unwrap();
+    assert!(found.contains("an annotation"), "{found}");
+    mark(&harness, json!({}));
+    harness.look().await.result.unwrap();
+    assert!(
+        channel(&harness, "22")
+            .1
+            .is_none_or(|found| !found.contains("an annotation"))
+    );
 }
 
 #[tokio::test]
 async fn what_stood_open_is_told_of_although_the_same_look_shuts_it() {
     let mut harness = Harness::running().await;
-    assert_eq!(public_access(&harness), (ChannelState::Enforced, None));
+    assert_eq!(channel(&harness, "21"), (ChannelState::Enforced, None));
     harness.world.change("tr", |data| {
         let bucket = data.store.buckets.get_mut("documents").unwrap();
         bucket.outlets.insert(BucketOutlet::Policy);
@@ -914,11 +937,11 @@ async fn what_stood_open_is_told_of_although_the_same_look_shuts_it() {
             .outlets
             .is_empty()
     );
-    let (state, finding) = public_access(&harness);
+    let (state, finding) = channel(&harness, "21");
     assert_eq!(state, ChannelState::Unknown);
     assert!(finding.unwrap().contains("the policy"));
     harness.settle().await;
-    assert_eq!(public_access(&harness), (ChannelState::Enforced, None));
+    assert_eq!(channel(&harness, "21"), (ChannelState::Enforced, None));
 }
 
 #[tokio::test]
