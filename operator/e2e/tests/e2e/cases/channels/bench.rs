@@ -9,7 +9,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Place, kubeconfig};
+use crate::cluster::{Cluster, Place, condition, kubeconfig};
 use crate::failure::{Failure, Outcome, While};
 use crate::wait::{seen_if, until};
 
@@ -204,7 +204,17 @@ impl<'a> Bench<'a> {
             )
             .await
             .during("pause the Region")?;
-        Ok(())
+        // A look that began before would still repair what is broken now.
+        let wanted = if paused { "True" } else { "False" };
+        self.cluster
+            .region_until(&self.place.region, "Paused", super::HEEDED, |region| {
+                let found = condition(region, "Paused");
+                seen_if(
+                    found.as_ref().is_some_and(|(status, _)| status == wanted),
+                    || format!("{found:?}"),
+                )
+            })
+            .await
     }
 }
 
