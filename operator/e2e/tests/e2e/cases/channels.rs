@@ -176,6 +176,7 @@ async fn acts(
     drop(watch);
     let restored = scene.restore(bench).await;
     broken.and(restored)?;
+    calm(bench).await?;
     for row in rows {
         let back = back(bench, row, before.get(&row.channel)).await;
         note(found, row, back, |_, ()| {});
