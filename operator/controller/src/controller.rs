@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_model::channel::channels;
 use bailiwick_model::desired::desired;
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::changes;
@@ -14,7 +15,7 @@ use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::patroni::PatroniStep;
 use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::{Region, RegionStatus, ResidencyStatus};
+use bailiwick_model::region::{Assurance, BreachStatus, Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::secret;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
 use bailiwick_model::step::{Step, steps};
@@ -346,11 +347,7 @@ pub async fn reconcile_at(
     let region = with_written_status(region, &memory);
     let pass = pass(&ctx, &region, &mut memory, now).await;
     let (written, ending, violations) = match &pass {
-        Ok(pass)
-            if memory.unreported < UNREPORTED
-                && pass.is_amid_steps(&region)
-                && !pass.opens_residency(&region, now) =>
-        {
+        Ok(pass) if memory.unreported < UNREPORTED && pass.is_amid_steps(&region) => {
             memory.unreported += 1;
             let status = region.status.clone().unwrap_or_default();
             (Ok(status), pass.ending(), pass.violations())
@@ -449,6 +446,31 @@ struct Done {
     failed: Vec<(String, ReadFailure)>,
 }
 
+impl Done {
+    /// Whether a channel was found open, or a breach began or ended, that the status does not tell of.
+    fn found_open(&self, status: &RegionStatus) -> bool {
+        let told = status.residency.as_ref();
+        if told
+            .map(|residency| &residency.breach)
+            .unwrap_or(&BreachStatus::default())
+            != &self.plan.breach
+        {
+            return true;
+        }
+        // How much the cluster gives decides about what is unknown, not about what stands open.
+        channels(&self.plan, &self.facts, Assurance::Simulated)
+            .open
+            .iter()
+            .any(|(id, finding)| {
+                !told.is_some_and(|residency| {
+                    residency.channels.iter().any(|row| {
+                        row.id == id.to_string() && row.finding.as_ref() == Some(finding)
+                    })
+                })
+            })
+    }
+}
+
 impl Pass {
     fn outcome(&self, status: Option<&RegionStatus>) -> Outcome<'_> {
         match self {
@@ -484,25 +506,19 @@ impl Pass {
 
     /// Whether something was done, so that the look that follows at once will know what became of them: a status in
     /// between would be a write for nothing. A spec that the status does not speak of yet is reported on at once,
-    /// and so is a step that failed.
+    /// and so is a step that failed, and a channel that stood open: the step may have shut it by the next look, and
+    /// nobody would ever be told.
     fn is_amid_steps(&self, region: &Region) -> bool {
-        let speaks = region
-            .status
-            .as_ref()
-            .is_some_and(|status| status.observed_generation == region.metadata.generation);
-        matches!(self, Self::Applied(done) if speaks && done.writes > 0 && done.failed.is_empty())
-    }
-
-    /// Whether residency was enforced and is not any more. That is told of at once, whatever else was done: what this look
-    /// closed again the next one would not know to have been open.
-    fn opens_residency(&self, region: &Region, now: Timestamp) -> bool {
-        const ENFORCED: &str = "ResidencyEnforced";
-        let before = region.status.as_ref();
-        before.is_some_and(|status| status::is_true(status, ENFORCED))
-            && status::status(region, &self.outcome(before), now)
-                .conditions
-                .iter()
-                .any(|condition| condition.type_ == ENFORCED && condition.status == "False")
+        let Self::Applied(done) = self else {
+            return false;
+        };
+        let Some(status) = &region.status else {
+            return false;
+        };
+        status.observed_generation == region.metadata.generation
+            && done.writes > 0
+            && done.failed.is_empty()
+            && !done.found_open(status)
     }
 
     fn violations(&self) -> usize {

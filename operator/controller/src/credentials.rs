@@ -34,6 +34,12 @@ impl Credentials {
         self.replicated.contains(secret)
     }
 
+    /// Whether any may be copied.
+    #[must_use]
+    pub fn any_replicated(&self) -> bool {
+        !self.replicated.is_empty()
+    }
+
     /// Forgets a Secret.
     pub fn remove(&mut self, secret: &str) {
         self.replicated.remove(secret);

@@ -164,7 +164,7 @@ async fn missing_rights(
     Ok(missing)
 }
 
-/// Reads the Region's Secrets by name on the first look and every five minutes; a Region that never had a status
+/// Reads the Region's Secrets by name on the first look and every five minutes, and while one may be copied; a Region that never had a status
 /// nor a volume has none, and *create* tells if that was wrong.
 async fn read_secrets(
     ctx: &Context,
@@ -175,9 +175,12 @@ async fn read_secrets(
 ) -> Result<(), Error> {
     let newborn =
         region.status.is_none() && facts.claims.is_empty() && memory.last_full_pass.is_none();
-    let due = memory
-        .last_full_pass
-        .is_none_or(|last| last.elapsed() >= FULL_PASS);
+    // What may be copied elsewhere is read again with each look: once it is put right, that is seen at once.
+    let open = memory.credentials.any_replicated();
+    let due = open
+        || memory
+            .last_full_pass
+            .is_none_or(|last| last.elapsed() >= FULL_PASS);
     memory.full_pass = due && !newborn;
     if newborn {
         memory.last_full_pass = Some(Instant::now());

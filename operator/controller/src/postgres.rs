@@ -11,10 +11,11 @@ mod password;
 mod reading;
 mod statement;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bailiwick_model::facts::{Observed, ReadFailure};
-use bailiwick_model::names::Names;
+use bailiwick_model::names::{Names, REWIND_ROLE};
 use bailiwick_model::sql::{ArchiverFact, PostgresFacts, SqlStep};
 use tokio_postgres::Client;
 
@@ -108,11 +109,37 @@ impl Postgres {
         let passwords = password::Passwords::new(&self.names, credentials);
         let mut facts = reading::server(&client, &passwords).await?;
         drop(client);
+        match self.settings(credentials).await {
+            Ok(settings) => facts.settings = settings,
+            // What was not read is unknown, and nothing else waits for it.
+            Err(error) => {
+                told(&self.names, &error);
+            }
+        }
         for (name, database) in reading::ours(&mut facts) {
             let client = self.connect(credentials, name).await?;
             database.inside = Some(reading::inside(&client).await?);
         }
         Ok(facts)
+    }
+
+    /// The settings of the log, as pg_rewind's role sees them: it has none of its own.
+    async fn settings(
+        &self,
+        credentials: &Credentials,
+    ) -> Result<BTreeMap<String, String>, PostgresError> {
+        let login = (REWIND_ROLE, "rewind-password");
+        let client = self
+            .endpoint
+            .connect_as(
+                login,
+                &self.names,
+                credentials,
+                MAINTENANCE_DATABASE,
+                Patience::Short,
+            )
+            .await?;
+        reading::settings(&client).await
     }
 
     async fn work(&self, step: &SqlStep, credentials: &Credentials) -> Result<(), PostgresError> {

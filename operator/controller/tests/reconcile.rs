@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried, VARIABLE};
 use bailiwick_model::names::{LABEL_TASK, Names};
+use bailiwick_model::region::ChannelState;
+use bailiwick_model::store::BucketOutlet;
 use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
 use bailiwick_operator::lease::Lease;
@@ -884,6 +886,65 @@ async fn the_first_status_speaks_of_the_certificates_that_its_look_made() {
     let (status, reason, message) = harness.condition("CertificatesValid");
     assert_eq!(status, "True", "{reason}: {message}");
     assert_eq!(harness.look().await.writes(), Vec::<String>::new());
+}
+
+/// The state of a channel, and what was found open.
+fn channel(harness: &Harness, id: &str) -> (ChannelState, Option<String>) {
+    let residency = harness.status().residency.unwrap();
+    let row = residency.channels.iter().find(|row| row.id == id).unwrap();
+    (row.state, row.finding.clone())
+}
+
+#[tokio::test]
+async fn a_secret_that_may_be_copied_is_read_again_with_each_look() {
+    let mut harness = Harness::running().await;
+    let mark = |harness: &Harness, marks: Value| {
+        harness
+            .api
+            .edit(&key("secrets", "tr-backup-key"), USER, |secret| {
+                secret["metadata"]["annotations"] = marks;
+            });
+    };
+    mark(
+        &harness,
+        json!({ "reflector.v1.k8s.emberstack.com/reflection-allowed": "true" }),
+    );
+    harness.crash();
+    // It does not settle: that is the point.
+    for _ in 0..5 {
+        harness.look().await.result.unwrap();
+    }
+    let found = channel(&harness, "22").1.unwrap();
+    assert!(found.contains("an annotation"), "{found}");
+    mark(&harness, json!({}));
+    harness.look().await.result.unwrap();
+    assert!(
+        channel(&harness, "22")
+            .1
+            .is_none_or(|found| !found.contains("an annotation"))
+    );
+}
+
+#[tokio::test]
+async fn what_stood_open_is_told_of_although_the_same_look_shuts_it() {
+    let mut harness = Harness::running().await;
+    assert_eq!(channel(&harness, "21"), (ChannelState::Enforced, None));
+    harness.world.change("tr", |data| {
+        let bucket = data.store.buckets.get_mut("documents").unwrap();
+        bucket.outlets.insert(BucketOutlet::Policy);
+    });
+    let look = harness.look().await;
+    look.result.unwrap();
+    assert!(
+        harness.world.of("tr").store.buckets["documents"]
+            .outlets
+            .is_empty()
+    );
+    let (state, finding) = channel(&harness, "21");
+    assert_eq!(state, ChannelState::Unknown);
+    assert!(finding.unwrap().contains("the policy"));
+    harness.settle().await;
+    assert_eq!(channel(&harness, "21"), (ChannelState::Enforced, None));
 }
 
 #[tokio::test]

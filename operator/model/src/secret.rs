@@ -121,14 +121,18 @@ pub fn authority(names: &Names) -> Vec<SecretWanted> {
 }
 
 /// Whether an annotation or label of a Secret lets a controller copy it elsewhere: those of Reflector, Kubernetes
-/// Replicator, config-syncer and External Secrets' push.
+/// Replicator, Config Syncer, Replizieren, Keess and the Hierarchical Namespace Controller. Whatever the admission
+/// policy bailiwick-secrets refuses is among them.
 #[must_use]
 pub fn is_replication_key(key: &str) -> bool {
     const PREFIXES: &[&str] = &[
         "reflector.v1.k8s.emberstack.com/",
         "replicator.v1.mittwald.de/",
-        "kubed.appscode.com/sync",
+        "kubed.appscode.com/",
         "config-syncer.appscode.com/sync",
+        "replizieren.dev/",
+        "keess.powerhrg.com/",
+        "propagate.hnc.x-k8s.io/",
     ];
     PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
@@ -231,5 +235,21 @@ mod tests {
             due(&wanted, &Facts::default()).first().map(|(_, due)| *due),
             Some(Due::Missing)
         );
+    }
+
+    #[test]
+    fn whatever_admission_takes_for_a_mark_of_replication_is_read_back_as_one() {
+        let policy = include_str!("../../../platform/policies/secrets.yaml");
+        let marks: Vec<&str> = policy
+            .split_once("name: marks")
+            .and_then(|(_, rest)| rest.split_once('['))
+            .and_then(|(_, rest)| rest.split_once(']'))
+            .map(|(list, _)| list.split('\'').filter(|word| word.contains('/')).collect())
+            .unwrap();
+        assert!(marks.len() >= 6, "{marks:?}");
+        for mark in marks {
+            assert!(is_replication_key(&format!("{mark}anything")), "{mark}");
+        }
+        assert!(!is_replication_key("bailiwick.dev/region"));
     }
 }

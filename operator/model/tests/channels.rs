@@ -24,7 +24,7 @@ use bailiwick_model::sql::{
     DatabaseFact, Inside, Membership, PostgresFacts, ReplicationFact, RoleFact, SlotFact,
 };
 use bailiwick_model::status::{Applied, Outcome, status};
-use bailiwick_model::store::{BucketFact, BucketOutlet, Outlet, StoreFacts};
+use bailiwick_model::store::{BucketFact, BucketOutlet, Lifecycle, Outlet, StoreFacts};
 use bailiwick_model::{policy, rights};
 use fixture::{facts_of_running, identity, planned, platform, tr, tr_with};
 
@@ -123,6 +123,8 @@ fn closed(region: &Region) -> Facts {
             ("log_statement", "none"),
             ("log_min_duration_statement", "-1"),
             ("log_duration", "off"),
+            ("log_min_error_statement", "panic"),
+            ("log_error_verbosity", "terse"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
@@ -481,6 +483,12 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 .expect("it is there")
                 .replicated = true;
         }),
+        ("the policy on Secrets is gone", &[22, 37], |f| {
+            f.admission.remove("bailiwick-secrets");
+        }),
+        ("another lifecycle", &[46], |f| {
+            bucket(f).lifecycle = Lifecycle::Other;
+        }),
         ("Velero", &[23], |f| {
             inventory(f).api_groups.insert("velero.io".to_owned());
         }),
@@ -541,6 +549,22 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             postgres(f)
                 .settings
                 .insert("log_statement".to_owned(), "all".to_owned());
+        }),
+        ("statements that fail are logged", &[30], |f| {
+            postgres(f)
+                .settings
+                .insert("log_min_error_statement".to_owned(), "error".to_owned());
+        }),
+        ("errors are logged with their details", &[30], |f| {
+            postgres(f)
+                .settings
+                .insert("log_error_verbosity".to_owned(), "default".to_owned());
+        }),
+        ("statements of one role are logged", &[30], |f| {
+            postgres(f).settings.insert(
+                "log_statement of clinical_app_writer".to_owned(),
+                "all".to_owned(),
+            );
         }),
         ("a setting was not read", &[30], |f| {
             postgres(f).settings.remove("log_duration");

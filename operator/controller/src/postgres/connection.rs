@@ -124,21 +124,34 @@ impl Endpoint {
         database: &str,
         patience: Patience,
     ) -> Result<Client, PostgresError> {
+        let login = (CONTROL_ROLE, "control-password");
+        self.connect_as(login, names, credentials, database, patience)
+            .await
+    }
+
+    /// Connects to a database as a role whose password is under a key of the Secret of internal passwords.
+    pub(super) async fn connect_as(
+        &self,
+        (role, key): (&str, &str),
+        names: &Names,
+        credentials: &Credentials,
+        database: &str,
+        patience: Patience,
+    ) -> Result<Client, PostgresError> {
         let secret = names.postgres_internal();
-        let password =
-            credentials
-                .text(&secret, "control-password")
-                .ok_or_else(|| PostgresError {
-                    failure: ReadFailure::Unauthenticated,
-                    source: Some(
-                        format!("Secret {secret}: control-password is missing, expected text; restore the Secret")
-                            .into(),
-                    ),
-                })?;
+        let password = credentials
+            .text(&secret, key)
+            .ok_or_else(|| PostgresError {
+                failure: ReadFailure::Unauthenticated,
+                source: Some(
+                    format!("Secret {secret}: {key} is missing, expected text; restore the Secret")
+                        .into(),
+                ),
+            })?;
         let mut config = Config::new();
         config
             .host(&self.host)
-            .user(CONTROL_ROLE)
+            .user(role)
             .password(password)
             .dbname(database)
             .application_name("bailiwick-operator")

@@ -24,11 +24,25 @@ const SERVER: &str = "
            string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ',') AS preloaded,
            current_setting('cron.database_name', true) AS cron_database";
 
-// Those that decide whether values of statements reach the log.
+// Those that decide whether values of statements reach the log, as a session has them that was given none of its own; and
+// those that another role or a database was given, which its sessions would have instead. What the control role was given
+// keeps its own passwords out of the log.
 const SETTINGS: &str = "
-    SELECT name, setting FROM pg_settings
-    WHERE name IN ('log_parameter_max_length', 'log_parameter_max_length_on_error', 'log_statement',
-                   'log_min_duration_statement', 'log_duration')";
+    WITH quiet AS (
+        SELECT name, setting FROM pg_settings
+        WHERE name IN ('log_parameter_max_length', 'log_parameter_max_length_on_error', 'log_statement',
+                   'log_min_duration_statement', 'log_duration', 'log_min_error_statement',
+                       'log_error_verbosity'))
+    SELECT name, setting FROM quiet
+    UNION ALL
+    SELECT format('%s of %s', quiet.name, coalesce(r.rolname, d.datname)),
+           substr(given.setting, length(quiet.name) + 2)
+    FROM pg_db_role_setting s
+    LEFT JOIN pg_roles r ON r.oid = s.setrole
+    LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    CROSS JOIN LATERAL unnest(s.setconfig) AS given(setting)
+    JOIN quiet ON given.setting LIKE quiet.name || '=%'
+    WHERE r.rolname IS DISTINCT FROM 'bailiwick_operator'";
 
 // Oid 10 is the superuser that initdb makes (BOOTSTRAP_SUPERUSERID).
 const ROLES: &str = "
@@ -228,12 +242,17 @@ pub(super) async fn server(
             },
         );
     }
-    for row in rows(client, SETTINGS).await? {
-        facts
-            .settings
-            .insert(get(&row, "name")?, get(&row, "setting")?);
-    }
     Ok(facts)
+}
+
+/// The settings of the log. `client` is of a role that was given none of its own: one that was, as the control role, sees
+/// those instead of the server's.
+pub(super) async fn settings(client: &Client) -> Result<BTreeMap<String, String>, PostgresError> {
+    rows(client, SETTINGS)
+        .await?
+        .iter()
+        .map(|row| Ok((get(row, "name")?, get(row, "setting")?)))
+        .collect()
 }
 
 /// The state of the archive.

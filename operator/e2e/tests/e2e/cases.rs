@@ -6,6 +6,7 @@ mod archive;
 mod attacks;
 mod audit;
 mod canary;
+mod channels;
 mod controls;
 mod failover;
 mod marker;
@@ -55,6 +56,12 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("relabelled-node-is-noticed", |cluster| {
         controls::node(cluster).boxed()
+    }),
+    ("channels-red-and-green", |cluster| {
+        channels::red_and_green(cluster).boxed()
+    }),
+    ("random-breaks-are-honest", |cluster| {
+        channels::random(cluster).boxed()
     }),
     ("exception-expires", |cluster| {
         controls::exception(cluster).boxed()
@@ -130,5 +137,6 @@ pub async fn restore(cluster: &Cluster) -> Outcome {
             let _ = processes::thaw(&pod);
         }
     }
-    Ok(())
+    // Once the Regions and their namespaces are there.
+    channels::restore(cluster).await
 }

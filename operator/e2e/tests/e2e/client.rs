@@ -17,7 +17,7 @@ use crate::failure::{Failure, Outcome, While};
 use crate::wait::{Look, until};
 
 /// The image of the clients, on every node.
-const IMAGE: &str = "bailiwick.dev/probe:0.1.0";
+pub const IMAGE: &str = "bailiwick.dev/probe:0.1.0";
 /// The field manager of what the suite applies for itself.
 pub const MANAGER: &str = "bailiwick-e2e";
 /// The label on everything that is the suite's own.
@@ -70,7 +70,7 @@ impl Stand {
 }
 
 /// The namespace that no Region lets in.
-const STRANGER: &str = "e2e-stranger";
+pub const STRANGER: &str = "e2e-stranger";
 
 /// The suite's own namespaces.
 fn namespaces(cluster: &Cluster) -> Vec<String> {
@@ -204,6 +204,11 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("marker_remove.py", include_str!("scripts/marker_remove.py")),
         ("attack_sql.py", include_str!("scripts/attack_sql.py")),
         ("attack_store.py", include_str!("scripts/attack_store.py")),
+        ("requests.py", include_str!("scripts/requests.py")),
+        ("statement.py", include_str!("scripts/statement.py")),
+        ("standby.py", include_str!("scripts/standby.py")),
+        ("chain.py", include_str!("scripts/chain.py")),
+        ("foreign_store.py", include_str!("scripts/foreign_store.py")),
     ]
     .into()
 }

@@ -239,8 +239,13 @@ impl Cluster {
 
     /// The pods of a Region's data namespace.
     pub async fn pods(&self, namespace: &str) -> Outcome<Vec<Pod>> {
+        self.pods_where(namespace, &ListParams::default()).await
+    }
+
+    /// The pods of a namespace that are selected.
+    pub async fn pods_where(&self, namespace: &str, selected: &ListParams) -> Outcome<Vec<Pod>> {
         Ok(Api::<Pod>::namespaced(self.client.clone(), namespace)
-            .list(&ListParams::default())
+            .list(selected)
             .await?
             .items)
     }

@@ -21,6 +21,9 @@ const QUIET_LOG: &[(&str, &[&str])] = &[
     ("log_statement", &["none", "ddl"]),
     ("log_min_duration_statement", &["-1"]),
     ("log_duration", &["off"]),
+    // The text and the details of a statement that failed have its values in them.
+    ("log_min_error_statement", &["panic"]),
+    ("log_error_verbosity", &["terse"]),
 ];
 
 fn postgres<'a>(sight: &Sight<'a>) -> Result<&'a PostgresFacts, Verdict> {
@@ -156,6 +159,23 @@ pub(super) fn logs(sight: &Sight<'_>) -> Verdict {
                 );
             }
             None => return Verdict::unknown(format!("SQL: {setting} was not read")),
+        }
+    }
+    // What one role or database was given instead.
+    for (given, value) in &seen.settings {
+        let Some((setting, _)) = given.split_once(" of ") else {
+            continue;
+        };
+        let loud = QUIET_LOG
+            .iter()
+            .any(|(name, quiet)| *name == setting && !quiet.contains(&value.as_str()));
+        if loud {
+            return Verdict::open(
+                "settings",
+                format!(
+                    "{given} is {value}; as a superuser, ALTER ROLE or ALTER DATABASE RESET it"
+                ),
+            );
         }
     }
     Verdict::enforced(format!("SQL: {}", counted(QUIET_LOG.len(), "setting")))

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 
+use super::network::admission;
 use super::{Sight, Verdict, counted};
 use crate::facts::Observed;
-use crate::store::{BucketOutlet, Drift, StoreFacts, drift};
+use crate::store::{BucketOutlet, Drift, Lifecycle, StoreFacts, drift};
 
 fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
     match &sight.facts.store {
@@ -106,16 +107,31 @@ pub(super) fn backup_key(sight: &Sight<'_>) -> Verdict {
             ),
         );
     }
-    Verdict::enforced(format!("Secret {name}"))
+    // What keeps such an annotation off in between two readings of the Secret.
+    Verdict::enforced(format!("Secret {name}")).and(|| admission(sight, &["secrets"]))
 }
 
 /// What is kept of what was erased, and for how long, is the spec's; that it is so is read back.
 pub(super) fn residue(sight: &Sight<'_>) -> Verdict {
-    match store(sight) {
-        Ok(seen) => Verdict::audited(format!(
-            "lifecycle of {}",
-            counted(seen.buckets.len(), "bucket")
-        )),
-        Err(verdict) => verdict,
+    let seen = match store(sight) {
+        Ok(seen) => seen,
+        Err(verdict) => return verdict,
+    };
+    let other = seen
+        .buckets
+        .iter()
+        .find(|(_, bucket)| bucket.lifecycle == Lifecycle::Other);
+    if let Some((name, _)) = other {
+        return Verdict::open(
+            "lifecycles",
+            format!(
+                "bucket {name} has a lifecycle that is not of the spec, so what was erased may stay; the operator \
+                 replaces it"
+            ),
+        );
     }
+    Verdict::audited(format!(
+        "lifecycle of {}",
+        counted(seen.buckets.len(), "bucket")
+    ))
 }

@@ -272,7 +272,7 @@ async fn network(cluster: &Cluster, place: &Place, status: &str, reason: &str) -
 
 /// Runs a canary as its schedule would, waits for its end and takes the Job away; its pod stays for the operator to
 /// read until the next run.
-async fn run_now(cluster: &Cluster, place: &Place, guise: Guise) -> Outcome {
+pub async fn run_now(cluster: &Cluster, place: &Place, guise: Guise) -> Outcome {
     let namespace = place.names.namespace();
     let schedules = Api::<CronJob>::namespaced(cluster.client.clone(), &namespace);
     let schedule = schedules

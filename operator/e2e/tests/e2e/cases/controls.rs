@@ -10,7 +10,7 @@ use bailiwick_model::region::{ChannelState, Region};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::cluster::{Cluster, condition};
@@ -22,7 +22,7 @@ const NOTICED: Duration = Duration::from_secs(30);
 /// How soon an exception that has expired must block.
 const EXPIRED: Duration = Duration::from_mins(1);
 /// These keep Regions and namespaces from being deleted; no data leaves by that.
-const NO_CHANNEL: [&str; 2] = ["bailiwick-namespace-deletion", "bailiwick-region-deletion"];
+pub const NO_CHANNEL: [&str; 2] = ["bailiwick-namespace-deletion", "bailiwick-region-deletion"];
 /// The node of `tr`.
 const NODE: &str = "tr-1";
 /// A channel that is watched and not closed, so that an exception for it counts.
@@ -46,7 +46,7 @@ pub fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_model::region::C
 }
 
 /// Waits until a Region's residency is enforced again.
-async fn enforced(cluster: &Cluster, region: &str) -> Outcome {
+pub async fn enforced(cluster: &Cluster, region: &str) -> Outcome {
     cluster
         .region_until(
             region,
@@ -68,14 +68,6 @@ pub async fn policies(cluster: &Cluster) -> Outcome<String> {
     let mut removed = 0;
     enforced(cluster, "tr").await?;
     for name in policy::names().filter(|name| !NO_CHANNEL.contains(name)) {
-        let mut binding = api
-            .get(name)
-            .await
-            .during(format_args!("read the binding of {name}"))?;
-        binding.metadata = kube::core::ObjectMeta {
-            name: Some(name.to_owned()),
-            ..kube::core::ObjectMeta::default()
-        };
         api.delete(name, &DeleteParams::default())
             .await
             .during(format_args!("remove the binding of {name}"))?;
@@ -94,9 +86,7 @@ pub async fn policies(cluster: &Cluster) -> Outcome<String> {
             .await;
         slowest = slowest.max(started.elapsed());
         // Whatever was noticed, it is bound again.
-        api.create(&PostParams::default(), &binding)
-            .await
-            .during(format_args!("bind {name} again"))?;
+        bind(cluster, name).await?;
         flipped.extend(noticed?);
         enforced(cluster, "tr").await?;
         removed += 1;
@@ -111,7 +101,7 @@ pub async fn policies(cluster: &Cluster) -> Outcome<String> {
     ))
 }
 
-async fn relabel(cluster: &Cluster, location: &str) -> Outcome {
+pub async fn relabel(cluster: &Cluster, location: &str) -> Outcome {
     let patch = json!({ "metadata": { "labels": { NODE_REGION: location } } });
     Api::<Node>::all(cluster.client.clone())
         .patch(NODE, &PatchParams::default(), &Patch::Merge(patch))
@@ -221,8 +211,38 @@ pub async fn exception(cluster: &Cluster) -> Outcome<String> {
     ))
 }
 
-/// Puts the node's label back, if an earlier run left another.
+/// Binds an admission policy, as it is shipped, unless it is bound.
+pub async fn bind(cluster: &Cluster, name: &str) -> Outcome {
+    let binding = serde_json::from_value(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": name }, "spec": { "policyName": name, "validationActions": ["Deny"] },
+    }))?;
+    let api = Api::<ValidatingAdmissionPolicyBinding>::all(cluster.client.clone());
+    match api.create(&PostParams::default(), &binding).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(error) => Err(error).during(format_args!("bind {name} again")),
+    }
+}
+
+/// Binds every admission policy that is not bound.
+pub async fn bind_again(cluster: &Cluster) -> Outcome {
+    let bound: BTreeSet<String> =
+        Api::<ValidatingAdmissionPolicyBinding>::all(cluster.client.clone())
+            .list_metadata(&ListParams::default())
+            .await?
+            .into_iter()
+            .filter_map(|binding| binding.metadata.name)
+            .collect();
+    for name in policy::names().filter(|name| !bound.contains(*name)) {
+        bind(cluster, name).await?;
+    }
+    Ok(())
+}
+
+/// Puts the node's label and the bindings back, if an earlier run left others.
 pub async fn restore(cluster: &Cluster) -> Outcome {
+    bind_again(cluster).await?;
     let place = cluster.place("tr")?;
     until("the node's label", NOTICED, || async {
         relabel(cluster, &place.location).await?;

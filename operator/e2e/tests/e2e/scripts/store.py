@@ -14,9 +14,10 @@ def value(secret, key):
 
 
 def request(
-    secret, path, method="GET", body=None, query="", authority=None, signed=True, keys=None, headers=()
+    secret, path, method="GET", body=None, query="", authority=None, signed=True, keys=None, headers=(), region=None
 ):
-    """The status (0 when nothing answered), the body and curl's exit code. The keys are the Secret's own, or another's."""
+    """The status (0 when nothing answered), the body and curl's exit code. The keys are the Secret's own, or another's;
+    a `region` is signed for instead of the store's own."""
     lines = [
         'url = "%s%s%s"' % (value(secret, "endpoint"), path, "?" + query if query else ""),
         'request = "%s"' % method,
@@ -27,7 +28,7 @@ def request(
         "silent",
     ]
     if signed:
-        lines.append('aws-sigv4 = "aws:amz:%s:s3"' % value(secret, "region"))
+        lines.append('aws-sigv4 = "aws:amz:%s:s3"' % (region or value(secret, "region")))
         lines.append('user = "%s:%s"' % (value(keys or secret, "access-key"), value(keys or secret, "secret-key")))
     if body is not None:
         with open("/tmp/body", "wb") as file:

@@ -1,0 +1,725 @@
+//! Postgres and the store opened from within: their applications get the rights of their administrators, the store calls
+//! itself another place's, a certificate is exchanged. I/O: kubectl as whoever broke the glass, client pods, Secrets.
+
+use std::time::Duration;
+
+use bailiwick_model::names::{Flow, LABEL_FLOW, OPERATOR_NAMESPACE, REPLICATION_ROLE, port};
+use bailiwick_operator::store::seal;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::cases::access::BUCKET;
+use crate::cases::controls;
+use crate::client::{self, LABEL, MANAGER, Running, STRANGER, Script, Stand};
+use crate::failure::{Failure, Outcome, While, ensure};
+use crate::wait::{Look, seen_if, until};
+use crate::writer::logins;
+
+use super::bench::{Bench, PREFIX, Tried, Written, exec};
+
+/// How long a script may take.
+const LIMIT: Duration = Duration::from_secs(40);
+/// How long a pod may take to be another.
+const RESTART: Duration = Duration::from_mins(2);
+/// The setting of the store's servers that names their region.
+const REGION: &str = "MINIO_SITE_REGION";
+/// The policy that lets a user of the store do anything.
+const ADMINISTRATOR: &str = "consoleAdmin";
+/// The name that is given to what is made in the store.
+const NAME: &str = "E2ECHANNEL";
+/// A role that only servers' programs should need.
+const SERVER_ROLE: &str = "pg_execute_server_program";
+
+/// What a user of the store asks for.
+#[derive(Clone, Copy)]
+pub struct Wish {
+    /// What it would have then.
+    out: &'static str,
+    make: fn(&Login) -> Outcome<Vec<Request>>,
+}
+
+/// A request to the store.
+struct Request {
+    method: &'static str,
+    path: String,
+    query: String,
+    body: Vec<u8>,
+    signed: bool,
+}
+
+/// A user of the store, and the store.
+struct Login {
+    access_key: String,
+    secret_key: String,
+    endpoint: String,
+    region: String,
+    /// The address of a store elsewhere, once there is one.
+    elsewhere: String,
+}
+
+impl Login {
+    fn of(secret: &Secret) -> Self {
+        let text = |key: &str| {
+            secret
+                .data
+                .as_ref()
+                .and_then(|data| data.get(key))
+                .map(|value| String::from_utf8_lossy(&value.0).into_owned())
+                .unwrap_or_default()
+        };
+        Self {
+            access_key: text("access-key"),
+            secret_key: text("secret-key"),
+            endpoint: text("endpoint"),
+            region: text("region"),
+            elsewhere: String::new(),
+        }
+    }
+
+    /// A request of the admin API whose body is sealed with the user's own key, as that API wants it.
+    fn sealed(
+        &self,
+        method: &'static str,
+        operation: &str,
+        query: &str,
+        plain: &str,
+    ) -> Outcome<Request> {
+        let body = seal::seal(self.secret_key.as_bytes(), plain.as_bytes())?;
+        Ok(Request {
+            method,
+            path: format!("/minio/admin/v3/{operation}"),
+            query: query.to_owned(),
+            body,
+            signed: true,
+        })
+    }
+
+    fn host(&self) -> &str {
+        self.endpoint.trim_start_matches("https://")
+    }
+}
+
+fn bucket(method: &'static str, query: &str, body: &str) -> Request {
+    Request {
+        method,
+        path: format!("/{BUCKET}"),
+        query: query.to_owned(),
+        body: body.as_bytes().to_vec(),
+        signed: true,
+    }
+}
+
+/// Everybody reads the bucket, and somebody without a key does.
+pub const ANONYMOUS: Wish = Wish {
+    out: "read without a key",
+    make: |_| {
+        let object = |method, signed| Request {
+            method,
+            path: format!("/{BUCKET}/e2e/channel"),
+            query: String::new(),
+            body: if signed {
+                b"object".to_vec()
+            } else {
+                Vec::new()
+            },
+            signed,
+        };
+        let policy = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": { "AWS": ["*"] }, "Action": ["s3:GetObject"],
+            "Resource": [format!("arn:aws:s3:::{BUCKET}/*")],
+        }] });
+        Ok(vec![
+            object("PUT", true),
+            bucket("PUT", "policy=", &policy.to_string()),
+            object("GET", false),
+        ])
+    },
+};
+
+/// Objects go by a rule of the user's own.
+pub const LIFECYCLE: Wish = Wish {
+    out: "another lifecycle",
+    make: |_| {
+        Ok(vec![bucket(
+            "PUT",
+            "lifecycle=",
+            "<LifecycleConfiguration><Rule><ID>e2e</ID><Status>Enabled</Status><Filter><Prefix>e2e/</Prefix></Filter>\
+             <Expiration><Days>3650</Days></Expiration></Rule></LifecycleConfiguration>",
+        )])
+    },
+};
+
+/// Another store is made known, to copy to. It is the same one: a way to another place is another channel's.
+pub const REMOTE_TARGET: Wish = Wish {
+    out: "a target to copy to",
+    make: |login| {
+        let target = json!({
+            "sourcebucket": BUCKET, "endpoint": login.host(), "secure": true, "type": "replication",
+            "credentials": { "accessKey": login.access_key, "secretKey": login.secret_key },
+            "targetbucket": "bailiwick-evidence", "path": "auto", "api": "s3v4", "region": login.region,
+        });
+        Ok(vec![login.sealed(
+            "PUT",
+            "set-remote-target",
+            &format!("bucket={BUCKET}"),
+            &target.to_string(),
+        )?])
+    },
+};
+
+/// A store elsewhere is made known, to move to: it is tried before it is taken.
+pub const TIER: Wish = Wish {
+    out: "a tier to move to",
+    make: |login| {
+        let tier = json!({ "Version": "v1", "Type": "s3", "Name": NAME, "S3": {
+            "Endpoint": format!("http://{}:{}", login.elsewhere, port::S3), "Region": "elsewhere",
+            "AccessKey": "elsewhere", "SecretKey": "elsewhere", "Bucket": "elsewhere", "Prefix": "e2e",
+        } });
+        Ok(vec![login.sealed(
+            "PUT",
+            "tier",
+            "force=true",
+            &tier.to_string(),
+        )?])
+    },
+};
+
+/// Names of objects are sent to a target of the user's own.
+pub const AUDIT: Wish = Wish {
+    out: "a log target",
+    make: |login| {
+        Ok(vec![login.sealed(
+            "PUT",
+            "set-config-kv",
+            "",
+            "audit_webhook:e2e endpoint=\"http://198.51.100.10:80/e2e\" enable=on queue_size=10",
+        )?])
+    },
+};
+
+/// What a role of Postgres says.
+#[derive(Clone, Copy)]
+pub struct Saying {
+    /// What it has then.
+    out: &'static str,
+    /// Whether it is the database's administrator, and not an application.
+    administrator: bool,
+    statement: &'static str,
+}
+
+/// Rows are offered to whoever subscribes.
+pub const PUBLICATION: Saying = Saying {
+    out: "a publication",
+    administrator: true,
+    statement: "CREATE PUBLICATION e2e_channel",
+};
+
+/// A program of the server gets rows.
+pub const PROGRAM: Saying = Saying {
+    out: "rows in a program",
+    administrator: false,
+    statement: "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
+};
+
+fn stand(bench: &Bench<'_>) -> Stand {
+    Stand::allowed(bench.place)
+}
+
+/// Hands the logins over; of the store's administrator as one for the same endpoint.
+pub async fn prepare(bench: &Bench<'_>) -> Outcome {
+    let names = &bench.place.names;
+    for login in logins(names) {
+        client::hand_over(bench.cluster, bench.place, &login).await?;
+    }
+    let user = names.object_store_user(BUCKET);
+    client::hand_over(bench.cluster, bench.place, &user).await?;
+    let mut login = bench.cluster.secret(&names.namespace(), &user).await?;
+    let root = bench
+        .cluster
+        .secret(&names.namespace(), &names.object_store_root())
+        .await?;
+    let data = login.data.get_or_insert_default();
+    data.extend(root.data.unwrap_or_default());
+    keep(bench, ROOT, data).await
+}
+
+/// The Secret of the store's administrator in the client's namespace.
+const ROOT: &str = "e2e-channel-root";
+/// The Secret of the certificate as it was.
+const CERTIFICATE: &str = "e2e-channel-certificate";
+/// The Secret of the certificate as it is.
+const PRESENT: &str = "e2e-channel-present";
+
+fn secrets(bench: &Bench<'_>, namespace: &str) -> Api<Secret> {
+    Api::namespaced(bench.cluster.client.clone(), namespace)
+}
+
+async fn keep(
+    bench: &Bench<'_>,
+    name: &str,
+    data: &std::collections::BTreeMap<String, ByteString>,
+) -> Outcome {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "labels": { LABEL: "true" } }, "data": data,
+    });
+    secrets(bench, &stand(bench).namespace)
+        .patch(
+            name,
+            &PatchParams::apply(MANAGER).force(),
+            &Patch::Apply(&secret),
+        )
+        .await
+        .during(format_args!("keep {name}"))?;
+    Ok(())
+}
+
+/// Sends requests; the status of each, and the store's code for a refusal.
+async fn send(
+    bench: &Bench<'_>,
+    secret: &str,
+    region: Option<&str>,
+    requests: &[Request],
+) -> Outcome<Vec<(u16, String)>> {
+    let told: Vec<Value> = requests
+        .iter()
+        .map(|request| {
+            json!({
+                "method": request.method, "path": request.path, "query": request.query,
+                "body": ByteString(request.body.clone()), "signed": request.signed,
+            })
+        })
+        .collect();
+    let script = Script {
+        name: "requests",
+        told: json!({ "secret": secret, "region": region, "requests": told }),
+        secrets: vec![secret.to_owned()],
+    };
+    let answers = client::run(bench.cluster, &stand(bench), &script, LIMIT).await?;
+    Ok(serde_json::from_value(answers)?)
+}
+
+/// Asks for a wish as the application's user.
+pub async fn ask(bench: &Bench<'_>, wish: Wish) -> Outcome<Tried> {
+    let names = &bench.place.names;
+    let user = names.object_store_user(BUCKET);
+    let mut login = Login::of(&bench.cluster.secret(&names.namespace(), &user).await?);
+    login.elsewhere = elsewhere(bench)
+        .await?
+        .unwrap_or_else(|| "192.0.2.1".to_owned());
+    let requests = (wish.make)(&login)?;
+    let answers = send(bench, &user, None, &requests).await?;
+    match answers.last() {
+        Some((200..=299, _)) => Ok(Tried::Out(wish.out.to_owned())),
+        // It is known already.
+        Some((409, code)) if code.contains("Exists") => Ok(Tried::Out(wish.out.to_owned())),
+        Some((403, _)) => Ok(Tried::Held("the user's policy".to_owned())),
+        other => Err(Failure::new(format!("the store answered {other:?}"))),
+    }
+}
+
+/// The address of the store elsewhere.
+async fn elsewhere(bench: &Bench<'_>) -> Outcome<Option<String>> {
+    let running = ListParams::default().fields("status.phase=Running");
+    Ok(bench
+        .cluster
+        .pods_where(STRANGER, &running)
+        .await?
+        .into_iter()
+        .find(|pod| pod.name_any().starts_with("foreign-store-"))
+        .and_then(|pod| pod.status?.pod_ip))
+}
+
+/// What opens the Region's store to it.
+fn opening(bench: &Bench<'_>) -> Written {
+    Written {
+        kind: (
+            "networking.k8s.io",
+            "v1",
+            "NetworkPolicy",
+            "networkpolicies",
+        ),
+        namespace: Some(bench.namespace()),
+        name: format!("{PREFIX}-store"),
+        body: json!({ "spec": {
+            "podSelector": { "matchLabels": { LABEL_FLOW: Flow::ObjectStore.label() } },
+            "policyTypes": ["Egress"],
+            "egress": [{ "to": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": STRANGER } } }] }],
+        } }),
+    }
+}
+
+/// Says something to Postgres; the code of its refusal.
+async fn tell(bench: &Bench<'_>, administrator: bool, statement: &str) -> Outcome<Option<String>> {
+    let [admin, writer, _] = logins(&bench.place.names);
+    let login = if administrator { admin } else { writer };
+    let script = Script {
+        name: "statement",
+        told: json!({ "login": login, "statement": statement }),
+        secrets: vec![login],
+    };
+    let answer = client::run(bench.cluster, &stand(bench), &script, LIMIT).await?;
+    Ok(serde_json::from_value(answer["refused"].clone())?)
+}
+
+/// Says it.
+pub async fn say(bench: &Bench<'_>, saying: Saying) -> Outcome<Tried> {
+    // Postgres' own codes: insufficient_privilege, duplicate_object.
+    match tell(bench, saying.administrator, saying.statement)
+        .await?
+        .as_deref()
+    {
+        None | Some("42710") => Ok(Tried::Out(saying.out.to_owned())),
+        Some("42501") => Ok(Tried::Held("the role's rights".to_owned())),
+        Some(other) => Err(Failure::new(format!("Postgres said {other}"))),
+    }
+}
+
+/// Says a value, and looks for it in the log.
+pub async fn logged(bench: &Bench<'_>) -> Outcome<Tried> {
+    let value = format!("e2e-channel-{}", jiff::Timestamp::now().as_nanosecond());
+    let refused = tell(bench, false, &format!("SELECT '{value}'")).await?;
+    ensure(refused.is_none(), || format!("Postgres said {refused:?}"))?;
+    let parameters = LogParams {
+        container: Some("postgres".to_owned()),
+        since_seconds: Some(60),
+        ..LogParams::default()
+    };
+    let log = Api::<Pod>::namespaced(bench.cluster.client.clone(), &bench.namespace())
+        .logs(&primary(bench).await?, &parameters)
+        .await?;
+    Ok(if log.contains(&value) {
+        Tried::Out("a value in the log".to_owned())
+    } else {
+        Tried::Held("the log's settings".to_owned())
+    })
+}
+
+/// Asks for the WAL; a stream that stands goes on until the scene ends.
+pub async fn stream(bench: &Bench<'_>) -> Outcome<Tried> {
+    let names = &bench.place.names;
+    let stand = stand(bench);
+    // Whoever has its password: without it there is only a wrong one.
+    let password = secrets(bench, &stand.namespace)
+        .get_opt(&names.postgres_internal())
+        .await?
+        .map(|_| names.postgres_internal());
+    let [_, writer, _] = logins(names);
+    let script = Script {
+        name: "standby",
+        told: json!({ "login": writer, "password": password, "role": REPLICATION_ROLE }),
+        secrets: [Some(writer.clone()), password.clone()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    };
+    let running = Running::start(bench.cluster, &stand, &script).await?;
+    until("an answer to who asks for the WAL", LIMIT, || async {
+        let log = running.log().await?;
+        Ok(if log.contains("streams") {
+            Look::Seen(Tried::Out("WAL to a stranger".to_owned()))
+        } else if log.contains("refused") {
+            Look::Seen(Tried::Held("pg_hba and the password".to_owned()))
+        } else {
+            Look::NotYet(log)
+        })
+    })
+    .await
+}
+
+/// The name of the primary's pod.
+async fn primary(bench: &Bench<'_>) -> Outcome<String> {
+    let region = serde_json::to_value(bench.cluster.regions().get(&bench.place.region).await?)?;
+    region["status"]["postgres"]["primary"]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new("the Region has no primary"))
+}
+
+/// Runs statements as the superuser, which takes a broken glass.
+async fn as_superuser(bench: &Bench<'_>, database: &str, statements: &[&str]) -> Outcome {
+    let member = primary(bench).await?;
+    let mut command = vec![
+        "psql",
+        "-h",
+        "/run/postgresql",
+        "-U",
+        "postgres",
+        "-d",
+        database,
+        "-XAtq",
+        "-v",
+        "ON_ERROR_STOP=1",
+    ];
+    for statement in statements {
+        command.extend(["-c", statement]);
+    }
+    exec(&member, &bench.namespace(), "postgres", true, &command)
+        .await?
+        .map(drop)
+        .map_err(|said| Failure::new(format!("psql in {member}: {said}")))
+}
+
+fn policy_of(user: &str, policy: &str) -> Request {
+    Request {
+        method: "PUT",
+        path: "/minio/admin/v3/set-user-or-group-policy".to_owned(),
+        // In the order of their names, as the signature wants them.
+        query: format!("isGroup=false&policyName={policy}&userOrGroup={user}"),
+        body: Vec::new(),
+        signed: true,
+    }
+}
+
+/// The Region stands still, and its applications get the rights of administrators.
+pub async fn open(bench: &Bench<'_>) -> Outcome {
+    bench.pause(true).await?;
+    as_superuser(
+        bench,
+        "clinical",
+        &[
+            "GRANT CREATE ON DATABASE clinical TO clinical_db_admin",
+            &format!("GRANT {SERVER_ROLE} TO clinical_app_writer"),
+        ],
+    )
+    .await?;
+    as_superuser(
+        bench,
+        "postgres",
+        &[
+            "ALTER SYSTEM SET log_statement = 'all'",
+            "SELECT pg_reload_conf()",
+        ],
+    )
+    .await?;
+    let answers = send(bench, ROOT, None, &[policy_of(BUCKET, ADMINISTRATOR)]).await?;
+    ensure(matches!(answers.as_slice(), [(200..=299, _)]), || {
+        format!("the store's administrator was told {answers:?}")
+    })?;
+    let internal = bench.place.names.postgres_internal();
+    client::hand_over(bench.cluster, bench.place, &internal).await?;
+    // A store elsewhere, and the way there.
+    bench
+        .unbind(&["network-policy-writers", "network-policy-openings"])
+        .await?;
+    bench.write(&[opening(bench)]).await?;
+    let script = Script {
+        name: "foreign_store",
+        told: json!({}),
+        secrets: Vec::new(),
+    };
+    let stranger = Stand::stranger(&bench.place.location);
+    Running::start(bench.cluster, &stranger, &script).await?;
+    until("the store elsewhere", LIMIT, || async {
+        Ok(seen_if(elsewhere(bench).await?.is_some(), || {
+            "it does not run".to_owned()
+        }))
+    })
+    .await
+}
+
+async fn paused(bench: &Bench<'_>) -> Outcome<bool> {
+    let region = bench.cluster.regions().get(&bench.place.region).await?;
+    Ok(region.spec.lifecycle.paused)
+}
+
+/// Takes the rights back. What it cannot take back itself, the operator does when the Region goes on.
+pub async fn shut(bench: &Bench<'_>) -> Outcome {
+    if !paused(bench).await? {
+        return Ok(());
+    }
+    let stand = stand(bench);
+    opening(bench).gone_as_operator(bench.cluster).await?;
+    controls::bind_again(bench.cluster).await?;
+    // Whoever streams, and the store elsewhere.
+    client::end_all(bench.cluster).await?;
+    let clients = secrets(bench, &stand.namespace);
+    let internal = bench.place.names.postgres_internal();
+    if clients.get_metadata_opt(&internal).await?.is_some() {
+        clients.delete(&internal, &DeleteParams::default()).await?;
+    }
+    as_superuser(
+        bench,
+        "clinical",
+        &[
+            "DROP PUBLICATION IF EXISTS e2e_channel",
+            "REVOKE CREATE ON DATABASE clinical FROM clinical_db_admin",
+            &format!("REVOKE {SERVER_ROLE} FROM clinical_app_writer"),
+        ],
+    )
+    .await?;
+    as_superuser(
+        bench,
+        "postgres",
+        &[
+            "ALTER SYSTEM RESET log_statement",
+            "SELECT pg_reload_conf()",
+        ],
+    )
+    .await?;
+    if clients.get_metadata_opt(ROOT).await?.is_some() {
+        let root = Login::of(&clients.get(ROOT).await?);
+        let requests = [
+            policy_of(BUCKET, &format!("bailiwick-{BUCKET}")),
+            Request {
+                method: "DELETE",
+                path: format!("/minio/admin/v3/tier/{NAME}"),
+                query: "force=true".to_owned(),
+                body: Vec::new(),
+                signed: true,
+            },
+            root.sealed("DELETE", "del-config-kv", "", "audit_webhook:e2e")?,
+        ];
+        // The store takes a moment to heed that nothing is sent to a target any more.
+        until("the store to be as it was", RESTART, || async {
+            let answers = send(bench, ROOT, None, &requests).await?;
+            let done = answers.iter().all(|(status, code)| {
+                matches!(status, 200..=299 | 404) || code.contains("NotFound")
+            });
+            Ok(seen_if(done, || format!("it answered {answers:?}")))
+        })
+        .await?;
+    }
+    bench.pause(false).await
+}
+
+/// A client signs a request for the other place.
+pub async fn signs_for_the_other(bench: &Bench<'_>) -> Outcome<Tried> {
+    let user = bench.place.names.object_store_user(BUCKET);
+    let listing = bucket("GET", "list-type=2&max-keys=1", "");
+    let answers = send(bench, &user, Some(&bench.other.location), &[listing]).await?;
+    match answers.as_slice() {
+        [(200, _)] => Ok(Tried::Out(format!("serves as {}", bench.other.location))),
+        [(400, code)] if code == "AuthorizationHeaderMalformed" => {
+            Ok(Tried::Held("the store's region".to_owned()))
+        }
+        other => Err(Failure::new(format!("the store answered {other:?}"))),
+    }
+}
+
+async fn set_region(bench: &Bench<'_>, location: &str) -> Outcome {
+    let client = &bench.cluster.client;
+    let name = bench.place.names.object_store();
+    let sets = Api::<StatefulSet>::namespaced(client.clone(), &bench.namespace());
+    let set = serde_json::to_value(sets.get(&name).await?)?;
+    let container = set["spec"]["template"]["spec"]["containers"][0]["name"].clone();
+    let environment = json!([{ "name": REGION, "value": location }]);
+    let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "name": container, "env": environment }] } } } });
+    let patched = sets
+        .patch(&name, &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+        .during("set the store's region")?;
+    let generation = patched.metadata.generation;
+    until("the store to run with it", RESTART, || async {
+        let status = sets.get(&name).await?.status.unwrap_or_default();
+        let rolled = status.observed_generation == generation
+            && status.current_revision == status.update_revision
+            && status.ready_replicas == Some(status.replicas);
+        Ok(seen_if(rolled, || {
+            format!("{:?} ready", status.ready_replicas)
+        }))
+    })
+    .await
+}
+
+/// The store calls itself the other place's.
+pub async fn rename(bench: &Bench<'_>) -> Outcome {
+    bench.pause(true).await?;
+    set_region(bench, &bench.other.location).await
+}
+
+/// It calls itself by its own again.
+pub async fn rename_back(bench: &Bench<'_>) -> Outcome {
+    if paused(bench).await? {
+        set_region(bench, &bench.place.location).await?;
+        bench.pause(false).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the servers' certificate of Postgres.
+pub async fn keep_certificate(bench: &Bench<'_>) -> Outcome {
+    prepare(bench).await?;
+    let names = &bench.place.names;
+    let secret = bench
+        .cluster
+        .secret(&names.namespace(), &names.postgres_certificate())
+        .await?;
+    keep(bench, CERTIFICATE, &secret.data.unwrap_or_default()).await
+}
+
+async fn replace(bench: &Bench<'_>, secret: Secret) -> Outcome {
+    let names = &bench.place.names;
+    secrets(bench, &names.namespace())
+        .patch(
+            &names.postgres_certificate(),
+            &PatchParams::default(),
+            &Patch::Merge(json!({ "data": secret.data })),
+        )
+        .await
+        .during("exchange the certificate")?;
+    Ok(())
+}
+
+/// Puts the other Region's certificate in its place.
+pub async fn exchange(bench: &Bench<'_>) -> Outcome {
+    bench.pause(true).await?;
+    let names = &bench.other.names;
+    let foreign = bench
+        .cluster
+        .secret(&names.namespace(), &names.postgres_certificate())
+        .await?;
+    replace(bench, foreign).await
+}
+
+/// Puts the certificate back.
+pub async fn put_back(bench: &Bench<'_>) -> Outcome {
+    let clients = secrets(bench, &stand(bench).namespace);
+    if let Some(kept) = clients.get_opt(CERTIFICATE).await? {
+        replace(bench, kept).await?;
+        for name in [CERTIFICATE, PRESENT] {
+            if clients.get_metadata_opt(name).await?.is_some() {
+                clients.delete(name, &DeleteParams::default()).await?;
+            }
+        }
+        bench.pause(false).await?;
+        restart_operator(bench).await?;
+    }
+    Ok(())
+}
+
+/// Whether the certificate that the servers are given is of the Region's authority, as a client checks it.
+pub async fn verify(bench: &Bench<'_>) -> Outcome<Tried> {
+    let names = &bench.place.names;
+    let present = bench
+        .cluster
+        .secret(&names.namespace(), &names.postgres_certificate())
+        .await?;
+    let mut data = present.data.unwrap_or_default();
+    data.remove("tls.key");
+    keep(bench, PRESENT, &data).await?;
+    let [_, writer, _] = logins(names);
+    let script = Script {
+        name: "chain",
+        told: json!({ "authority": writer, "certificate": PRESENT }),
+        secrets: vec![writer, PRESENT.to_owned()],
+    };
+    let found = client::run(bench.cluster, &stand(bench), &script, LIMIT).await?;
+    Ok(if found["verified"] == json!(true) {
+        Tried::Held("the Region's authority".to_owned())
+    } else {
+        Tried::Out("another's certificate".to_owned())
+    })
+}
+
+/// The operator begins anew, and reads everything at once that it would read every five minutes.
+pub async fn restart_operator(bench: &Bench<'_>) -> Outcome {
+    let pods = Api::<Pod>::namespaced(bench.cluster.client.clone(), OPERATOR_NAMESPACE);
+    pods.delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await
+        .during("restart the operator")?;
+    Ok(())
+}
