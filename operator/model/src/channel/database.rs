@@ -6,6 +6,9 @@ use super::{Sight, Verdict, counted};
 use crate::facts::Observed;
 use crate::sql::{EXTENSIONS, PostgresFacts};
 
+/// The database that every server has, and that nobody but a superuser makes anything in.
+const MAINTENANCE_DATABASE: &str = "postgres";
+
 /// Roles of Postgres whose members reach files and programs of the server.
 const SERVER_ROLES: &[&str] = &[
     "pg_execute_server_program",
@@ -91,6 +94,22 @@ pub(super) fn streams(sight: &Sight<'_>) -> Verdict {
         }
     }
     Verdict::enforced("SQL: no logical slot, publication or subscription")
+        .and(|| looked_into(sight, seen))
+}
+
+/// Whether every database was looked into, but for the maintenance database and those that take no connection.
+fn looked_into(sight: &Sight<'_>, seen: &PostgresFacts) -> Verdict {
+    let left_out = seen.databases.iter().find(|(name, database)| {
+        database.inside.is_none() && database.open && *name != MAINTENANCE_DATABASE
+    });
+    match left_out {
+        None => Verdict::enforced(counted(seen.databases.len(), "database")),
+        Some((name, database)) => Verdict::unknown(format!(
+            "database {name} belongs to {} and not to the operator of {}, which does not look into it",
+            database.owner,
+            sight.plan.names.region()
+        )),
+    }
 }
 
 pub(super) fn sql_egress(sight: &Sight<'_>) -> Verdict {
@@ -138,7 +157,7 @@ pub(super) fn sql_egress(sight: &Sight<'_>) -> Verdict {
             );
         }
     }
-    Verdict::enforced("SQL: roles, extensions and foreign servers")
+    Verdict::enforced("SQL: roles, extensions and foreign servers").and(|| looked_into(sight, seen))
 }
 
 pub(super) fn logs(sight: &Sight<'_>) -> Verdict {
