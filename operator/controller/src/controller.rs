@@ -455,11 +455,8 @@ impl Done {
     /// Whether a channel was found open, or a breach began or ended, that the status does not tell of.
     fn found_open(&self, status: &RegionStatus) -> bool {
         let told = status.residency.as_ref();
-        if told
-            .map(|residency| &residency.breach)
-            .unwrap_or(&BreachStatus::default())
-            != &self.plan.breach
-        {
+        let breach = told.map_or_else(BreachStatus::default, |residency| residency.breach.clone());
+        if breach != self.plan.breach {
             return true;
         }
         // How much the cluster gives decides about what is unknown, not about what stands open.
