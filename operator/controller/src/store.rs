@@ -261,6 +261,7 @@ impl Store {
             users,
             policies,
             outlets,
+            users_listed: false,
         })
     }
 

@@ -1,9 +1,10 @@
 //! What stands behind a Region and is not Kubernetes: S3, SQL, Patroni. One small border, so that faults can be
 //! injected at every call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure};
@@ -11,16 +12,20 @@ use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
 use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::sql::{PostgresFacts, SqlStep};
-use bailiwick_model::store::{StoreFacts, StoreStep};
+use bailiwick_model::store::{Outlet, StoreFacts, StoreStep};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::evidence::{EvidenceError, EvidenceLog};
+use crate::observe::FULL_PASS;
 use crate::patroni::Patroni;
 use crate::postgres::Postgres;
 use crate::store::Store;
+
+/// How long a list of users counts that found one whom nobody made.
+const STRANGERS_OPEN: Duration = Duration::from_mins(1);
 
 /// A Region and what is needed to speak to its services.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +89,51 @@ struct Clients {
     postgres: Postgres,
     /// None while its key is not there.
     evidence: Option<Arc<EvidenceLog>>,
+    /// The users of the store that nobody made, as they were listed last.
+    strangers: Arc<tokio::sync::Mutex<Option<Strangers>>>,
+}
+
+/// The users of a store that nobody made, and when they were listed.
+struct Strangers {
+    at: Instant,
+    found: Result<BTreeSet<Outlet>, ReadFailure>,
+}
+
+impl Strangers {
+    /// Whether to list them anew. It costs a sealed body, so what was found open is looked at sooner than what was not.
+    fn is_old(&self) -> bool {
+        match &self.found {
+            Ok(none) if none.is_empty() => self.at.elapsed() >= FULL_PASS,
+            Ok(_) => self.at.elapsed() >= STRANGERS_OPEN,
+            Err(_) => true,
+        }
+    }
+}
+
+impl Clients {
+    /// Reads the store, and with it what the last list of its users said.
+    async fn store_facts(&self, access: Access<'_>) -> Result<StoreFacts, ReadFailure> {
+        let mut seen = self
+            .store
+            .observe(access.names, access.region, access.credentials)
+            .await?;
+        let mut strangers = self.strangers.lock().await;
+        if strangers.as_ref().is_none_or(Strangers::is_old) {
+            *strangers = Some(Strangers {
+                at: Instant::now(),
+                found: self.store.unknown_users(&seen).await,
+            });
+        }
+        if let Some(Ok(found)) = strangers.as_ref().map(|listed| &listed.found) {
+            seen.users_listed = true;
+            // One that was made for the Region since is no stranger.
+            let strange = found.iter().filter(
+                |found| !matches!(found, Outlet::User(user) if seen.users.contains_key(user)),
+            );
+            seen.outlets.extend(strange.cloned());
+        }
+        Ok(seen)
+    }
 }
 
 impl RegionSystems {
@@ -109,6 +159,7 @@ impl RegionSystems {
             evidence: EvidenceLog::of(store.clone(), names, region, credentials)
                 .ok()
                 .map(Arc::new),
+            strangers: Arc::default(),
             store,
             patroni: Arc::new(Patroni::of(
                 names,
@@ -144,12 +195,7 @@ impl Systems for RegionSystems {
     fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
         Box::pin(async move {
             match self.clients(access) {
-                Ok(clients) => observed(
-                    clients
-                        .store
-                        .observe(access.names, access.region, access.credentials)
-                        .await,
-                ),
+                Ok(clients) => observed(clients.store_facts(access).await),
                 Err(failure) => Observed::Failed(failure),
             }
         })

@@ -34,6 +34,8 @@ pub struct StoreFacts {
     pub policies: BTreeMap<String, Value>,
     /// What could lead out of the store.
     pub outlets: BTreeSet<Outlet>,
+    /// Whether all users of the store were listed some minutes ago at most: one that nobody made is among `outlets` then.
+    pub users_listed: bool,
     /// Whether its key service answers: without it nothing is encrypted, so nothing is written.
     pub encrypts: bool,
 }

@@ -101,6 +101,7 @@ impl Looks {
 /// A store that leads nowhere.
 fn store() -> StoreFacts {
     StoreFacts {
+        users_listed: true,
         region: "tr-ist-1".to_owned(),
         ..StoreFacts::default()
     }

@@ -91,6 +91,7 @@ fn closed(region: &Region) -> Facts {
         ..Inventory::default()
     });
     facts.store = Observed::Seen(StoreFacts {
+        users_listed: true,
         region: "tr-ist-1".to_owned(),
         encrypts: true,
         buckets: planned(region)

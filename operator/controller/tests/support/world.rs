@@ -327,6 +327,7 @@ fn value(credentials: &Credentials, secret: &str, key: &str) -> Vec<u8> {
 fn fresh() -> Data {
     Data {
         store: StoreFacts {
+            users_listed: true,
             encrypts: true,
             ..StoreFacts::default()
         },

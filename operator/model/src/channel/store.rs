@@ -92,6 +92,11 @@ pub(super) fn anonymous(sight: &Sight<'_>) -> Verdict {
         |outlet| matches!(outlet, BucketOutlet::Policy),
         "no bucket policy",
     )
+    .and(|| match store(sight) {
+        Ok(seen) if seen.users_listed => Verdict::enforced("no user that nobody made"),
+        Ok(_) => Verdict::unknown("the store's users were not listed"),
+        Err(verdict) => verdict,
+    })
 }
 
 pub(super) fn backup_key(sight: &Sight<'_>) -> Verdict {
