@@ -31,6 +31,8 @@ case $kind in
 esac
 
 up() {
+  # A kind that this machine cannot run is not to be the one that is tried next time.
+  "$cluster" preflight
   mkdir -p "$here_state"
   echo "$kind" >"$here_state/kind"
   echo "cluster: $kind"

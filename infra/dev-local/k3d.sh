@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The development cluster in a Docker engine: k3d with one agent a location.
 #   in:  docker, k3d, kubectl, k3d.yaml, platform/images; out: cluster k3d-bailiwick, .state/kubeconfig
-# usage: k3d.sh up | load | down | erase | status | logs NODE | image-id NAME
+# usage: k3d.sh preflight | up | load | down | erase | status | logs NODE | image-id NAME
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -136,6 +136,7 @@ erase() {
 }
 
 case ${1:-} in
+  preflight) preflight ;;
   up) up ;;
   load) load ;;
   # Containers and their volumes are one thing here.

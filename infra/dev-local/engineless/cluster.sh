@@ -228,6 +228,7 @@ show_logs() {
 }
 
 case ${1:-} in
+  preflight) preflight ;;
   up) up ;;
   load) load ;;
   down) down ;;

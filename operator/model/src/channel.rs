@@ -141,8 +141,20 @@ impl Verdict {
         let unknown = |it: &Self| it.state == ChannelState::Unknown;
         let says = |it: &Self| (it.leak == Some(true), it.finding.is_some());
         match (unknown(&self), unknown(&other)) {
-            (true, true) if says(&other) > says(&self) => return Self { leak, ..other },
-            (true, _) => return Self { leak, ..self },
+            (true, true) => {
+                let evidence = format!("{}; {}", self.evidence, other.evidence);
+                let first = if says(&other) > says(&self) {
+                    other
+                } else {
+                    self
+                };
+                return Self {
+                    leak,
+                    evidence,
+                    ..first
+                };
+            }
+            (true, false) => return Self { leak, ..self },
             (false, true) => return Self { leak, ..other },
             (false, false) => {}
         }

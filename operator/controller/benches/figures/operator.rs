@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1::Deployment;
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -84,6 +86,7 @@ impl Operator {
             ])
             .args(arguments)
             .env_clear()
+            .envs(heap())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LOG", server.audit_log().with_file_name("operator.log"))
             .env("KUBECONFIG", server.write_kubeconfig("operator", token))
@@ -182,4 +185,19 @@ impl Drop for Operator {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
+}
+
+/// The heap's settings, as the Deployment has them.
+fn heap() -> Vec<(String, String)> {
+    let manifests = include_str!("../../../../platform/operator/deployment.yaml");
+    let settings: Vec<(String, String)> = serde_yaml::Deserializer::from_str(manifests)
+        .filter_map(|document| Deployment::deserialize(document).ok())
+        .filter_map(|deployment| deployment.spec?.template.spec)
+        .flat_map(|pod| pod.containers)
+        .flat_map(|container| container.env.unwrap_or_default())
+        .filter(|variable| variable.name.starts_with("MALLOC_"))
+        .filter_map(|variable| Some((variable.name, variable.value?)))
+        .collect();
+    assert!(!settings.is_empty(), "the Deployment sets no heap");
+    settings
 }
