@@ -797,7 +797,8 @@ async fn record_evidence(
     }
     memory.unrecorded.extend(entries.into_iter().take(room));
     let generation = region.metadata.generation;
-    if memory.unrecorded.is_empty() {
+    // A status that somebody emptied gets the end of the log back, though there is nothing new to record.
+    if memory.unrecorded.is_empty() && recorded.is_some() && residency.evidence.is_some() {
         return;
     }
     if applied.facts.store.seen().is_none() {

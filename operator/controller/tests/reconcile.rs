@@ -1197,6 +1197,24 @@ async fn a_leak_shuts_the_region_off_until_none_is_seen() {
 }
 
 #[tokio::test]
+async fn a_status_that_somebody_emptied_is_whole_again() {
+    let mut harness = Harness::running().await;
+    let before = harness.status();
+    let region = Key::new("regions", "", "tr");
+    let mut value = harness.api.get(&region).unwrap();
+    value["status"] = json!({});
+    assert!(harness.api.put(&region, "somebody", "status", value));
+    harness.settle().await;
+    let after = harness.status();
+    assert!(before.residency.as_ref().unwrap().evidence.is_some());
+    assert_eq!(
+        after.residency.unwrap().evidence,
+        before.residency.unwrap().evidence
+    );
+    assert_eq!(harness.condition("EvidenceRecorded").0, "True");
+}
+
+#[tokio::test]
 async fn a_canary_that_is_silent_for_three_periods_is_unknown() {
     let mut harness = Harness::running().await;
     harness.now_is(SignedDuration::from_mins(14));
