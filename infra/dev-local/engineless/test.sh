@@ -329,6 +329,13 @@ down_leaves_nothing() {
   done
 }
 
+# A Docker engine that does not answer: the next try on this machine must be free to choose.
+kind_not_kept() {
+  rm -f "$here_state/kind"
+  refused env DEV_CLUSTER=k3d DOCKER_HOST=unix:///nonexistent "$here/../dev.sh" up
+  [[ ! -e $here_state/kind ]]
+}
+
 # --- main -------------------------------------------------------------------------------------------------------
 
 finish() {
@@ -338,6 +345,7 @@ finish() {
 trap finish EXIT
 
 "$cluster" erase >/dev/null
+check "a kind of cluster that cannot run here is not remembered" kind_not_kept
 check "comes up from nothing" "$cluster" up
 check "pods run on both nodes" workload
 check "pods reach pods of another node, and Services by name" traffic
