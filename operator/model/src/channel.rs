@@ -149,8 +149,8 @@ impl Verdict {
                     self
                 };
                 return Self {
-                    leak,
                     evidence,
+                    leak,
                     ..first
                 };
             }
