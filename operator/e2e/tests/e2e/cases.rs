@@ -5,7 +5,7 @@ mod apart;
 mod archive;
 mod attacks;
 mod audit;
-mod canary;
+pub mod canary;
 mod channels;
 mod controls;
 mod failover;
