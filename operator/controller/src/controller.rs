@@ -799,6 +799,8 @@ async fn record_evidence(
     let generation = region.metadata.generation;
     // A status that somebody emptied gets the end of the log back, though there is nothing new to record.
     if memory.unrecorded.is_empty() && recorded.is_some() && residency.evidence.is_some() {
+        // It speaks of this spec too.
+        status::evidence_recorded(status, generation, Recording::Whole, now);
         return;
     }
     if applied.facts.store.seen().is_none() {

@@ -190,6 +190,15 @@ async fn what_leaves_the_spec_is_pruned() {
     assert_eq!(changes(&calls).len(), 8, "{:?}", changes(&calls));
     assert_eq!(harness.condition("NetworkEnforced").0, "True");
     assert_eq!(harness.status().observed_generation, Some(2));
+    // Every condition speaks of the new spec, also those that had nothing new to say.
+    for condition in harness.status().conditions {
+        assert_eq!(
+            condition.observed_generation,
+            Some(2),
+            "{}",
+            condition.type_
+        );
+    }
 }
 
 #[tokio::test]
