@@ -16,8 +16,8 @@ waivers=(
   # 1. A limit on CPU throttles: a primary that is throttled misses the renewal of its leader lease, and a failover follows
   #    for nothing. Memory is limited everywhere.
   --ignore-container-cpu-limit
-  # 2. Images are named by version and digest, so that pulling again brings nothing new and would make each restart wait
-  #    for a registry.
+  # 2. Images are named by a version that is never built twice, by digest where one is known: pulling again brings nothing
+  #    new and would make each restart wait for a registry.
   --ignore-test container-image-pull-policy
   # 3. Some selectors match pods that no manifest holds: Patroni labels the primary and the replicas, Jobs come and go, and
   #    the namespaces for drills and observability are denied before anything is in them.

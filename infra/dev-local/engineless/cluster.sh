@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Kubernetes cluster of three nodes on one Linux machine without a container engine.
 #   in:  commands (binaries.sh), images (images.sh), root; out: a running cluster, .state/kubeconfig
-# usage: cluster.sh up | load | down | erase | reset | status | logs [NODE] | enter NODE COMMAND... | image-id NAME
+# usage: cluster.sh preflight | up | load | down | erase | reset | status | logs [NODE] | enter NODE COMMAND... | image-id NAME
 #   up      starts what does not run; a second run takes seconds
 #   load    builds the platform's images and loads those that changed
 #   down    ends and removes everything but the nodes' disks, so that up goes on where it was

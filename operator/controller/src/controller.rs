@@ -784,18 +784,17 @@ async fn record_evidence(
         .and_then(|status| status.residency.as_ref());
     let before = memory.told.as_ref().or(recorded);
     let entries = changes(before, residency, &region.spec, now);
-    if !entries.is_empty() {
-        memory.told = Some(told(residency));
-    }
-    let room = MOST_UNRECORDED.saturating_sub(memory.unrecorded.len());
-    if entries.len() > room {
+    if memory.unrecorded.len() + entries.len() > MOST_UNRECORDED {
+        // The way from what was told last to what is then is told once there is room; what was in between is not.
         tracing::error!(
             region = region.name_any(),
-            lost = entries.len() - room,
-            "evidence is lost: too much of it could not be recorded"
+            waiting = memory.unrecorded.len(),
+            "evidence waits: no more of it is kept until the log takes some"
         );
+    } else if !entries.is_empty() {
+        memory.told = Some(told(residency));
+        memory.unrecorded.extend(entries);
     }
-    memory.unrecorded.extend(entries.into_iter().take(room));
     let generation = region.metadata.generation;
     // A status that somebody emptied gets the end of the log back, though there is nothing new to record.
     if memory.unrecorded.is_empty() && recorded.is_some() && residency.evidence.is_some() {

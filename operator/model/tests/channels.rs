@@ -472,6 +472,17 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
         ("a user that nobody made", &[21], |f| {
             store(f).outlets.insert(Outlet::User("x".to_owned()));
         }),
+        ("the store's users are not listed", &[21], |f| {
+            store(f).users_listed = false;
+        }),
+        ("a database that nobody looks into", &[27, 28], |f| {
+            let database = DatabaseFact {
+                owner: "somebody".to_owned(),
+                open: true,
+                ..DatabaseFact::default()
+            };
+            postgres(f).databases.insert("theirs".to_owned(), database);
+        }),
         ("the store is not read", &[17, 18, 19, 20, 21, 46], |f| {
             f.store = Observed::Failed(ReadFailure::TimedOut);
         }),
