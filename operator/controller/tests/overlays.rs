@@ -278,7 +278,7 @@ fn policies_name_what_there_is() {
         let policy = policy(&objects, name)["spec"].to_string();
         assert!(policy.contains(words), "{name} does not name {words}");
     };
-    holds("bailiwick-network-policy-writers", &operator);
+    holds("bailiwick-network-policies", &operator);
     holds(
         "bailiwick-role-bindings",
         &format!("== '{OPERATOR_NAMESPACE}' && it.name == '{OPERATOR_SERVICE_ACCOUNT}'"),

@@ -143,6 +143,7 @@ pub fn cases() -> Vec<Case> {
     placement(&mut table);
     images(&mut table);
     isolation(&mut table);
+    makers(&mut table);
     services(&mut table);
     network_policies(&mut table);
     foreign_kinds(&mut table);
@@ -321,14 +322,16 @@ fn placement(table: &mut Table) {
     );
     table
         .of("bailiwick-pods", 0)
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod that may run anywhere",
             create(
                 OWN,
                 with(pod("new"), json!({"spec": {"nodeSelector": null}})),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod for another location",
             create(
                 OWN,
@@ -338,7 +341,8 @@ fn placement(table: &mut Table) {
                 ),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a client's pod for another location",
             create(
                 CLIENT,
@@ -348,29 +352,34 @@ fn placement(table: &mut Table) {
                 ),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod with one way out",
             create(
                 OWN,
                 pod_by_terms(&json!([here(), term("In", &["es-mad-1"])])),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod for two locations",
             create(
                 OWN,
                 pod_by_terms(&json!([term("In", &["tr-ist-1", "es-mad-1"])])),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod for anywhere but there",
             create(OWN, pod_by_terms(&json!([term("NotIn", &["es-mad-1"])]))),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod for any location there is",
             create(OWN, pod_by_terms(&json!([term("Exists", &[])]))),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod with a term that names a node",
             create(
                 OWN,
@@ -378,7 +387,8 @@ fn placement(table: &mut Table) {
                     {"key": "metadata.name", "operator": "In", "values": ["es-1"]}]}])),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod that would rather run here",
             create(
                 OWN,
@@ -390,7 +400,8 @@ fn placement(table: &mut Table) {
                 ),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a Deployment that is changed to run anywhere",
             change(
                 OWN,
@@ -399,14 +410,16 @@ fn placement(table: &mut Table) {
             ),
         );
     for kind in WORKLOADS {
-        table.editor(
+        table.by(
+            BREAK_GLASS,
             format!("a {kind} that may run anywhere"),
             create(OWN, workload(kind, "new", &nowhere)),
         );
     }
     table
         .of("bailiwick-pods", 1)
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod past the scheduler",
             create(OWN, with(pod("new"), json!({"spec": {"nodeName": "es-1"}}))),
         )
@@ -414,9 +427,13 @@ fn placement(table: &mut Table) {
             // What a static pod on a node becomes; the node must name itself.
             Who::Program("system:node:es-1"),
             "a node's own pod",
-            create(OWN, with(pod("new"), json!({"spec": {"nodeName": "es-1"}}))),
+            create(
+                CLIENT,
+                with(pod("new"), json!({"spec": {"nodeName": "es-1"}})),
+            ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a Job past the scheduler",
             create(
                 OWN,
@@ -435,11 +452,16 @@ fn placement(table: &mut Table) {
     };
     table
         .of("bailiwick-scheduling", 0)
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod is put on a node by hand",
             binding("pods/standing/binding"),
         )
-        .editor("the same by the older way", binding("bindings"))
+        .by(
+            BREAK_GLASS,
+            "the same by the older way",
+            binding("bindings"),
+        )
         .by(
             Who::Program("system:serviceaccount:kube-system:another-scheduler"),
             "a pod is put on a node by another scheduler",
@@ -451,17 +473,20 @@ fn images(table: &mut Table) {
     let image = |image: &str| pod_with_container(json!({"image": image}));
     table
         .of("bailiwick-pods", 2)
-        .editor("an image of a public registry", create(OWN, image("docker.io/library/postgres:17.5")))
-        .editor("an image of no registry", create(OWN, image("postgres:17.5")))
-        .editor(
+        .by(BREAK_GLASS, "an image of a public registry", create(OWN, image("docker.io/library/postgres:17.5")))
+        .by(BREAK_GLASS, "an image of no registry", create(OWN, image("postgres:17.5")))
+        .by(
+            BREAK_GLASS,
             "an image of a registry whose name begins alike",
             create(OWN, image("bailiwick.dev.example.org/probe:0.1.0")),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "an image of another port",
             create(OWN, image("bailiwick.dev:5000/probe:0.1.0")),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "an init container's image",
             create(
                 OWN,
@@ -472,7 +497,8 @@ fn images(table: &mut Table) {
                 ),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a volume's image",
             create(
                 OWN,
@@ -483,7 +509,8 @@ fn images(table: &mut Table) {
                 ),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "the image of a pod that runs is changed",
             change(
                 OWN,
@@ -501,18 +528,21 @@ fn images(table: &mut Table) {
             container(),
             json!({"image": "example.org/probe:0.1.0"})
         )]));
-        table.editor(
+        table.by(
+            BREAK_GLASS,
             format!("a {kind}'s image"),
             create(OWN, workload(kind, "new", &spec)),
         );
     }
     table
         .of("bailiwick-pods", 2)
-        .editor(
+        .by(
+            BREAK_GLASS,
             "an image without a tag",
             create(OWN, image("bailiwick.dev/probe")),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "the latest image",
             create(OWN, image("bailiwick.dev/probe:latest")),
         );
@@ -532,15 +562,18 @@ fn isolation(table: &mut Table) {
     let spec = |edit: Value| create(WEAK, with(pod("new"), json!({"spec": edit})));
     table
         .of("bailiwick-pods", 3)
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod on its node's network",
             spec(json!({"hostNetwork": true})),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod among its node's processes",
             spec(json!({"hostPID": true})),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a pod with its node's memory segments",
             spec(json!({"hostIPC": true})),
         );
@@ -548,8 +581,9 @@ fn isolation(table: &mut Table) {
     let privileged = with(container(), json!({"securityContext": privileged}));
     table
         .of("bailiwick-pods", 3)
-        .editor("a privileged container", spec(json!({"containers": [privileged]})))
-        .editor(
+        .by(BREAK_GLASS, "a privileged container", spec(json!({"containers": [privileged]})))
+        .by(
+            BREAK_GLASS,
             "a privileged init container",
             spec(json!({"initContainers": [with(privileged.clone(), json!({"name": "init"}))]})),
         )
@@ -562,7 +596,8 @@ fn isolation(table: &mut Table) {
                 body: json!({"spec": {"ephemeralContainers": [with(privileged, json!({"name": "shell"}))]}}),
             },
         );
-    table.of("bailiwick-pods", 3).editor(
+    table.of("bailiwick-pods", 3).by(
+        BREAK_GLASS,
         "a port of the node",
         create(
             WEAK,
@@ -582,14 +617,16 @@ fn isolation(table: &mut Table) {
         ),
         ("csi", json!({"csi": {"driver": "nfs.example.org"}})),
     ] {
-        table.editor(
+        table.by(
+            BREAK_GLASS,
             format!("a volume of kind {name}"),
             spec(json!({"volumes": [with(volume, json!({"name": "data"}))]})),
         );
     }
     table
         .of("bailiwick-pods", 5)
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a second network",
             create(
                 OWN,
@@ -599,7 +636,8 @@ fn isolation(table: &mut Table) {
                 ),
             ),
         )
-        .editor(
+        .by(
+            BREAK_GLASS,
             "a second network later on",
             change(
                 OWN,
@@ -607,6 +645,57 @@ fn isolation(table: &mut Table) {
                 json!({"metadata": {"annotations": {"v1.multus-cni.io/default-network": "outside"}}}),
             ),
         );
+}
+
+/// Who makes pods: those above break one more rule each even for somebody who may.
+fn makers(table: &mut Table) {
+    table
+        .of("bailiwick-pods", 6)
+        .editor("a pod by an editor", create(OWN, pod("new")))
+        .editor(
+            "a pod that carries a label of the Region's flows",
+            create(
+                OWN,
+                with(
+                    pod("new"),
+                    json!({"metadata": {"labels": {"bailiwick.dev/flow": "postgres"}}}),
+                ),
+            ),
+        )
+        .editor(
+            "a workload is changed",
+            change(
+                OWN,
+                &workload("Deployment", "standing", &Value::Null),
+                json!({"spec": {"template": {"spec": {"priorityClassName": "system-node-critical"}}}}),
+            ),
+        );
+    for kind in WORKLOADS {
+        table.editor(
+            format!("a {kind} by an editor"),
+            create(OWN, workload(kind, "new", &pod_spec(&json!([container()])))),
+        );
+    }
+    for (name, who) in [
+        (
+            "a pod by another Region's pod",
+            "system:serviceaccount:es:es-pg",
+        ),
+        (
+            "a pod by an account of the operator's name elsewhere",
+            "system:serviceaccount:es:bailiwick-operator",
+        ),
+        (
+            "a pod by an account of a controller's name elsewhere",
+            "system:serviceaccount:tr:job-controller",
+        ),
+        (
+            "a pod of a ReplicaSet, which the operator makes none of",
+            "system:serviceaccount:kube-system:replicaset-controller",
+        ),
+    ] {
+        table.by(Who::Program(who), name, create(OWN, pod("new")));
+    }
 }
 
 fn services(table: &mut Table) {
@@ -719,7 +808,7 @@ fn network_policies(table: &mut Table) {
     let none = json!([]);
     let standing = network_policy("standing", &none, &none);
     table
-        .of("bailiwick-network-policy-writers", 0)
+        .of("bailiwick-network-policies", 0)
         .editor(
             "a NetworkPolicy by an editor",
             create(OWN, network_policy("new", &none, &none)),
@@ -757,7 +846,7 @@ fn network_policies(table: &mut Table) {
     let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
     let all = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
     table
-        .of("bailiwick-network-policy-openings", 0)
+        .of("bailiwick-network-policies", 1)
         .by(OPERATOR, "egress to everything", egress(json!([{}])))
         .by(
             OPERATOR,
@@ -781,7 +870,7 @@ fn network_policies(table: &mut Table) {
             change(OWN, &standing, json!({"spec": {"ingress": [{}]}})),
         );
     table
-        .of("bailiwick-network-policy-openings", 1)
+        .of("bailiwick-network-policies", 2)
         .by(
             OPERATOR,
             "egress to the internet",
@@ -805,7 +894,7 @@ fn network_policies(table: &mut Table) {
     let namespaces = |selector: Value| json!({"namespaceSelector": selector});
     let expression = |key: &str, operator: &str, values: &Value| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
     table
-        .of("bailiwick-network-policy-openings", 2)
+        .of("bailiwick-network-policies", 3)
         .by(
             OPERATOR,
             "ingress from all namespaces",
@@ -828,7 +917,7 @@ fn network_policies(table: &mut Table) {
             )),
         );
     table
-        .of("bailiwick-network-policy-openings", 3)
+        .of("bailiwick-network-policies", 4)
         .by(
             OPERATOR,
             "ingress from another Region",
@@ -858,7 +947,7 @@ fn network_policies(table: &mut Table) {
             )),
         );
     table
-        .of("bailiwick-network-policy-openings", 4)
+        .of("bailiwick-network-policies", 5)
         .by(
             OPERATOR,
             "egress to whatever carries a label",

@@ -55,17 +55,17 @@ fn good() -> Vec<(Who, String, Ask)> {
     // Pods and workloads.
     let here = term("In", &["tr-ist-1"]);
     add(
-        Who::Editor,
+        BREAK_GLASS,
         "a pod placed by nodeSelector",
         create(OWN, pod("new")),
     );
     add(
-        Who::Editor,
+        BREAK_GLASS,
         "a pod placed by affinity",
         create(OWN, pod_by_terms(&json!([here]))),
     );
     add(
-        Who::Editor,
+        BREAK_GLASS,
         "a pod placed by two terms",
         create(
             OWN,
@@ -81,10 +81,20 @@ fn good() -> Vec<(Who, String, Ask)> {
     );
     for kind in WORKLOADS {
         let object = workload(kind, "new", &pod_spec(&json!([container()])));
-        add(Who::Editor, kind, create(OWN, object));
+        add(BREAK_GLASS, kind, create(OWN, object.clone()));
+        add(OPERATOR, kind, create(OWN, object.clone()));
+        add(Who::Editor, "a client's workload", create(CLIENT, object));
     }
+    for name in [
+        "system:serviceaccount:kube-system:statefulset-controller",
+        "system:serviceaccount:kube-system:job-controller",
+        "system:kube-controller-manager",
+    ] {
+        add(controller(name), "its pods", create(OWN, pod("new")));
+    }
+    add(Who::Editor, "a client's pod", create(CLIENT, pod("new")));
     add(
-        Who::Editor,
+        BREAK_GLASS,
         "an image by digest",
         create(
             OWN,
@@ -94,7 +104,7 @@ fn good() -> Vec<(Who, String, Ask)> {
         ),
     );
     add(
-        Who::Editor,
+        BREAK_GLASS,
         "volumes of the kinds that may be",
         create(
             OWN,

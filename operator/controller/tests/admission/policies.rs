@@ -143,6 +143,20 @@ impl Policies {
         crate::hold(faults);
     }
 
+    /// Leaves of each policy what it matches and one validation that says yes.
+    pub async fn blank(&self, client: &Client) {
+        for policy in self.policies.values() {
+            let mut policy = policy.clone();
+            let spec = policy["spec"].as_object_mut().unwrap();
+            spec.remove("matchConditions");
+            spec.remove("variables");
+            spec.insert("validations".to_owned(), json!([{"expression": "true"}]));
+            crate::hold(vec![
+                put::<ValidatingAdmissionPolicy>(client, &policy).await,
+            ]);
+        }
+    }
+
     /// Takes the validation of that index out of each policy that has one.
     pub async fn without(&self, client: &Client, index: usize) {
         for policy in self.policies.values() {

@@ -275,7 +275,12 @@ pub struct Running {
 impl Running {
     /// Starts a script.
     pub async fn start(cluster: &Cluster, stand: &Stand, script: &Script<'_>) -> Outcome<Self> {
-        let api = Api::<Pod>::namespaced(cluster.client.clone(), &stand.namespace);
+        // In a Region's own namespace nobody else makes pods but the operator.
+        let client = match stand.flow {
+            Some(_) => &cluster.break_glass,
+            None => &cluster.client,
+        };
+        let api = Api::<Pod>::namespaced(client.clone(), &stand.namespace);
         let seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());

@@ -42,6 +42,8 @@ pub struct Cluster {
     pub client: Client,
     /// The API server, as whoever stole the operator's token.
     pub as_operator: Client,
+    /// The same as somebody with every right who has broken the glass.
+    pub break_glass: Client,
     /// The Regions of the overlay.
     pub places: Vec<Place>,
     /// Postgres' settings, from when one case deletes them until another finds them again.
@@ -126,6 +128,13 @@ impl Cluster {
             "system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}"
         ));
         let as_operator = Client::try_from(stolen)?;
+        let mut broken = config.clone();
+        broken.auth_info.impersonate = Some("e2e".to_owned());
+        broken.auth_info.impersonate_groups = Some(vec![
+            "system:masters".to_owned(),
+            "bailiwick:break-glass".to_owned(),
+        ]);
+        let break_glass = Client::try_from(broken)?;
         let client = Client::try_from(config)?;
         let nodes: BTreeMap<String, Option<String>> = Api::<Node>::all(client.clone())
             .list(&ListParams::default())
@@ -144,6 +153,7 @@ impl Cluster {
         Ok(Self {
             client,
             as_operator,
+            break_glass,
             places: places()?,
             settings: Mutex::default(),
         })

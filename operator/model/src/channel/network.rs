@@ -134,15 +134,7 @@ fn clients(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn additive(sight: &Sight<'_>) -> Verdict {
-    admission(
-        sight,
-        &[
-            "network-policy-writers",
-            "network-policy-openings",
-            "network-plugins",
-        ],
-    )
-    .and(|| match inventory(sight) {
+    admission(sight, &["network-policies", "network-plugins"]).and(|| match inventory(sight) {
         Ok(inventory) => none_of(
             "foreign NetworkPolicy",
             inventory.foreign_policies.iter().map(String::as_str),

@@ -284,7 +284,7 @@ pub async fn run_now(cluster: &Cluster, place: &Place, guise: Guise) -> Outcome 
         .spec
         .map(|spec| spec.job_template)
         .unwrap_or_default();
-    let jobs = Api::<Job>::namespaced(cluster.client.clone(), &namespace);
+    let jobs = Api::<Job>::namespaced(cluster.break_glass.clone(), &namespace);
     let name = format!("{}-e2e", place.names.canary(guise));
     let gone = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Foreground),

@@ -53,7 +53,7 @@ async fn boundary_is_the_operators(cluster: &Cluster, place: &Place) -> Outcome 
     for answer in [patched, deleted] {
         match answer {
             Err(kube::Error::Api(status))
-                if status.message.contains("bailiwick-network-policy-writers") => {}
+                if status.message.contains("bailiwick-network-policies") => {}
             Err(error) => return Err(error).during("a refusal by the policy on writers"),
             Ok(()) => {
                 return Err(Failure::new(

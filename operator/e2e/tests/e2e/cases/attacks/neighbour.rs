@@ -208,7 +208,7 @@ fn accounts() -> Vec<(&'static str, (Who, Ask), Expected)> {
                     binding("bailiwick-region", "bailiwick-es", "bailiwick-operator"),
                 ),
             ),
-            Refused("serve people, ServiceAccounts of Region tr and the operator; nobody else"),
+            Refused("serve people, ServiceAccounts of that Region and the operator; nobody else"),
         ),
         (
             "the operator opens its egress to the victim",

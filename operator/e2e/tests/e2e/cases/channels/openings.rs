@@ -20,8 +20,8 @@ use crate::wait::{seen_if, until};
 
 use super::bench::{Bench, PREFIX, Tried, Written};
 
-/// The admission policies that keep NetworkPolicies as the operator wrote them.
-const POLICIES: [&str; 2] = ["network-policy-writers", "network-policy-openings"];
+/// The admission policy that keeps NetworkPolicies as the operator wrote them.
+const POLICIES: [&str; 1] = ["network-policies"];
 /// What plays the internet.
 const OUTSIDE: &str = "198.51.100.10";
 /// A name outside the cluster.

@@ -502,9 +502,7 @@ pub async fn open(bench: &Bench<'_>) -> Outcome {
     let internal = bench.place.names.postgres_internal();
     client::hand_over(bench.cluster, bench.place, &internal).await?;
     // A store elsewhere, and the way there.
-    bench
-        .unbind(&["network-policy-writers", "network-policy-openings"])
-        .await?;
+    bench.unbind(&["network-policies"]).await?;
     bench.write(&[opening(bench)]).await?;
     let script = Script {
         name: "foreign_store",

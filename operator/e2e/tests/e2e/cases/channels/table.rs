@@ -200,7 +200,7 @@ pub const ROWS: &[Row] = &[
         3,
         Scene::Boundary,
         Probe::Write(openings::another),
-        "network-policy-writers",
+        "network-policies",
     ),
     tried(
         4,
