@@ -112,6 +112,8 @@ pub struct Memory {
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,
+    /// The breach as the status that was written last tells of it.
+    pub breach: Option<BreachStatus>,
     /// The status that was written last, and the version of the Region in the cache at that time.
     written: Option<(Option<String>, RegionStatus)>,
     /// How many looks in a row left the status to the next one.
@@ -874,6 +876,9 @@ async fn write_status(
         source: Box::new(source),
     })?;
     memory.written = Some((region.resource_version(), status.clone()));
+    if let Some(residency) = &status.residency {
+        memory.breach = Some(residency.breach.clone());
+    }
     ctx.metrics.writes.inc();
     events::publish_flips(ctx, region, &status).await;
     Ok(status)

@@ -46,6 +46,7 @@ pub async fn observe(
     let nodes = by_name(watched.nodes.of(""));
     let mut facts = Facts {
         now,
+        breach: memory.breach.clone(),
         namespaces: by_name(watched.namespaces.of(names.region())),
         node_addresses: nodes
             .iter()

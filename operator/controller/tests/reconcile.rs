@@ -1192,6 +1192,22 @@ async fn a_leak_shuts_the_region_off_until_none_is_seen() {
 
     // The canaries have answered the boundary as it is now, and got nowhere; the Region declares an endpoint.
     assert_eq!(harness.condition("Quarantined").0, "True");
+
+    // Whoever empties the status ends nothing by it.
+    let breach = harness.status().residency.unwrap().breach;
+    let region = Key::new("regions", "", "tr");
+    let mut value = harness.api.get(&region).unwrap();
+    value["status"] = json!({});
+    assert!(harness.api.put(&region, "somebody", "status", value));
+    harness.settle().await;
+    assert_eq!(harness.status().residency.unwrap().breach, breach);
+    let sent = changes(&harness.journal.take());
+    assert!(
+        !sent.contains(&"apply networkpolicies tr/external".to_owned()),
+        "{sent:?}"
+    );
+    assert_eq!(harness.condition("Quarantined").0, "True");
+
     harness.now_is(SignedDuration::from_mins(11));
     harness.settle().await;
     let calls = harness.journal.take();

@@ -55,6 +55,21 @@ pub fn breach(
     }
 }
 
+/// What is known of the breach: by the status, or by what the operator itself wrote into it last, when the status tells
+/// less. Whoever empties a status ends no quarantine. What another replica wrote in between is newer by its count.
+#[must_use]
+pub fn known(status: BreachStatus, written: Option<&BreachStatus>) -> BreachStatus {
+    match written {
+        Some(written)
+            if written.count > status.count
+                || (written.count == status.count && written.is_active()) =>
+        {
+            written.clone()
+        }
+        _ => status,
+    }
+}
+
 impl BreachStatus {
     /// Whether the Region is shut off now.
     #[must_use]

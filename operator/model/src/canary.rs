@@ -6,6 +6,7 @@ pub mod verdict;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,11 @@ pub const METADATA_ADDRESS: &str = "169.254.169.254";
 /// The port of the kubelet, which listens on every node.
 const KUBELET: u16 = 10250;
 
+/// How soon a question is asked again whose answer was not as it should be.
+pub const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+/// How many Jobs of a guise there are beside those of the schedule, at most, before one is asked again: they go ten
+/// minutes after their end, so that what stays broken is left to the schedule.
+const MOST_AT_ONCE: usize = 3;
 /// How many hexadecimal digits of a hash make a question's id: it ends the name of a Job.
 const ID_LENGTH: usize = 10;
 
@@ -403,8 +409,9 @@ fn holds(cidr: &str, address: std::net::IpAddr) -> Option<bool> {
     Some(width == other && differs == 0)
 }
 
-/// The Jobs that are due at once, beside those on the schedule: a question that no canary was ever asked. Not before
-/// the store answers, since a canary tries that too, and one at a time a guise.
+/// The Jobs that are due at once, beside those on the schedule: a question that no canary was ever asked, and one whose
+/// newest answer was not as it should be, [`AGAIN`] later, so that nobody waits for the schedule once the cause is gone.
+/// Not before the store answers, since a canary tries that too, and one at a time a guise.
 #[must_use]
 pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     if plan.spec.lifecycle.hibernated || facts.store.seen().is_none() {
@@ -412,32 +419,57 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     }
     questions(plan)
         .iter()
-        .filter(|(guise, question)| {
-            let name = plan.names.canary_job(**guise, &question.id);
-            let schedule = plan.names.canary(**guise);
-            let runs = facts
-                .jobs
-                .iter()
-                .any(|(job, fact)| !fact.succeeded && !fact.failed && is_made_of(job, &schedule));
-            !runs
-                && !facts.jobs.contains_key(&name)
-                && !verdict::answers(facts, **guise)
+        .filter_map(|(guise, question)| {
+            let schedule = plan.names.canary(*guise);
+            let known = || {
+                facts
+                    .jobs
                     .iter()
-                    .any(|heard| heard.answer.question == question.id)
-        })
-        .map(|(guise, question)| {
-            Step::Create(Box::new(Manifest::of(&crate::desired::canary::job(
-                plan, *guise, question,
-            ))))
+                    .filter_map(|(job, fact)| Some((made_of(job, &schedule)?, fact)))
+            };
+            let run = due(question, *guise, facts)?;
+            let runs = known().any(|(_, fact)| !fact.succeeded && !fact.failed);
+            let asked = known().filter(|(run, _)| run.len() == ID_LENGTH).count();
+            let first = run == question.id;
+            let is_known = facts
+                .jobs
+                .contains_key(&plan.names.canary_job(*guise, &run));
+            (!runs && !is_known && (first || asked < MOST_AT_ONCE)).then(|| {
+                Step::Create(Box::new(Manifest::of(&crate::desired::canary::job(
+                    plan, *guise, question, &run,
+                ))))
+            })
         })
         .collect()
 }
 
-/// Whether a Job has its name from a schedule: the name and one more word.
-fn is_made_of(job: &str, schedule: &str) -> bool {
+/// The word that ends the name of the Job that is due for a question; none when it was answered well, or just now.
+fn due(question: &Question, guise: Guise, facts: &Facts) -> Option<String> {
+    let answers = verdict::answers(facts, guise);
+    let Some(newest) = answers
+        .iter()
+        .find(|heard| heard.answer.question == question.id)
+    else {
+        return Some(question.id.clone());
+    };
+    if verdict::is_as_wanted(question, guise, newest) || facts.now.duration_since(newest.at) < AGAIN
+    {
+        return None;
+    }
+    // Once for each answer, whoever asks.
+    let mut run = format!(
+        "{:x}",
+        Sha256::digest(format!("{} {}", question.id, newest.at))
+    );
+    run.truncate(ID_LENGTH);
+    Some(run)
+}
+
+/// What ends the name of a Job that has its name from a schedule: the name and one more word.
+fn made_of<'a>(job: &'a str, schedule: &str) -> Option<&'a str> {
     job.strip_prefix(schedule)
         .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|rest| !rest.contains('-'))
+        .filter(|rest| !rest.contains('-'))
 }
 
 #[cfg(test)]

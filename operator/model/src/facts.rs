@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::patroni::PatroniFacts;
+use crate::region::BreachStatus;
 use crate::sql::PostgresFacts;
 use crate::store::StoreFacts;
 
@@ -73,6 +74,8 @@ pub struct Facts {
     pub now: Timestamp,
     /// What the operator may not do in the Region's namespaces, as `verb resource in namespace`. Empty: delegated.
     pub missing_rights: Vec<String>,
+    /// The breach as the operator itself wrote it into the status last; none when it wrote none yet.
+    pub breach: Option<BreachStatus>,
     /// The labels of the Region's namespaces that exist.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The labels of all nodes.

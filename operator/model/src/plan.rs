@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
-use crate::breach::breach;
+use crate::breach::{breach, known};
 use crate::canary::Surroundings;
 use crate::channel;
 use crate::facts::{ApiServerAddress, Facts};
@@ -165,12 +165,15 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                     .and_then(|status| status.postgres.as_ref())
                     .and_then(|postgres| postgres.incarnation)
                     .unwrap_or(1),
-                breach: region
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.residency.as_ref())
-                    .map(|residency| residency.breach.clone())
-                    .unwrap_or_default(),
+                breach: known(
+                    region
+                        .status
+                        .as_ref()
+                        .and_then(|status| status.residency.as_ref())
+                        .map(|residency| residency.breach.clone())
+                        .unwrap_or_default(),
+                    facts.breach.as_ref(),
+                ),
                 names,
                 policy,
                 spec,

@@ -4,14 +4,16 @@
 
 mod fixture;
 
-use bailiwick_model::breach::HELD;
+use bailiwick_model::breach::{HELD, known};
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Tried, questions};
 use bailiwick_model::channel::channels;
 use bailiwick_model::desired::boundary;
 use bailiwick_model::facts::{Facts, Observed, PodFact};
 use bailiwick_model::names::LABEL_TASK;
 use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::{BreachStatus, Exception, Region, RegionStatus, ResidencyStatus};
+use bailiwick_model::region::{
+    BreachStatus, BreachedChannel, Exception, Region, RegionStatus, ResidencyStatus,
+};
 use bailiwick_model::store::{Outlet, StoreFacts};
 use fixture::{facts, platform, tr_with};
 use jiff::{SignedDuration, Timestamp};
@@ -291,4 +293,35 @@ fn who_answers_for_a_channel_keeps_it_open_and_a_paused_region_is_left_as_it_is(
     let plan = looks.look();
     looks.answer(&plan, Tried::Blocked);
     assert_eq!(ways(&looks.look()), (false, false));
+}
+
+#[test]
+fn what_the_operator_wrote_itself_outlives_a_status_that_tells_less() {
+    let active = |count, id: &str| BreachStatus {
+        count,
+        since: Some(BEGIN),
+        channels: vec![BreachedChannel {
+            id: id.to_owned(),
+            since: BEGIN,
+            finding: "reached".to_owned(),
+        }],
+    };
+    let over = |count| BreachStatus {
+        count,
+        ..BreachStatus::default()
+    };
+    for (status, written, expected) in [
+        (over(0), Some(active(1, "1")), active(1, "1")),
+        (over(1), Some(active(1, "1")), active(1, "1")),
+        (active(1, "2"), Some(active(1, "1")), active(1, "1")),
+        (over(0), Some(over(3)), over(3)),
+        // Another replica has been there since.
+        (over(2), Some(active(1, "1")), over(2)),
+        (active(2, "2"), Some(over(1)), active(2, "2")),
+        (active(1, "1"), Some(over(0)), active(1, "1")),
+        (active(1, "1"), None, active(1, "1")),
+    ] {
+        let known = known(status.clone(), written.as_ref());
+        assert_eq!(known, expected, "{status:?} {written:?}");
+    }
 }

@@ -274,7 +274,7 @@ fn canaries_are_held_by_the_policies_that_they_try_and_found_by_nothing_else() {
     };
     let mut looked = 0;
     for (guise, question) in questions(&plan) {
-        let job = serde_json::to_value(canary::job(&plan, guise, &question)).unwrap();
+        let job = serde_json::to_value(canary::job(&plan, guise, &question, &question.id)).unwrap();
         let labels = &job["spec"]["template"]["metadata"]["labels"];
         assert_eq!(labels[LABEL_FLOW], guise.flow().label());
         let mut policies = BTreeSet::new();
@@ -336,7 +336,7 @@ fn the_schedule_asks_what_the_job_asks_and_sleeps_with_the_region() {
                 .ends_with("-59/5 * * * *")
         );
         let template = &spec["jobTemplate"]["spec"]["template"];
-        let job = serde_json::to_value(canary::job(&plan, guise, &question)).unwrap();
+        let job = serde_json::to_value(canary::job(&plan, guise, &question, &question.id)).unwrap();
         assert_eq!(*template, job["spec"]["template"]);
         let container = &template["spec"]["containers"][0];
         assert_eq!(container["args"], json!(["probe"]));
@@ -393,6 +393,60 @@ fn a_new_question_is_asked_once_and_one_at_a_time() {
 
     let heard = with_answers(&plan, &facts, 1, |_, _, _| None);
     assert_eq!(steps(&plan, &heard), [], "the schedule has asked it");
+}
+
+#[test]
+fn what_was_not_as_it_should_be_is_asked_again_a_minute_later_and_not_for_ever() {
+    let facts = around();
+    let plan = planned_with(&tr(), &platform(), &facts);
+    let names = |facts: &Facts| -> Vec<String> {
+        steps(&plan, facts)
+            .iter()
+            .map(|step| match step {
+                Step::Create(manifest) => manifest.id(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    for (class, outcome) in [
+        (Class::OwnObjectStore, Tried::Blocked),
+        (Class::OutsideAddress, Tried::Reached),
+    ] {
+        let answered = |minutes| {
+            with_answers(&plan, &facts, minutes, |guise, tried, _| {
+                (guise == Guise::Plain && tried == class).then_some(outcome)
+            })
+        };
+        assert_eq!(names(&answered(0)), [""; 0], "{class:?}: just now");
+        let again = names(&answered(1));
+        assert_eq!(again.len(), 1, "{class:?}");
+        let question = &questions(&plan)[&Guise::Plain];
+        assert_ne!(
+            again[0],
+            format!("Job/{}", plan.names.canary_job(Guise::Plain, &question.id))
+        );
+        // Once for an answer, and again for the next one.
+        let mut asked = answered(1);
+        let done = JobFact {
+            succeeded: true,
+            ..JobFact::default()
+        };
+        asked
+            .jobs
+            .insert(again[0].trim_start_matches("Job/").to_owned(), done.clone());
+        assert_eq!(names(&asked), [""; 0], "{class:?}: asked");
+        let mut next = answered(2);
+        next.jobs = asked.jobs.clone();
+        assert_eq!(names(&next).len(), 1, "{class:?}");
+        // What stays so is left to the schedule, whose own Jobs do not count.
+        next.jobs
+            .insert("tr-canary-29384761".to_owned(), done.clone());
+        next.jobs
+            .insert("tr-canary-0123456789".to_owned(), done.clone());
+        assert_eq!(names(&next).len(), 1, "{class:?}");
+        next.jobs.insert("tr-canary-abcdef0123".to_owned(), done);
+        assert_eq!(names(&next), [""; 0], "{class:?}: often enough");
+    }
 }
 
 #[test]

@@ -70,7 +70,9 @@ fn rendered() -> Vec<Rendered> {
             });
             let asked: Vec<Manifest> = questions(&plan)
                 .iter()
-                .map(|(guise, question)| Manifest::of(&canary::job(&plan, *guise, question)))
+                .map(|(guise, question)| {
+                    Manifest::of(&canary::job(&plan, *guise, question, &question.id))
+                })
                 .collect();
             let objects: Vec<Value> = desired(&plan)
                 .iter()

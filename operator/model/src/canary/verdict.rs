@@ -241,6 +241,15 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
     }
 }
 
+/// Whether every attempt of an answer came to what the boundary says. What could not be tried is no reason to ask again.
+pub(super) fn is_as_wanted(question: &Question, guise: Guise, heard: &Hearing) -> bool {
+    let mut tallies = BTreeMap::new();
+    tally(&mut tallies, guise, question, heard);
+    tallies
+        .values()
+        .all(|tally| tally.leaked.is_empty() && tally.broken.is_empty())
+}
+
 fn any_reached(question: &Question, heard: &Hearing, class: Class) -> bool {
     question
         .targets

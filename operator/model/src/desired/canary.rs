@@ -67,15 +67,16 @@ fn schedule(plan: &Plan, guise: Guise, question: &Question) -> CronJob {
     }
 }
 
-/// The Job that asks a question at once. It is created once, is never changed, and goes by itself.
+/// The Job that asks a question at once, whose name ends with `run`: the question's id when it is asked for the first
+/// time. It is created once, is never changed, and goes by itself.
 #[must_use]
-pub fn job(plan: &Plan, guise: Guise, question: &Question) -> Job {
+pub fn job(plan: &Plan, guise: Guise, question: &Question, run: &str) -> Job {
     Job {
         metadata: of_guise(
             owned(
                 plan,
                 &plan.names.namespace(),
-                &plan.names.canary_job(guise, &question.id),
+                &plan.names.canary_job(guise, run),
                 COMPONENT,
             ),
             guise,
