@@ -274,3 +274,25 @@ impl Systems for RegionSystems {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_listed_every_five_minutes_sooner_when_one_was_found_and_at_once_when_they_were_not_seen()
+     {
+        let listed = |seconds, found| Strangers {
+            at: Instant::now()
+                .checked_sub(Duration::from_secs(seconds))
+                .expect("a machine that runs for some minutes"),
+            found,
+        };
+        let one = || BTreeSet::from([Outlet::User("mallory".to_owned())]);
+        assert!(!listed(290, Ok(BTreeSet::new())).is_old());
+        assert!(listed(300, Ok(BTreeSet::new())).is_old());
+        assert!(!listed(50, Ok(one())).is_old());
+        assert!(listed(60, Ok(one())).is_old());
+        assert!(listed(0, Err(ReadFailure::TimedOut)).is_old());
+    }
+}

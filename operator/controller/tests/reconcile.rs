@@ -25,7 +25,7 @@ use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use support::fake_api::{Key, text};
-use support::harness::{Harness, LIFETIME_HOURS, USER, tr};
+use support::harness::{Harness, LIFETIME_HOURS, Look, USER, tr};
 use support::journal::{Call, Fault};
 
 /// How long until a settled Region is looked at again.
@@ -652,7 +652,48 @@ async fn a_child_that_is_edited_is_repaired_with_one_write() {
         .get(&key("networkpolicies", "postgres"))
         .unwrap();
     assert_eq!(after["spec"], before["spec"]);
+    assert_eq!(undone(&harness), 1);
     assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+}
+
+/// How many changes by somebody else were put right.
+fn undone(harness: &Harness) -> u64 {
+    let name = "bailiwick_foreign_changes_undone_total{region=\"tr\"} ";
+    let text = harness.ctx.metrics.text();
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.parse().ok())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_follows_from_the_spec_is_no_foreign_change() {
+    let mut harness = Harness::running().await;
+    assert_eq!(undone(&harness), 0, "making a Region");
+    harness.apply(&tr_with(&[("/spec/network/external", json!([]))]));
+    harness.settle().await;
+    assert_eq!(undone(&harness), 0, "changing its spec");
+    harness.world.change("tr", |data| {
+        let bucket = data.store.buckets.get_mut("documents").unwrap();
+        bucket.outlets.insert(BucketOutlet::Policy);
+    });
+    harness.settle().await;
+    assert_eq!(undone(&harness), 1, "opening its store");
+}
+
+#[tokio::test]
+async fn what_is_around_a_region_is_read_again_with_its_spec() {
+    let mut harness = Harness::running().await;
+    let read = |look: &Look| {
+        look.requests()
+            .iter()
+            .any(|request| request.starts_with("rules selfsubjectrulesreviews"))
+    };
+    assert!(!read(&harness.look().await), "nothing has changed");
+    harness.apply(&tr_with(&[("/spec/network/external", json!([]))]));
+    let look = harness.look().await;
+    assert!(read(&look), "{:?}", look.requests());
+    harness.settle().await;
+    assert!(!read(&harness.look().await), "nothing has changed");
 }
 
 #[tokio::test]

@@ -151,6 +151,12 @@ impl Place for StorageClassPlace {
     fn location(&self, policy: &Policy) -> Result<String, String> {
         let mut locations = self.locations.iter();
         match (locations.next(), locations.next()) {
+            // Volumes stand where the nodes of their pods do, and the admission policy on volumes asks for that place.
+            (Some(only), None) if only != policy.location() && policy.allows(only) => Err(format!(
+                "storage class {} is of {only}, where no pod of the Region runs; use a class whose topology is {}",
+                self.name,
+                policy.location()
+            )),
             // The name is all that a claim says of its class, so the admission policy on volumes goes by it.
             (Some(only), None)
                 if self

@@ -74,6 +74,22 @@ fn another_places_storage_is_refused_with_its_field() {
 }
 
 #[test]
+fn storage_of_another_allowed_place_is_refused_as_admission_would() {
+    let region = tr_with(
+        "spec: {residency: {allowedLocations: [tr-ist-1, es-mad-1]}, \
+         postgres: {storage: {data: {storageClass: es-mad-1-local}}}}",
+    );
+    let violations = fixture::refused(&region);
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(
+        violations[0]
+            .message
+            .contains("where no pod of the Region runs"),
+        "{violations:?}"
+    );
+}
+
+#[test]
 fn a_class_whose_name_does_not_say_where_it_is_is_refused() {
     let region = tr_with("spec: {postgres: {storage: {data: {storageClass: fast}}}}");
     let mut facts = facts(&region);
