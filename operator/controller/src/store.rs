@@ -3,6 +3,7 @@
 
 mod admin;
 mod bucket;
+mod marker;
 pub(crate) mod records;
 pub mod seal;
 pub(crate) mod signed;
@@ -22,9 +23,10 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bailiwick_model::desired::object_store::{ACCESS_KEY, SECRET_KEY};
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET, Names};
 use bailiwick_model::region::Region;
+use bailiwick_model::repository::PASSPHRASE;
 use bailiwick_model::store::{
     BucketFact, BucketOutlet, Outlet, StoreFacts, StoreStep, UserFact, canonical, policy_user,
 };
@@ -140,8 +142,8 @@ impl Store {
         self.sealed.load(Ordering::Relaxed)
     }
 
-    /// Reads the store: every bucket, the users of the spec and of every policy that the operator wrote, and what
-    /// could lead out. No sealed body is read.
+    /// Reads the store: every bucket, the repository's marker, the users of the spec and of every policy that the operator
+    /// wrote, and what could lead out. No sealed body is read.
     ///
     /// # Errors
     /// The first failure: what could not be read in full is not there in part.
@@ -203,7 +205,7 @@ impl Store {
             .buffer_unordered(READS_AT_ONCE)
             .try_collect()
             .await?;
-        let buckets = buckets
+        let buckets: BTreeMap<String, BucketFact> = buckets
             .into_iter()
             .map(|(name, mut fact)| {
                 let known = targets.remove(&name).unwrap_or_default();
@@ -250,7 +252,13 @@ impl Store {
             .try_collect()
             .await?;
         let users = users.into_iter().flatten().collect();
+        let marker = if buckets.contains_key(BACKUP_BUCKET) {
+            Box::pin(self.marker(names, region, credentials)).await
+        } else {
+            Observed::NotAsked
+        };
         Ok(StoreFacts {
+            marker,
             encrypts: info
                 .services
                 .kms_status
@@ -438,6 +446,12 @@ impl Store {
                 )
                 .await
                 .map(drop)
+            }
+            StoreStep::PutMarker { owner, secret } => {
+                let passphrase = credentials
+                    .bytes(secret, PASSPHRASE)
+                    .ok_or_else(|| Failure::of(ReadFailure::NotReady))?;
+                Box::pin(self.put_marker(owner, passphrase)).await
             }
             StoreStep::DeleteBucket { bucket } => done_or(
                 self.s3.delete_bucket().bucket(bucket).send().await,

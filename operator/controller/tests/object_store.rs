@@ -32,10 +32,11 @@ use aws_sigv4::http_request::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Reclaim, Region};
+use bailiwick_model::repository::{Difference, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
 use bailiwick_model::store::{
     BucketOutlet, Drift, Outlet, StoreFacts, StoreStep, Versioning, drift, policy_name, retained,
     steps,
@@ -177,6 +178,7 @@ async fn from_nothing_to_nothing_left_to_do() {
     assert_eq!(seen.users.len(), 4);
     assert_eq!(seen.region, "tr-ist-1");
     assert!(seen.encrypts);
+    assert_eq!(seen.marker, Observed::Seen(Marker::Ours));
 
     // A pass that finds nothing to do costs no sealed body.
     let sealed = store.sealed_bodies();
@@ -939,6 +941,7 @@ async fn a_crash_between_any_two_steps_ends_the_same() {
     let all = steps(&plan, &nothing);
     let whole = converge(&store, &plan, &region, &server).await;
     for done in 0..all.len() {
+        remove_marker(&root).await;
         for bucket in whole.buckets.keys() {
             root.delete_bucket()
                 .bucket(bucket)
@@ -1146,6 +1149,215 @@ async fn the_newest_object_is_found_by_folder_and_time() {
     assert!(
         found.ends_with("000000020000000000000003-cc.zst"),
         "{found}"
+    );
+}
+
+/// Removes every version of the repository's marker, as root.
+async fn remove_marker(root: &Client) {
+    let versions = root
+        .list_object_versions()
+        .bucket(BACKUP_BUCKET)
+        .prefix(MARKER);
+    for version in versions.send().await.expect("root may list").versions() {
+        root.delete_object()
+            .bucket(BACKUP_BUCKET)
+            .key(MARKER)
+            .version_id(version.version_id().expect("an id"))
+            .send()
+            .await
+            .expect("root may");
+    }
+}
+
+/// Puts bytes in the place of the repository's marker, as root.
+async fn put_in_its_place(root: &Client, bytes: Vec<u8>) {
+    root.put_object()
+        .bucket(BACKUP_BUCKET)
+        .key(MARKER)
+        .body(ByteStream::from(bytes))
+        .send()
+        .await
+        .expect("root may");
+}
+
+/// The bytes at the marker's key, and of how many versions they are the last.
+async fn in_its_place(root: &Client) -> (Vec<u8>, usize) {
+    let object = root.get_object().bucket(BACKUP_BUCKET).key(MARKER);
+    let object = object.send().await.expect("it is there");
+    let bytes = object.body.collect().await.expect("a body").to_vec();
+    let versions = root
+        .list_object_versions()
+        .bucket(BACKUP_BUCKET)
+        .prefix(MARKER);
+    let versions = versions.send().await.expect("root may list");
+    (bytes, versions.versions().len())
+}
+
+#[tokio::test]
+async fn the_repositorys_marker_is_put_where_none_is_and_over_nothing() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let mut server = Server::start(&plan, &[]).await;
+    let store = store(&plan, &server);
+    let empty = observe(&store, &plan, &region, &server).await;
+    assert_eq!(empty.marker, Observed::NotAsked, "there is no bucket yet");
+    converge(&store, &plan, &region, &server).await;
+    let secret = plan.names.object_store_root();
+    let text = |key| {
+        server
+            .credentials
+            .text(&secret, key)
+            .expect("root's Secret")
+    };
+    let root = client(
+        &server,
+        "tr-ist-1",
+        Some((text("access-key"), text("secret-key"))),
+    );
+    let put = StoreStep::PutMarker {
+        owner: Owner::of(&plan.names, &region.spec.residency),
+        secret: plan.names.backup_key(),
+    };
+    let marker = async || observe(&store, &plan, &region, &server).await.marker;
+
+    // A second one, as of another replica, finds it there.
+    let (ours, versions) = in_its_place(&root).await;
+    assert_eq!(versions, 1);
+    perform(&store, &server, std::slice::from_ref(&put)).await;
+    assert_eq!(in_its_place(&root).await, (ours.clone(), 1));
+
+    // The Region was deleted and made anew: it is still its own.
+    let mut anew = region.clone();
+    anew.metadata.uid = Some("another".to_owned());
+    let seen = observe(&store, &plan, &anew, &server).await;
+    assert_eq!(seen.marker, Observed::Seen(Marker::Ours));
+
+    // Without it, it is missed, and of many who put it at once one does.
+    let delete = root.delete_object().bucket(BACKUP_BUCKET).key(MARKER);
+    delete.send().await.expect("root may");
+    let seen = observe(&store, &plan, &region, &server).await;
+    assert_eq!(seen.marker, Observed::Seen(Marker::Missing));
+    assert_eq!(steps(&plan, &seen), std::slice::from_ref(&put));
+    let many = (0..8).map(|_| store.perform(&put, &server.credentials));
+    for put in futures::future::join_all(many).await {
+        put.expect("whoever was first, it is there");
+    }
+    assert_eq!(in_its_place(&root).await, (ours.clone(), 2));
+    assert_eq!(marker().await, Observed::Seen(Marker::Ours));
+
+    // Another's stays, whatever it is.
+    let es = fixture::tr_with("metadata: {name: es}");
+    let theirs = Owner::of(
+        &bailiwick_model::names::Names::of(&es),
+        &region.spec.residency,
+    );
+    let theirs = theirs.marker(b"another passphrase").expect("a marker");
+    let forged = Owner::of(&plan.names, &region.spec.residency);
+    let forged = forged.marker(b"another passphrase").expect("a marker");
+    for (bytes, difference) in [
+        (theirs, Difference::Region),
+        (forged, Difference::Key),
+        (b"no marker".to_vec(), Difference::Form),
+        (Vec::new(), Difference::Form),
+        (vec![b' '; 100 * MARKER_LIMIT], Difference::Form),
+    ] {
+        put_in_its_place(&root, bytes.clone()).await;
+        let seen = observe(&store, &plan, &region, &server).await;
+        assert_eq!(seen.marker, Observed::Seen(Marker::Foreign(difference)));
+        assert_eq!(
+            drift(&plan, &seen),
+            [Drift::ForeignMarker {
+                difference,
+                region: "tr".to_owned()
+            }]
+        );
+        assert_eq!(steps(&plan, &seen), []);
+        perform(&store, &server, std::slice::from_ref(&put)).await;
+        assert_eq!(in_its_place(&root).await.0, bytes);
+    }
+
+    // One that cannot be read is not missing, and the rest of the store is read all the same. Only who has the key that it
+    // is encrypted with may read it: 32 times `k`.
+    root.put_object()
+        .bucket(BACKUP_BUCKET)
+        .key(MARKER)
+        .sse_customer_algorithm("AES256")
+        .sse_customer_key("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
+        .sse_customer_key_md5("mT2HRsMGJ5IX5C+0rreZ8Q==")
+        .body(ByteStream::from(ours.clone()))
+        .send()
+        .await
+        .expect("root may");
+    let seen = observe(&store, &plan, &region, &server).await;
+    assert_eq!(seen.marker, Observed::Failed(ReadFailure::Malformed));
+    assert_eq!(steps(&plan, &seen), []);
+    assert_eq!(drift(&plan, &seen), []);
+
+    // With another key it is another's: the repository could not be read with it.
+    put_in_its_place(&root, ours).await;
+    assert_eq!(marker().await, Observed::Seen(Marker::Ours));
+    let another = [(PASSPHRASE.to_owned(), b"another".to_vec())].into();
+    server.credentials.insert(plan.names.backup_key(), another);
+    let seen = observe(&store, &plan, &region, &server).await;
+    let foreign = Marker::Foreign(Difference::Key);
+    assert_eq!(seen.marker, Observed::Seen(foreign));
+    // Without its Secret nobody looks.
+    server.credentials.remove(&plan.names.backup_key());
+    let seen = observe(&store, &plan, &region, &server).await;
+    assert_eq!(seen.marker, Observed::NotAsked);
+    assert_eq!(steps(&plan, &seen), []);
+}
+
+#[tokio::test]
+async fn who_writes_the_backups_cannot_write_or_remove_their_marker() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let server = Server::start(&plan, &[]).await;
+    let store = store(&plan, &server);
+    converge(&store, &plan, &region, &server).await;
+    let user = client(
+        &server,
+        "tr-ist-1",
+        Some((BACKUP_USER, "secret of pgbackrest")),
+    );
+    let put = async |key: &str| {
+        let put = user.put_object().bucket(BACKUP_BUCKET).key(key);
+        let body = ByteStream::from_static(b"theirs");
+        outcome(put.body(body).send().await)
+    };
+    let delete = async |key: &str| {
+        let delete = user.delete_object().bucket(BACKUP_BUCKET).key(key);
+        outcome(delete.send().await)
+    };
+    for (key, expected) in [
+        ("tr/archive/tr-i1/archive.info", "ok"),
+        (".residency.json2", "ok"),
+        ("tr/.residency.json", "ok"),
+        (MARKER, "AccessDenied"),
+    ] {
+        assert_eq!(put(key).await, expected, "{key}");
+        assert_eq!(delete(key).await, expected, "{key}");
+    }
+    assert_eq!(put("tr/source").await, "ok");
+    let copy = user.copy_object().bucket(BACKUP_BUCKET).key(MARKER);
+    let copy = copy.copy_source(format!("{BACKUP_BUCKET}/tr/source"));
+    assert_eq!(outcome(copy.send().await), "AccessDenied");
+    let upload = user
+        .create_multipart_upload()
+        .bucket(BACKUP_BUCKET)
+        .key(MARKER);
+    assert_eq!(outcome(upload.send().await), "AccessDenied");
+    let object = ObjectIdentifier::builder().key(MARKER).build();
+    let delete = Delete::builder().objects(object.expect("an object"));
+    let bulk = user
+        .delete_objects()
+        .bucket(BACKUP_BUCKET)
+        .delete(delete.build().expect("a deletion"));
+    let bulk = bulk.send().await.expect("an answer for each");
+    assert_eq!(bulk.errors()[0].code(), Some("AccessDenied"));
+    assert_eq!(
+        observe(&store, &plan, &region, &server).await.marker,
+        Observed::Seen(Marker::Ours)
     );
 }
 

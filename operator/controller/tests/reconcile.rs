@@ -15,8 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried, VARIABLE};
+use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{LABEL_TASK, Names};
 use bailiwick_model::region::ChannelState;
+use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::store::BucketOutlet;
 use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
@@ -995,6 +997,61 @@ async fn what_stood_open_is_told_of_although_the_same_look_shuts_it() {
     assert!(finding.unwrap().contains("the policy"));
     harness.settle().await;
     assert_eq!(channel(&harness, "21"), (ChannelState::Enforced, None));
+}
+
+#[tokio::test]
+async fn a_marker_that_is_missing_is_put_and_one_that_is_anothers_is_told_of() {
+    let mut harness = Harness::running().await;
+    let marker = |harness: &Harness| harness.world.of("tr").store.marker;
+    let set = |harness: &Harness, marker: Observed<Marker>| {
+        harness
+            .world
+            .change("tr", |data| data.store.marker = marker);
+    };
+    assert_eq!(marker(&harness), Observed::Seen(Marker::Ours));
+    assert_eq!(channel(&harness, "17"), (ChannelState::Enforced, None));
+    let before = harness.condition("ResidencyEnforced").0;
+    assert_ne!(before, "False");
+
+    set(&harness, Observed::Seen(Marker::Missing));
+    harness.settle().await;
+    assert_eq!(marker(&harness), Observed::Seen(Marker::Ours));
+    assert_eq!(channel(&harness, "17"), (ChannelState::Enforced, None));
+    let puts = |harness: &Harness| {
+        let calls = harness.journal.take();
+        let put = |call: &&Call| call.to_string().contains(MARKER);
+        calls.iter().filter(put).count()
+    };
+    assert_eq!(puts(&harness), 1);
+
+    let foreign = Observed::Seen(Marker::Foreign(Difference::Region));
+    set(&harness, foreign.clone());
+    harness.look().await.result.unwrap();
+    let (state, finding) = channel(&harness, "17");
+    assert_eq!(state, ChannelState::Unknown);
+    assert!(finding.unwrap().contains("names another Region"));
+    let (enforced, reason, _) = harness.condition("ResidencyEnforced");
+    assert_eq!(
+        (enforced.as_str(), reason.as_str()),
+        ("False", "ChannelOpen")
+    );
+    assert_eq!(harness.condition("BackupsResident").0, "False");
+    assert_eq!(harness.condition("ObjectStoreContained").0, "True");
+    assert_eq!(harness.condition("Quarantined").0, "False");
+    assert_eq!(puts(&harness), 0);
+    assert_eq!(marker(&harness), foreign);
+
+    // What is not read is not missing, and no more is known to stand open.
+    set(&harness, Observed::Failed(ReadFailure::TimedOut));
+    harness.look().await.result.unwrap();
+    assert_eq!(channel(&harness, "17"), (ChannelState::Unknown, None));
+    assert_eq!(puts(&harness), 0);
+
+    // Once it is out of the way, the Region's own comes back.
+    set(&harness, Observed::Seen(Marker::Missing));
+    harness.settle().await;
+    assert_eq!(channel(&harness, "17"), (ChannelState::Enforced, None));
+    assert_eq!(harness.condition("ResidencyEnforced").0, before);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub mod policy;
 pub mod quantity;
 pub mod reference;
 pub mod region;
+pub mod repository;
 pub mod residency;
 pub mod rights;
 pub mod secret;

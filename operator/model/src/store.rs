@@ -6,10 +6,12 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::facts::Observed;
 use crate::names::{BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Access, Bucket, Grant, Reclaim};
+use crate::repository::{Difference, MARKER, Marker, Owner};
 use crate::residency::{BucketPlace, Resident};
 
 /// The tag by which a bucket remembers that the operator made it and what becomes of it when it leaves the spec:
@@ -38,6 +40,9 @@ pub struct StoreFacts {
     pub users_listed: bool,
     /// Whether its key service answers: without it nothing is encrypted, so nothing is written.
     pub encrypts: bool,
+    /// Whose repository the bucket of WAL and backups says to hold. Read for itself: what keeps this one object from being
+    /// read says nothing about the store.
+    pub marker: Observed<Marker>,
 }
 
 /// A bucket.
@@ -263,6 +268,13 @@ pub enum StoreStep {
         /// Whether it may.
         enabled: bool,
     },
+    /// Put the Region's marker into the bucket of WAL and backups, where no object is by its name.
+    PutMarker {
+        /// Whose the repository is.
+        owner: Owner,
+        /// The Secret with the passphrase that the marker's key is derived from.
+        secret: String,
+    },
     /// Delete a bucket. The store refuses it when anything is in the bucket.
     DeleteBucket {
         /// The bucket.
@@ -299,6 +311,7 @@ impl fmt::Display for StoreStep {
                 user,
                 enabled: false,
             } => write!(f, "disable user {user}"),
+            Self::PutMarker { .. } => write!(f, "put {MARKER} into bucket {BACKUP_BUCKET}"),
             Self::DeleteBucket { bucket } => write!(f, "delete bucket {bucket}"),
         }
     }
@@ -367,7 +380,7 @@ fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
 
 /// The policy of a user: list, read and, where granted, write and delete. Everything else is refused by silence;
 /// old versions are guarded by name, since the server lets whoever may delete an object delete its versions too
-/// unless a statement says no.
+/// unless a statement says no; and so is the repository's marker, which is the operator's alone.
 #[must_use]
 pub fn policy(grants: &[Grant]) -> Value {
     let resources = |access: Option<Access>, suffix: &str| -> Vec<String> {
@@ -409,6 +422,13 @@ pub fn policy(grants: &[Grant]) -> Value {
         "Action": ["s3:BypassGovernanceRetention", "s3:DeleteObjectVersion"],
         "Resource": ["arn:aws:s3:::*"],
     }));
+    if grants.iter().any(|grant| grant.bucket == BACKUP_BUCKET) {
+        statements.push(json!({
+            "Effect": "Deny",
+            "Action": ["s3:DeleteObject", "s3:PutObject"],
+            "Resource": [format!("arn:aws:s3:::{BACKUP_BUCKET}/{MARKER}")],
+        }));
+    }
     canonical(json!({"Version": "2012-10-17", "Statement": statements}))
 }
 
@@ -463,6 +483,18 @@ pub fn steps(plan: &Plan, seen: &StoreFacts) -> Vec<StoreStep> {
     let users = users(plan);
     for (user, grants) in &users {
         user_steps(plan, user, grants, seen, &mut steps);
+    }
+    // Its policy guards it by then. One that is not the Region's stays what it is, and is told of.
+    let unmarked = match &seen.marker {
+        Observed::Seen(marker) => *marker == Marker::Missing,
+        Observed::NotAsked => !seen.buckets.contains_key(BACKUP_BUCKET),
+        Observed::Failed(_) => false,
+    };
+    if unmarked && seen.encrypts {
+        steps.push(StoreStep::PutMarker {
+            owner: Owner::of(&plan.names, &plan.spec.residency),
+            secret: plan.names.backup_key(),
+        });
     }
     // A user that left the spec keeps its key and policy, and may not sign in with them.
     for (user, fact) in &seen.users {
@@ -627,6 +659,13 @@ pub enum Drift {
         /// The bucket.
         bucket: String,
     },
+    /// The repository bears a marker that is not the Region's.
+    ForeignMarker {
+        /// What is wrong with it.
+        difference: Difference,
+        /// The Region.
+        region: String,
+    },
     /// Something leads out of the store.
     Outlet(Outlet),
 }
@@ -636,7 +675,7 @@ impl Drift {
     #[must_use]
     pub const fn channel(&self) -> Option<u8> {
         match self {
-            Self::Region { .. } => Some(17),
+            Self::Region { .. } | Self::ForeignMarker { .. } => Some(17),
             Self::Outlet(Outlet::SiteReplication) => Some(18),
             Self::Outlet(Outlet::Tier(_)) => Some(19),
             Self::Outlet(
@@ -691,6 +730,11 @@ impl fmt::Display for Drift {
             Self::UnknownBucket { bucket } => write!(
                 f,
                 "bucket {bucket} was not made by the operator; list it in spec.objectStore.buckets or remove it"
+            ),
+            Self::ForeignMarker { difference, region } => write!(
+                f,
+                "object {MARKER} of bucket {BACKUP_BUCKET} {difference}, expected the marker of Region {region}: the \
+                 repository may be another's; find out whose it is, see docs/runbooks/repository-marker.md"
             ),
             Self::Outlet(Outlet::SiteReplication) => f.write_str(
                 "site replication is on, expected it off; remove it with the store's own tools",
@@ -747,6 +791,12 @@ pub fn drift(plan: &Plan, seen: &StoreFacts) -> Vec<Drift> {
             None if fact.reclaim.is_none() => drift.push(Drift::UnknownBucket { bucket: name() }),
             Some(_) | None => {}
         }
+    }
+    if let Observed::Seen(Marker::Foreign(difference)) = seen.marker {
+        drift.push(Drift::ForeignMarker {
+            difference,
+            region: plan.names.region().to_owned(),
+        });
     }
     drift.extend(seen.outlets.iter().cloned().map(Drift::Outlet));
     drift

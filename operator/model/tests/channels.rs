@@ -20,6 +20,7 @@ use bailiwick_model::facts::{
 use bailiwick_model::names::{LABEL_NAME, LABEL_TASK, NODE_HOSTNAME, NODE_REGION, Names};
 use bailiwick_model::plan::{Plan, plan};
 use bailiwick_model::region::{Assurance, ChannelState, Region};
+use bailiwick_model::repository::{Difference, Marker};
 use bailiwick_model::sql::{
     DatabaseFact, Inside, Membership, PostgresFacts, ReplicationFact, RoleFact, SlotFact,
 };
@@ -92,6 +93,7 @@ fn closed(region: &Region) -> Facts {
     });
     facts.store = Observed::Seen(StoreFacts {
         users_listed: true,
+        marker: Observed::Seen(Marker::Ours),
         region: "tr-ist-1".to_owned(),
         encrypts: true,
         buckets: planned(region)
@@ -436,6 +438,18 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
         ("the store signs for another region", &[17], |f| {
             "es-mad-1".clone_into(&mut store(f).region);
         }),
+        ("the repository bears another's marker", &[17], |f| {
+            store(f).marker = Observed::Seen(Marker::Foreign(Difference::Region));
+        }),
+        ("the repository's marker is missing", &[17], |f| {
+            store(f).marker = Observed::Seen(Marker::Missing);
+        }),
+        ("the repository's marker is not read", &[17], |f| {
+            store(f).marker = Observed::Failed(ReadFailure::TimedOut);
+        }),
+        ("the repository's marker is not looked for", &[17], |f| {
+            store(f).marker = Observed::NotAsked;
+        }),
         ("the repository's bucket is gone", &[17], |f| {
             store(f).buckets.remove("bailiwick-backup");
         }),
@@ -777,6 +791,50 @@ fn it_is_never_enforced_while_a_demanded_control_is_broken() {
         }
     }
     assert!(tried >= 100, "{tried} subsets");
+}
+
+#[test]
+fn a_foreign_marker_is_found_open_and_one_that_is_not_seen_is_not_known() {
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    let row = |marker: Observed<Marker>| {
+        let mut facts = closed(&region);
+        store(&mut facts).marker = marker;
+        let channels = channels(&plan, &facts, Assurance::Simulated);
+        // Whose a repository is shows no leak by itself, and what is not known of it ends none.
+        assert_eq!((channels.leaks, channels.unseen), (vec![], vec![]));
+        assert_eq!(
+            enforced_of(&region, &plan, &facts).0 == "False",
+            !channels.open.is_empty()
+        );
+        channels.rows[16].clone()
+    };
+    let foreign = row(Observed::Seen(Marker::Foreign(Difference::Region)));
+    let finding = foreign.finding.expect("it is found open");
+    for word in [
+        ".residency.json",
+        "bailiwick-backup",
+        "names another Region",
+        "expected the marker of Region tr",
+        "docs/runbooks/repository-marker.md",
+    ] {
+        assert!(finding.contains(word), "{finding}");
+    }
+    for (marker, evidence) in [
+        (
+            Observed::Seen(Marker::Missing),
+            "bucket bailiwick-backup is without object .residency.json",
+        ),
+        (
+            Observed::Failed(ReadFailure::Forbidden),
+            "object .residency.json: Forbidden",
+        ),
+        (Observed::NotAsked, "object .residency.json: not looked for"),
+    ] {
+        let row = row(marker);
+        assert_eq!(row.state, ChannelState::Unknown);
+        assert_eq!((row.evidence.as_str(), row.finding), (evidence, None));
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Access, Grant, Reclaim, Region};
+use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::secret::Contents;
 use bailiwick_model::status::{Applied, Outcome, status};
 use bailiwick_model::store::{
@@ -140,6 +141,13 @@ fn apply(facts: &mut StoreFacts, step: &StoreStep) {
         StoreStep::SetUserEnabled { user, enabled } => {
             let fact = facts.users.get_mut(user).expect("the user is there");
             fact.enabled = *enabled;
+        }
+        StoreStep::PutMarker { .. } => {
+            assert!(
+                facts.buckets.contains_key(BACKUP_BUCKET),
+                "the bucket comes first"
+            );
+            facts.marker = Observed::Seen(Marker::Ours);
         }
         StoreStep::DeleteBucket { bucket: name } => {
             assert!(
@@ -363,6 +371,17 @@ fn what_cannot_be_repaired_is_reported_and_left_alone() {
             let bucket = "scratch".to_owned();
             (facts, Drift::ObjectLockUnwanted { bucket }, None)
         },
+        (
+            StoreFacts {
+                marker: Observed::Seen(Marker::Foreign(Difference::Region)),
+                ..whole.clone()
+            },
+            Drift::ForeignMarker {
+                difference: Difference::Region,
+                region: "tr".to_owned(),
+            },
+            Some(17),
+        ),
     ];
     let outlets = [
         (Outlet::SiteReplication, 18),
@@ -385,6 +404,71 @@ fn what_cannot_be_repaired_is_reported_and_left_alone() {
         assert_eq!(expected.channel(), channel);
         assert_eq!(steps(&plan, &facts), [], "{expected}");
     }
+}
+
+#[test]
+fn the_marker_is_put_where_it_is_known_to_be_missing_and_nowhere_else() {
+    let plan = fixture::planned(&region());
+    let whole = made(&plan);
+    assert_eq!(whole.marker, Observed::Seen(Marker::Ours));
+    let puts = |marker: Observed<Marker>| {
+        let facts = StoreFacts {
+            marker,
+            ..whole.clone()
+        };
+        steps(&plan, &facts)
+            .iter()
+            .any(|step| matches!(step, StoreStep::PutMarker { .. }))
+    };
+    assert!(puts(Observed::Seen(Marker::Missing)));
+    for marker in [
+        Observed::Seen(Marker::Ours),
+        Observed::Seen(Marker::Foreign(Difference::Key)),
+        Observed::Failed(ReadFailure::TimedOut),
+        Observed::NotAsked,
+    ] {
+        assert!(!puts(marker.clone()), "{marker:?}");
+    }
+    // Nothing is written that would not be encrypted.
+    let mut facts = nothing();
+    facts.encrypts = false;
+    assert!(
+        !steps(&plan, &facts)
+            .iter()
+            .any(|step| matches!(step, StoreStep::PutMarker { .. }))
+    );
+    // The first thing that its user may not do is written down before it is there.
+    let first = steps(&plan, &nothing());
+    let at = |is: fn(&StoreStep) -> bool| first.iter().position(is).expect("it is done");
+    assert!(
+        at(|step| matches!(step, StoreStep::SetUserPolicy { user, .. } if user == BACKUP_USER))
+            < at(|step| matches!(step, StoreStep::PutMarker { .. }))
+    );
+}
+
+#[test]
+fn who_writes_the_backups_may_not_write_their_marker() {
+    let grants = |bucket: &str| {
+        policy(&[Grant {
+            bucket: bucket.to_owned(),
+            access: Access::ReadWrite,
+        }])
+    };
+    let denied = json!({
+        "Effect": "Deny",
+        "Action": ["s3:DeleteObject", "s3:PutObject"],
+        "Resource": [format!("arn:aws:s3:::{BACKUP_BUCKET}/{MARKER}")],
+    });
+    let ours = grants(BACKUP_BUCKET);
+    assert!(
+        ours["Statement"]
+            .as_array()
+            .expect("statements")
+            .contains(&denied),
+        "{ours}"
+    );
+    // No other policy is another by it.
+    assert!(!grants("documents").to_string().contains(MARKER));
 }
 
 #[test]

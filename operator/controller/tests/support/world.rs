@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::names::BACKUP_BUCKET;
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
 use bailiwick_model::region::EvidenceStatus;
+use bailiwick_model::repository::Marker;
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
 };
@@ -380,12 +382,16 @@ fn merge(into: &mut Value, patch: &Value) {
 }
 
 /// Does a step on facts, as the store would.
+#[allow(clippy::too_many_lines, reason = "one arm a step")]
 fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
     fn bucket<'a>(facts: &'a mut StoreFacts, name: &str) -> &'a mut BucketFact {
         facts.buckets.get_mut(name).expect("the bucket comes first")
     }
     match step {
         StoreStep::CreateBucket { place, object_lock } => {
+            if place.place().name == BACKUP_BUCKET && facts.marker == Observed::NotAsked {
+                facts.marker = Observed::Seen(Marker::Missing);
+            }
             facts
                 .buckets
                 .entry(place.place().name.clone())
@@ -465,6 +471,16 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
                 .get_mut(user)
                 .expect("the user is there")
                 .enabled = *enabled;
+        }
+        StoreStep::PutMarker { .. } => {
+            assert!(
+                facts.buckets.contains_key(BACKUP_BUCKET),
+                "the bucket comes first"
+            );
+            // Whatever is there already stays, whether it can be read or not.
+            if facts.marker == Observed::Seen(Marker::Missing) {
+                facts.marker = Observed::Seen(Marker::Ours);
+            }
         }
         StoreStep::DeleteBucket { bucket: name } => {
             assert!(

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use super::network::admission;
 use super::{Sight, Verdict, counted};
 use crate::facts::Observed;
+use crate::repository::{MARKER, Marker};
 use crate::store::{BucketOutlet, Drift, Lifecycle, StoreFacts, drift};
 
 fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
@@ -55,12 +56,29 @@ fn sentence(what: &impl Display) -> String {
 pub(super) fn repository(sight: &Sight<'_>) -> Verdict {
     let backup = sight.plan.backup_bucket.place();
     nothing(sight, 17, |_| false, "region").and(|| match store(sight) {
-        Ok(seen) if seen.buckets.contains_key(&backup.name) => {
-            Verdict::enforced(format!("bucket {} in it", backup.name))
-        }
+        Ok(seen) if seen.buckets.contains_key(&backup.name) => marked(seen, &backup.name),
         Ok(_) => Verdict::unknown("the repository's bucket was not seen"),
         Err(verdict) => verdict,
     })
+}
+
+/// Whether the repository bears the Region's own marker. One that is another's is among what drifted.
+fn marked(seen: &StoreFacts, bucket: &str) -> Verdict {
+    match &seen.marker {
+        Observed::Seen(Marker::Ours) => {
+            Verdict::enforced(format!("bucket {bucket} bears its marker"))
+        }
+        Observed::Seen(Marker::Missing) => {
+            Verdict::unknown(format!("bucket {bucket} is without object {MARKER}"))
+        }
+        Observed::Seen(Marker::Foreign(_)) => {
+            Verdict::unknown(format!("bucket {bucket} bears another marker"))
+        }
+        Observed::Failed(failure) => {
+            Verdict::unknown(format!("object {MARKER}: {}", failure.as_str()))
+        }
+        Observed::NotAsked => Verdict::unknown(format!("object {MARKER}: not looked for")),
+    }
 }
 
 pub(super) fn replication(sight: &Sight<'_>) -> Verdict {

@@ -33,6 +33,7 @@ use crate::names::{
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
+use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
 
 pub use rules::violations;
@@ -98,7 +99,7 @@ pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
         SecretWanted::key(
             names.backup_key(),
             Contents::Passwords {
-                keys: vec!["cipher-pass".to_owned()],
+                keys: vec![PASSPHRASE.to_owned()],
             },
         ),
     ];
@@ -469,7 +470,7 @@ fn repository_env(plan: &Plan) -> Vec<EnvVar> {
         secret_value(
             "PGBACKREST_REPO1_CIPHER_PASS",
             &plan.names.backup_key(),
-            "cipher-pass",
+            PASSPHRASE,
         ),
         secret_value("PGBACKREST_REPO1_S3_KEY", &user, "access-key"),
         secret_value("PGBACKREST_REPO1_S3_KEY_SECRET", &user, "secret-key"),

@@ -9,13 +9,13 @@ mod probes;
 mod systems;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::canary::Guise;
-use bailiwick_model::channel::CHANNELS;
+use bailiwick_model::channel::{CHANNELS, Channel};
 use bailiwick_model::region::{ChannelState, ChannelStatus, Region};
 use tokio::task::JoinHandle;
 
@@ -43,6 +43,9 @@ pub fn row(region: &Region, id: u8) -> Option<&ChannelStatus> {
     super::controls::rows(region).find(|row| row.id == id.to_string())
 }
 
+/// What became of the rows of the table.
+type AllFound = BTreeMap<(u8, Option<Scene>), Found>;
+
 /// What became of a row of the table.
 #[derive(Default)]
 struct Found {
@@ -58,7 +61,7 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
     whole()?;
     let started = Instant::now();
     let bench = Bench::new(cluster)?;
-    let mut found: BTreeMap<u8, Found> = BTreeMap::new();
+    let mut found = AllFound::new();
     for scene in Scene::ALL {
         let rows: Vec<&Row> = ROWS
             .iter()
@@ -71,7 +74,7 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
     let mut wrong = Vec::new();
     for row in ROWS {
         let state = self::row(&region, row.channel).map(|row| row.state);
-        let found = found.entry(row.channel).or_default();
+        let found = found.entry(row.key()).or_default();
         found.state = state.map_or_else(|| "absent".to_owned(), |state| format!("{state:?}"));
         if let Trial::NotCarried(why) = row.trial {
             found.red = format!("not carried here: {}", why.words());
@@ -94,40 +97,45 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
     }
     print!("{}", printed(&found));
     ensure(wrong.is_empty(), || wrong.join("; "))?;
-    let tried = ROWS.iter().filter(|row| row.scene().is_some()).count();
+    let beneath = ROWS.iter().filter(|row| row.scene().is_none()).count();
     Ok(format!(
-        "{tried} of {} channels red without their control and green with it, {} beneath this cluster, in {} s",
-        ROWS.len(),
-        ROWS.len() - tried,
+        "{} of {} channels red without their control and green with it, {beneath} beneath this cluster, in {} s",
+        CHANNELS.len() - beneath,
+        CHANNELS.len(),
         started.elapsed().as_secs()
     ))
 }
 
-/// Fails unless the table has each channel once.
+/// Fails unless the table has each channel, and each row in a scene of its own.
 fn whole() -> Outcome {
     let ids: Vec<u8> = CHANNELS.iter().map(|channel| channel.id).collect();
-    let rows: Vec<u8> = ROWS.iter().map(|row| row.channel).collect();
+    let mut rows: Vec<u8> = ROWS.iter().map(|row| row.channel).collect();
+    rows.dedup();
     ensure(ids == rows, || {
-        format!("the table has rows {rows:?}, expected one a channel: {ids:?}")
+        format!("the table has rows {rows:?}, expected one a channel at least: {ids:?}")
+    })?;
+    let keys: BTreeSet<_> = ROWS.iter().map(Row::key).collect();
+    ensure(keys.len() == ROWS.len(), || {
+        "the table tries a channel twice in one scene".to_owned()
     })
 }
 
 /// One scene: green, the controls taken away, red, noticed, put back, as before. What goes wrong is told of each row, and
 /// whatever goes wrong, everything is put back.
-async fn play(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut BTreeMap<u8, Found>) {
+async fn play(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFound) {
     let began = Instant::now();
     if let Err(why) = acts(bench, scene, rows, found).await {
         for row in rows {
-            let entry = found.entry(row.channel).or_default();
+            let entry = found.entry(row.key()).or_default();
             entry.wrong.get_or_insert_with(|| why.to_string());
         }
     }
     let wrong = rows
         .iter()
-        .filter(|row| found.get(&row.channel).is_some_and(|it| it.wrong.is_some()))
+        .filter(|row| found.get(&row.key()).is_some_and(|it| it.wrong.is_some()))
         .count();
     for row in rows {
-        if let Some(why) = found.get(&row.channel).and_then(|it| it.wrong.as_ref()) {
+        if let Some(why) = found.get(&row.key()).and_then(|it| it.wrong.as_ref()) {
             println!("       channel {}: {why}", row.channel);
         }
     }
@@ -140,12 +148,7 @@ async fn play(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut BTreeM
 }
 
 /// The acts of a scene. A failure here is one of all its rows.
-async fn acts(
-    bench: &Bench<'_>,
-    scene: Scene,
-    rows: &[&Row],
-    found: &mut BTreeMap<u8, Found>,
-) -> Outcome {
+async fn acts(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFound) -> Outcome {
     let before = calm(bench).await?;
     if let Err(why) = scene.prepare(bench).await {
         scene.restore(bench).await?;
@@ -185,13 +188,8 @@ async fn acts(
 }
 
 /// Writes down what came of one act for one row; the first thing that goes wrong counts.
-fn note<T>(
-    found: &mut BTreeMap<u8, Found>,
-    row: &Row,
-    came: Outcome<T>,
-    write: impl FnOnce(&mut Found, T),
-) {
-    let entry = found.entry(row.channel).or_default();
+fn note<T>(found: &mut AllFound, row: &Row, came: Outcome<T>, write: impl FnOnce(&mut Found, T)) {
+    let entry = found.entry(row.key()).or_default();
     match came {
         Ok(value) => write(entry, value),
         Err(why) => {
@@ -358,7 +356,7 @@ async fn back(bench: &Bench<'_>, row: &Row, was: Option<&ChannelStatus>) -> Outc
         .await
 }
 
-fn printed(found: &BTreeMap<u8, Found>) -> String {
+fn printed(found: &AllFound) -> String {
     let mut text = format!(
         "       {:>2} {:<32} {:<34} {:<34} {:<13} {}\n",
         "ch", "channel", "red", "green", "state", "s"
@@ -369,8 +367,8 @@ fn printed(found: &BTreeMap<u8, Found>) -> String {
         }
         words.chars().take(width - 1).chain(['…']).collect()
     };
-    for channel in CHANNELS {
-        let Some(row) = found.get(&channel.id) else {
+    for row in ROWS {
+        let (Some(channel), Some(row)) = (Channel::of(row.channel), found.get(&row.key())) else {
             continue;
         };
         // Writing to a String does not fail.

@@ -65,6 +65,8 @@ pub enum Probe {
     Store(systems::Wish),
     /// A client signs for another place.
     ForeignRegion,
+    /// The user that writes the backups writes another Region's marker.
+    ForeignMarker,
     /// A role of Postgres says something.
     Sql(systems::Saying),
     /// A client asks for the WAL.
@@ -87,6 +89,7 @@ impl Probe {
             Self::Erased => pods::erased(bench).await,
             Self::Store(wish) => systems::ask(bench, wish).await,
             Self::ForeignRegion => systems::signs_for_the_other(bench).await,
+            Self::ForeignMarker => systems::marks(bench).await,
             Self::Sql(saying) => systems::say(bench, saying).await,
             Self::Standby => systems::stream(bench).await,
             Self::Logged => systems::logged(bench).await,

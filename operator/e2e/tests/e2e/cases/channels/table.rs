@@ -58,7 +58,7 @@ impl Beneath {
 }
 
 /// Controls that are taken away together, because their rows need the same break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scene {
     /// NetworkPolicies and DNS open the boundary.
     Boundary,
@@ -70,18 +70,21 @@ pub enum Scene {
     Systems,
     /// The store calls itself another place's.
     Repository,
+    /// Whoever writes the backups may write their marker, too.
+    Marker,
     /// A certificate of another authority is put in place of the Region's.
     Keys,
 }
 
 impl Scene {
     /// All, in the order in which they are played.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Boundary,
         Self::Admission,
         Self::Pods,
         Self::Systems,
         Self::Repository,
+        Self::Marker,
         Self::Keys,
     ];
 
@@ -93,6 +96,7 @@ impl Scene {
             Self::Pods => "pods",
             Self::Systems => "systems",
             Self::Repository => "repository",
+            Self::Marker => "marker",
             Self::Keys => "keys",
         }
     }
@@ -111,6 +115,7 @@ impl Scene {
         match self {
             Self::Pods => pods::prepare(bench).await,
             Self::Systems | Self::Repository => systems::prepare(bench).await,
+            Self::Marker => systems::prepare_marker(bench).await,
             Self::Keys => systems::keep_certificate(bench).await,
             Self::Boundary | Self::Admission => Ok(()),
         }
@@ -124,6 +129,7 @@ impl Scene {
             Self::Pods => pods::open(bench).await,
             Self::Systems => systems::open(bench).await,
             Self::Repository => systems::rename(bench).await,
+            Self::Marker => systems::open_marker(bench).await,
             Self::Keys => systems::exchange(bench).await,
         }
     }
@@ -145,12 +151,18 @@ impl Scene {
             Self::Pods => pods::shut(bench).await,
             Self::Systems => systems::shut(bench).await,
             Self::Repository => systems::rename_back(bench).await,
+            Self::Marker => systems::shut_marker(bench).await,
             Self::Keys => systems::put_back(bench).await,
         }
     }
 }
 
 impl Row {
+    /// What tells it from all others: a channel may be tried in several ways, each in a scene of its own.
+    pub const fn key(&self) -> (u8, Option<Scene>) {
+        (self.channel, self.scene())
+    }
+
     /// The scene that it is in; none for what is not tried.
     pub const fn scene(&self) -> Option<Scene> {
         match self.trial {
@@ -182,7 +194,7 @@ const fn beneath(channel: u8, what: Beneath) -> Row {
     }
 }
 
-/// Every channel, in order.
+/// Every channel, in order, once or several times.
 pub const ROWS: &[Row] = &[
     tried(
         1,
@@ -256,6 +268,12 @@ pub const ROWS: &[Row] = &[
     beneath(15, Beneath::Disks),
     tried(16, Scene::Pods, Probe::Erased, "is deleted with its claim"),
     tried(17, Scene::Repository, Probe::ForeignRegion, "store:"),
+    tried(
+        17,
+        Scene::Marker,
+        Probe::ForeignMarker,
+        "names another Region",
+    ),
     tried(
         18,
         Scene::Systems,

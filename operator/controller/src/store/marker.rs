@@ -1,0 +1,90 @@
+//! The marker of a Region's repository over S3: reads it into a judgement, and puts it where none is. I/O: HTTPS to the
+//! Region's own store.
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
+use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::names::{BACKUP_BUCKET, Names};
+use bailiwick_model::region::Region;
+use bailiwick_model::repository::{MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
+
+use super::Store;
+use super::bucket::{done_or, s3_failure};
+use super::signed::Failure;
+use crate::credentials::Credentials;
+
+impl Store {
+    /// Whose marker the repository bears. Only the answer that there is no such object means that it is missing; without
+    /// the key of the backups nobody can tell.
+    pub(super) async fn marker(
+        &self,
+        names: &Names,
+        region: &Region,
+        credentials: &Credentials,
+    ) -> Observed<Marker> {
+        let Some(passphrase) = credentials.bytes(&names.backup_key(), PASSPHRASE) else {
+            return Observed::NotAsked;
+        };
+        match self.read_marker().await {
+            Ok(Some(bytes)) => {
+                let owner = Owner::of(names, &region.spec.residency);
+                Observed::Seen(owner.judge(&bytes, passphrase))
+            }
+            Ok(None) => Observed::Seen(Marker::Missing),
+            Err(failure) => {
+                tracing::debug!(
+                    code = failure.code,
+                    source = failure.source,
+                    "cannot read the repository's marker"
+                );
+                Observed::Failed(failure.kind)
+            }
+        }
+    }
+
+    async fn read_marker(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let found = self
+            .s3
+            .get_object()
+            .bucket(BACKUP_BUCKET)
+            .key(MARKER)
+            .send()
+            .await;
+        let mut body = match found {
+            Ok(found) => found.body,
+            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
+            Err(error) => return Err(s3_failure(error)),
+        };
+        let mut bytes = Vec::new();
+        // One byte more than allowed shows that it is too large; the rest is not needed for that.
+        while bytes.len() <= MARKER_LIMIT {
+            let Some(chunk) = body
+                .try_next()
+                .await
+                .map_err(|error| Failure::unanswered(false, error))?
+            else {
+                break;
+            };
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Puts the marker where nothing is. What is there, whosever it is, stays, and the next look sees it.
+    pub(super) async fn put_marker(&self, owner: &Owner, passphrase: &[u8]) -> Result<(), Failure> {
+        let marker = owner
+            .marker(passphrase)
+            .map_err(|_| Failure::of(ReadFailure::Malformed))?;
+        let put = self
+            .s3
+            .put_object()
+            .bucket(BACKUP_BUCKET)
+            .key(MARKER)
+            .if_none_match("*")
+            .content_type("application/json")
+            .body(ByteStream::from(marker))
+            .send()
+            .await;
+        done_or(put, &["PreconditionFailed", "ConditionalRequestConflict"])
+    }
+}

@@ -1,0 +1,303 @@
+//! Whose repository a bucket holds: the marker by which a Region knows its own is made and judged here. What identifies a
+//! Region, the key of its backups and bytes in; bytes and a judgement out. No I/O.
+//!
+//! The marker is an object beside pgBackRest's own path. Its HMAC is of a key that is derived from the one that the
+//! repository is encrypted with: whoever has a copy of a bucket, or a bucket of another Region, has no marker that fits.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{BACKUP_BUCKET, Names};
+use crate::region::Residency;
+
+/// The marker's key in the bucket. pgBackRest keeps to the folder that is called as the Region.
+pub const MARKER: &str = ".residency.json";
+/// The most bytes that a marker may have; one of ours has less than 512.
+pub const MARKER_LIMIT: usize = 4 << 10;
+/// The key of the backup key's Secret that the marker's key is derived from.
+pub const PASSPHRASE: &str = "cipher-pass";
+
+/// What the key is derived for, so that it is of no use for anything else.
+const PURPOSE: &[u8] = b"bailiwick.dev/repository-marker/v1";
+const VERSION: u32 = 1;
+
+/// Whose a repository is. Nothing of it is another after a Region was deleted and made anew: it then finds its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Owner {
+    version: u32,
+    region: String,
+    jurisdiction: String,
+    location: String,
+    bucket: String,
+}
+
+/// The marker as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Stored {
+    owner: Owner,
+    hmac_sha256: String,
+}
+
+/// What a bucket says about whose repository it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// The store answered that there is no marker.
+    Missing,
+    /// It is the Region's.
+    Ours,
+    /// It is another's, or was changed.
+    Foreign(Difference),
+}
+
+/// The first thing in which a marker differs from the Region's own. A closed list: nothing that was read is quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// It is no marker at all.
+    Form,
+    /// It is of another version of this format.
+    Version,
+    /// It names another Region.
+    Region,
+    /// It names another jurisdiction.
+    Jurisdiction,
+    /// It names another location.
+    Location,
+    /// It names another bucket.
+    Bucket,
+    /// It names all as the Region's own does, and was made with another key.
+    Key,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "is no marker",
+            Self::Version => "is of another version",
+            Self::Region => "names another Region",
+            Self::Jurisdiction => "names another jurisdiction",
+            Self::Location => "names another location",
+            Self::Bucket => "names another bucket",
+            Self::Key => "was made with another key",
+        })
+    }
+}
+
+impl Owner {
+    /// The Region as the owner of its repository.
+    #[must_use]
+    pub fn of(names: &Names, residency: &Residency) -> Self {
+        Self {
+            version: VERSION,
+            region: names.region().to_owned(),
+            jurisdiction: residency.jurisdiction.clone(),
+            location: residency.location.clone(),
+            bucket: BACKUP_BUCKET.to_owned(),
+        }
+    }
+
+    /// The marker for this owner, made with the passphrase of its backups.
+    ///
+    /// # Errors
+    /// A defect of the types: it cannot be written.
+    pub fn marker(&self, passphrase: &[u8]) -> serde_json::Result<Vec<u8>> {
+        let tag = hmac::sign(&derived(passphrase), &self.signed()?);
+        serde_json::to_vec(&Stored {
+            owner: self.clone(),
+            hmac_sha256: STANDARD.encode(tag.as_ref()),
+        })
+    }
+
+    /// Whether `bytes`, of which one more than [`MARKER_LIMIT`] suffices, are the marker of this owner, made with the
+    /// passphrase of its backups. The HMAC is compared in constant time.
+    #[must_use]
+    pub fn judge(&self, bytes: &[u8], passphrase: &[u8]) -> Marker {
+        match self.difference(bytes, passphrase) {
+            None => Marker::Ours,
+            Some(difference) => Marker::Foreign(difference),
+        }
+    }
+
+    fn difference(&self, bytes: &[u8], passphrase: &[u8]) -> Option<Difference> {
+        if bytes.len() > MARKER_LIMIT {
+            return Some(Difference::Form);
+        }
+        let Ok(found) = serde_json::from_slice::<Stored>(bytes) else {
+            return Some(Difference::Form);
+        };
+        let named = [
+            (found.owner.version == self.version, Difference::Version),
+            (found.owner.region == self.region, Difference::Region),
+            (
+                found.owner.jurisdiction == self.jurisdiction,
+                Difference::Jurisdiction,
+            ),
+            (found.owner.location == self.location, Difference::Location),
+            (found.owner.bucket == self.bucket, Difference::Bucket),
+        ];
+        if let Some((_, difference)) = named.into_iter().find(|(same, _)| !same) {
+            return Some(difference);
+        }
+        let verified = STANDARD
+            .decode(&found.hmac_sha256)
+            .ok()
+            .zip(self.signed().ok())
+            .is_some_and(|(tag, signed)| hmac::verify(&derived(passphrase), &signed, &tag).is_ok());
+        (!verified).then_some(Difference::Key)
+    }
+
+    /// The bytes that the HMAC is of: JSON, whose strings end where they say, with all fields in one order.
+    fn signed(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+}
+
+/// The marker's key. The passphrase is as random as a key, so one step suffices.
+fn derived(passphrase: &[u8]) -> hmac::Key {
+    let root = hmac::Key::new(hmac::HMAC_SHA256, passphrase);
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, PURPOSE).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const PASSPHRASE: &[u8] = b"of-the-region";
+
+    fn owner(region: &str) -> Owner {
+        Owner {
+            version: VERSION,
+            region: region.to_owned(),
+            jurisdiction: "TR".to_owned(),
+            location: "tr-ist-1".to_owned(),
+            bucket: BACKUP_BUCKET.to_owned(),
+        }
+    }
+
+    fn marker() -> Value {
+        let bytes = owner("tr").marker(PASSPHRASE).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    fn judged(marker: &Value) -> Marker {
+        owner("tr").judge(marker.to_string().as_bytes(), PASSPHRASE)
+    }
+
+    #[test]
+    fn a_regions_own_marker_is_its_own_whenever_it_was_made() {
+        let first = owner("tr").marker(PASSPHRASE).unwrap();
+        assert_eq!(owner("tr").judge(&first, PASSPHRASE), Marker::Ours);
+        assert_eq!(owner("tr").marker(PASSPHRASE).unwrap(), first);
+        assert!(first.len() < 512);
+        // However it is laid out.
+        let spaced = serde_json::to_vec_pretty(&marker()).unwrap();
+        assert_eq!(owner("tr").judge(&spaced, PASSPHRASE), Marker::Ours);
+        // No secret is in it.
+        assert!(!String::from_utf8(first).unwrap().contains("of-the-region"));
+    }
+
+    #[test]
+    fn another_regions_marker_is_foreign_and_so_is_one_that_was_made_to_look_like_ours() {
+        let theirs = owner("es").marker(b"of-another").unwrap();
+        assert_eq!(
+            owner("tr").judge(&theirs, PASSPHRASE),
+            Marker::Foreign(Difference::Region)
+        );
+        let mut renamed: Value = serde_json::from_slice(&theirs).unwrap();
+        renamed["owner"]["region"] = json!("tr");
+        assert_eq!(judged(&renamed), Marker::Foreign(Difference::Key));
+        let forged = owner("tr").marker(b"of-another").unwrap();
+        assert_eq!(
+            owner("tr").judge(&forged, PASSPHRASE),
+            Marker::Foreign(Difference::Key)
+        );
+    }
+
+    #[test]
+    fn an_edited_field_is_named() {
+        let zeros = STANDARD.encode([0; 32]);
+        for (changed, difference) in [
+            (json!({"owner": {"version": 2}}), Difference::Version),
+            (json!({"owner": {"region": "es"}}), Difference::Region),
+            (
+                json!({"owner": {"jurisdiction": "EU"}}),
+                Difference::Jurisdiction,
+            ),
+            (
+                json!({"owner": {"location": "es-mad-1"}}),
+                Difference::Location,
+            ),
+            (
+                json!({"owner": {"bucket": "documents"}}),
+                Difference::Bucket,
+            ),
+            (json!({"owner": {"more": "fields"}}), Difference::Form),
+            (json!({"hmacSha256": ""}), Difference::Key),
+            (json!({"hmacSha256": "no base64"}), Difference::Key),
+            (json!({"hmacSha256": zeros}), Difference::Key),
+            (json!({"more": "fields"}), Difference::Form),
+        ] {
+            let mut edited = marker();
+            for (field, value) in changed.as_object().unwrap() {
+                match value.as_object() {
+                    Some(fields) => edited[field]
+                        .as_object_mut()
+                        .unwrap()
+                        .extend(fields.clone()),
+                    None => edited[field] = value.clone(),
+                }
+            }
+            assert_eq!(judged(&edited), Marker::Foreign(difference), "{changed}");
+        }
+    }
+
+    #[test]
+    fn the_hmac_is_of_every_field() {
+        // One that is made for other values and then edited to be ours must fail, field by field.
+        for edit in [
+            |owner: &mut Owner| owner.region = "es".to_owned(),
+            |owner: &mut Owner| owner.jurisdiction = "EU".to_owned(),
+            |owner: &mut Owner| owner.location = "es-mad-1".to_owned(),
+            |owner: &mut Owner| owner.bucket = "documents".to_owned(),
+            |owner: &mut Owner| owner.version = 2,
+        ] {
+            let mut other = owner("tr");
+            edit(&mut other);
+            let bytes = other.marker(PASSPHRASE).unwrap();
+            let mut stored: Value = serde_json::from_slice(&bytes).unwrap();
+            stored["owner"] = serde_json::to_value(owner("tr")).unwrap();
+            assert_eq!(
+                judged(&stored),
+                Marker::Foreign(Difference::Key),
+                "{other:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_marker_is_foreign_and_never_missing() {
+        let long = vec![b' '; MARKER_LIMIT + 1];
+        for bytes in [&b""[..], b"{}", b"\xff", b"null", &long] {
+            assert_eq!(
+                owner("tr").judge(bytes, PASSPHRASE),
+                Marker::Foreign(Difference::Form)
+            );
+        }
+    }
+
+    #[test]
+    fn the_key_is_not_the_passphrase_s_own() {
+        let signed = owner("tr").signed().unwrap();
+        let plain = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, PASSPHRASE), &signed);
+        let mut stored = marker();
+        stored["hmacSha256"] = json!(STANDARD.encode(plain.as_ref()));
+        assert_eq!(judged(&stored), Marker::Foreign(Difference::Key));
+    }
+}
