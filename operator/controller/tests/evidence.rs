@@ -27,7 +27,9 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockRetention, ObjectLockRetentionMode};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use bailiwick_model::evidence::entry::{CanaryTarget, Channel, Reach};
+use bailiwick_model::evidence::entry::{
+    CanaryAnswer, CanaryTry, Channel, Class, Guise, Name, Reach,
+};
 use bailiwick_model::evidence::{
     Anchor, Entry, Expected, Finding, PublicKey, SigningKey, Stored, Verified, object_key, verify,
 };
@@ -172,11 +174,18 @@ fn public(seed: u8) -> PublicKey {
     SigningKey::from_seed(&[seed; 32]).expect("a key").public()
 }
 
-fn canary(target: CanaryTarget) -> Entry {
+fn canary(target: Class) -> Entry {
     Entry::Canary {
-        target,
-        expected: Reach::Blocked,
-        result: Some(Reach::Blocked),
+        run: Name::new("0e6d0a7c-6f7e-4a43-9d53-5a0f6c1a9b11").expect("a name"),
+        guise: Guise::Plain,
+        node: None,
+        ended: None,
+        answer: CanaryAnswer::Given,
+        tries: vec![CanaryTry {
+            target,
+            expected: Reach::Blocked,
+            result: Some(Reach::Blocked),
+        }],
     }
 }
 
@@ -236,7 +245,7 @@ async fn a_chain_begins_goes_on_and_survives_its_writer() {
     let third = log
         .append(
             Some(&first),
-            &[canary(CanaryTarget::OtherNode), expired(35, now)],
+            &[canary(Class::OtherNode), expired(35, now)],
             now,
         )
         .await
@@ -258,7 +267,7 @@ async fn a_chain_begins_goes_on_and_survives_its_writer() {
     // A new process carries on, from an anchor of any age, or from none.
     for known in [Some(&first), Some(&third), None] {
         let next = place.log();
-        next.append(known, &[canary(CanaryTarget::OutsideName)], now)
+        next.append(known, &[canary(Class::OutsideName)], now)
             .await
             .expect("an entry");
     }
@@ -272,7 +281,7 @@ async fn a_chain_begins_goes_on_and_survives_its_writer() {
     // Another key says so; who verifies must know it.
     let rotated = place
         .log_with_key(2)
-        .append(Some(&third), &[canary(CanaryTarget::OutsideName)], now)
+        .append(Some(&third), &[canary(Class::OutsideName)], now)
         .await
         .expect("with a new key");
     assert_eq!(rotated.sequence, 8);
@@ -344,10 +353,7 @@ async fn a_record_cannot_be_removed_and_whatever_covers_it_is_seen() {
     let place = Place::new().await;
     let now = Timestamp::now();
     let log = place.log();
-    let entries = [
-        canary(CanaryTarget::OtherNode),
-        canary(CanaryTarget::OutsideAddress),
-    ];
+    let entries = [canary(Class::OtherNode), canary(Class::OutsideAddress)];
     let end = log
         .append(None, &entries, now)
         .await
@@ -504,7 +510,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     let now = Timestamp::now();
     let end = place
         .log()
-        .append(None, &[canary(CanaryTarget::OtherNode)], now)
+        .append(None, &[canary(Class::OtherNode)], now)
         .await
         .expect("two");
     let later = EvidenceStatus {
@@ -518,7 +524,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     for known in [later, other] {
         let refused = place
             .log()
-            .append(Some(&known), &[canary(CanaryTarget::OtherNode)], now)
+            .append(Some(&known), &[canary(Class::OtherNode)], now)
             .await
             .expect_err("the log is not the one that the status names");
         assert!(matches!(refused, EvidenceError::Broken { .. }), "{refused}");
@@ -530,7 +536,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     let log = place.log();
     place.server.stop();
     let error = log
-        .append(Some(&end), &[canary(CanaryTarget::OtherNode)], now)
+        .append(Some(&end), &[canary(Class::OtherNode)], now)
         .await;
     let Err(EvidenceError::Store {
         written: 0,
@@ -544,7 +550,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     let mut tries = 0;
     let third = loop {
         match log
-            .append(Some(&end), &[canary(CanaryTarget::OtherNode)], now)
+            .append(Some(&end), &[canary(Class::OtherNode)], now)
             .await
         {
             Ok(end) => break end,
@@ -563,7 +569,7 @@ async fn clocks_that_differ_a_little_are_no_finding_and_one_rolled_back_is() {
     let append = |time| {
         let log = place.log();
         async move {
-            log.append(None, &[canary(CanaryTarget::OtherNode)], time)
+            log.append(None, &[canary(Class::OtherNode)], time)
                 .await
                 .expect("an entry")
         }
@@ -688,7 +694,7 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
     let log = place.log();
     let mut end = None;
     for days in [0, 1, 2] {
-        let entries = [canary(CanaryTarget::OtherNode), expired(35, day(days))];
+        let entries = [canary(Class::OtherNode), expired(35, day(days))];
         end = Some(
             log.append(end.as_ref(), &entries, day(days))
                 .await

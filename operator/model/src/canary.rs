@@ -98,7 +98,7 @@ impl Class {
 
 /// What a canary passes for. Each has all that the boundary opens to its flow, and nothing that a Service, a
 /// StatefulSet or Patroni selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guise {
     /// A pod without more rights than any.
     Plain,
@@ -434,7 +434,7 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
 }
 
 /// Whether a Job has its name from a schedule: the name and one more word.
-fn is_made_of(job: &str, schedule: &str) -> bool {
+pub(crate) fn is_made_of(job: &str, schedule: &str) -> bool {
     job.strip_prefix(schedule)
         .and_then(|rest| rest.strip_prefix('-'))
         .is_some_and(|rest| !rest.contains('-'))
