@@ -34,7 +34,7 @@ use bailiwick_model::evidence::{
     Anchor, Entry, Expected, Finding, PublicKey, SigningKey, Stored, Verified, object_key, verify,
 };
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::names::{BACKUP_USER, EVIDENCE_BUCKET};
+use bailiwick_model::names::{AUDITOR_USER, BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Assurance, EvidenceStatus, Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::secret::SIGNING_KEY;
@@ -169,6 +169,9 @@ spec:
         Client::from_conf(config.build())
     }
 }
+
+/// The auditor's user, and its secret as the server of the tests has it.
+const AUDITOR: (&str, &str) = (AUDITOR_USER, "secret of evidence-auditor");
 
 fn public(seed: u8) -> PublicKey {
     SigningKey::from_seed(&[seed; 32]).expect("a key").public()
@@ -663,7 +666,8 @@ fn cluster(region: &Region) -> String {
 }
 
 fn run_in(place: &Place, kubeconfig: &str, arguments: &[&str]) -> (i32, String, String) {
-    let (user, secret) = place.root();
+    // Whoever verifies needs nothing of root.
+    let (user, secret) = AUDITOR;
     let Output {
         status,
         stdout,
@@ -683,6 +687,168 @@ fn run_in(place: &Place, kubeconfig: &str, arguments: &[&str]) -> (i32, String, 
         text(stdout),
         text(stderr),
     )
+}
+
+#[tokio::test]
+async fn the_auditor_reads_the_log_and_does_nothing_else() {
+    const DENIED: &str = "AccessDenied";
+    let place = Place::new().await;
+    let now = Timestamp::now();
+    place
+        .log()
+        .append(None, &[canary(Class::OtherNode)], now)
+        .await
+        .expect("two records");
+    let (user, secret) = place.root();
+    let root = place.client(user, secret);
+    for bucket in [BACKUP_BUCKET, "documents"] {
+        let put = root.put_object().bucket(bucket).key("text");
+        put.body(ByteStream::from_static(b"text"))
+            .send()
+            .await
+            .expect("root may write");
+    }
+    let before = place.records().await;
+    let (user, secret) = AUDITOR;
+    let auditor = place.client(user, secret);
+    let key = object_key(2);
+
+    // What it is there for.
+    let listed = auditor
+        .list_object_versions()
+        .bucket(EVIDENCE_BUCKET)
+        .send()
+        .await
+        .expect("the versions");
+    assert_eq!(listed.versions().len(), 2);
+    let version = listed
+        .versions()
+        .iter()
+        .find(|version| version.key() == Some(key.as_str()))
+        .and_then(|version| version.version_id())
+        .expect("an id")
+        .to_owned();
+    let read = auditor
+        .get_object()
+        .bucket(EVIDENCE_BUCKET)
+        .key(&key)
+        .version_id(&version);
+    assert_eq!(outcome(read.send().await), "ok");
+    let retention = auditor
+        .get_object_retention()
+        .bucket(EVIDENCE_BUCKET)
+        .key(&key)
+        .version_id(&version)
+        .send()
+        .await
+        .expect("its lock");
+    assert_eq!(
+        retention.retention().and_then(|lock| lock.mode()),
+        Some(&ObjectLockRetentionMode::Compliance)
+    );
+
+    // And nothing else: not the log, not its lock, no other bucket.
+    let lock = |mode, days: i64| {
+        let until = now + SignedDuration::from_hours(24 * days);
+        let lock = ObjectLockRetention::builder()
+            .mode(mode)
+            .retain_until_date(DateTime::from_secs(until.as_second()))
+            .build();
+        auditor
+            .put_object_retention()
+            .bucket(EVIDENCE_BUCKET)
+            .key(&key)
+            .version_id(&version)
+            .retention(lock)
+    };
+    let delete = || auditor.delete_object().bucket(EVIDENCE_BUCKET).key(&key);
+    let put = |bucket: &str, key: &str| {
+        auditor
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(ByteStream::from_static(b"{}"))
+    };
+    let shorter = lock(ObjectLockRetentionMode::Governance, 1);
+    // Here the lock answers first, and says the same to root.
+    let locked = [
+        outcome(shorter.clone().send().await),
+        outcome(shorter.bypass_governance_retention(true).send().await),
+    ];
+    assert_eq!(locked, ["InvalidRequest", "InvalidRequest"]);
+    let mut tried = vec![
+        (
+            "put over a record",
+            outcome(put(EVIDENCE_BUCKET, &key).send().await),
+        ),
+        (
+            "put the next record",
+            outcome(put(EVIDENCE_BUCKET, &object_key(3)).send().await),
+        ),
+        ("delete", outcome(delete().send().await)),
+        (
+            "delete a version",
+            outcome(delete().version_id(&version).send().await),
+        ),
+        (
+            "delete a version around the lock",
+            outcome(
+                delete()
+                    .version_id(&version)
+                    .bypass_governance_retention(true)
+                    .send()
+                    .await,
+            ),
+        ),
+        (
+            "lengthen the lock",
+            outcome(lock(ObjectLockRetentionMode::Compliance, 800).send().await),
+        ),
+        (
+            "list without versions",
+            outcome(
+                auditor
+                    .list_objects_v2()
+                    .bucket(EVIDENCE_BUCKET)
+                    .send()
+                    .await,
+            ),
+        ),
+        (
+            "delete the bucket",
+            outcome(auditor.delete_bucket().bucket(EVIDENCE_BUCKET).send().await),
+        ),
+        ("list buckets", outcome(auditor.list_buckets().send().await)),
+        (
+            "make a bucket",
+            outcome(auditor.create_bucket().bucket("another").send().await),
+        ),
+    ];
+    for bucket in [BACKUP_BUCKET, "documents"] {
+        tried.extend([
+            (
+                "list another bucket",
+                outcome(auditor.list_objects_v2().bucket(bucket).send().await),
+            ),
+            (
+                "list another bucket's versions",
+                outcome(auditor.list_object_versions().bucket(bucket).send().await),
+            ),
+            (
+                "read another bucket",
+                outcome(auditor.get_object().bucket(bucket).key("text").send().await),
+            ),
+            (
+                "write another bucket",
+                outcome(put(bucket, "other").send().await),
+            ),
+        ]);
+    }
+    println!("{tried:?}");
+    for (what, code) in &tried {
+        assert_eq!(code, DENIED, "{what}");
+    }
+    assert_eq!(place.records().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

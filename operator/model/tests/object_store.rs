@@ -177,7 +177,7 @@ fn from_nothing_all_steps_lead_to_none() {
     );
     assert_eq!(facts.buckets["documents"].quota, Some(1 << 30));
     assert_eq!(facts.buckets["scratch"].versioning, Versioning::Off);
-    assert_eq!(facts.users.len(), 3);
+    assert_eq!(facts.users.len(), 4);
 }
 
 #[test]
@@ -651,6 +651,10 @@ fn each_bad_spec_is_refused_with_its_field() {
         (users("[{name: api, grants: []}]"), "users[0].grants"),
         (
             users("[{name: pgbackrest, grants: [{bucket: documents, access: ReadOnly}]}]"),
+            "users[0].name",
+        ),
+        (
+            users("[{name: evidence-auditor, grants: [{bucket: documents, access: ReadOnly}]}]"),
             "users[0].name",
         ),
         (
