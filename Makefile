@@ -69,6 +69,7 @@ test: ## Everything: checks, unit tests, and the real cluster end to end (root; 
 
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
+	@cargo build --quiet --locked -p bailiwick-operator -p bailiwick-cli
 	@cargo test --quiet --locked -p bailiwick-e2e -- $(CASES)
 
 .PHONY: bench

@@ -11,11 +11,14 @@ use bailiwick_model::channel::channels;
 use bailiwick_model::desired::desired;
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::changes;
+use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
-use bailiwick_model::names::FIELD_MANAGER;
+use bailiwick_model::names::{FIELD_MANAGER, Names};
 use bailiwick_model::patroni::PatroniStep;
 use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::{Assurance, BreachStatus, Region, RegionStatus, ResidencyStatus};
+use bailiwick_model::region::{
+    Assurance, BreachStatus, EvidenceStatus, Region, RegionStatus, ResidencyStatus,
+};
 use bailiwick_model::secret;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
 use bailiwick_model::step::{Step, steps};
@@ -125,6 +128,8 @@ pub struct Memory {
     unrecorded: Vec<Entry>,
     /// The residency that the entries, recorded or not, lead up to.
     told: Option<ResidencyStatus>,
+    /// The canary runs, placements and violations among the entries, recorded or not.
+    sighted: Option<Told>,
 }
 
 impl Context {
@@ -764,19 +769,29 @@ fn told(residency: &ResidencyStatus) -> ResidencyStatus {
     told
 }
 
-/// Records what changed of the residency in the Region's own log, and its new end in the status. What cannot be
-/// recorded now is kept and tried again with the next look; a change is recorded at least once.
+/// Records what changed of the residency, and what was seen for the first time, in the Region's own log, and its new end in
+/// the status. What cannot be recorded now is kept and tried again with the next look; everything is recorded at least once.
 async fn record_evidence(
     ctx: &Context,
     region: &Region,
     memory: &mut Memory,
-    applied: &Applied<'_>,
+    outcome: &Outcome<'_>,
     status: &mut RegionStatus,
     now: Timestamp,
 ) {
+    let moves = region.status.as_ref() != Some(&*status);
+    let sightings = match outcome {
+        Outcome::Applied(applied) => Sightings::of(applied.plan, applied.facts),
+        Outcome::Refused(violations) => Sightings::of_refusal(&region.name_any(), violations),
+        Outcome::Failed { .. } => return,
+    };
     let Some(residency) = status.residency.as_mut() else {
         return;
     };
+    // A Region that was never accepted has no log: its status and Event tell why it is refused.
+    if matches!(outcome, Outcome::Refused(_)) && residency.evidence.is_none() {
+        return;
+    }
     // A status that could not be written is no reason to tell the same again. What an operator before us may have left
     // unrecorded is told anew, as a whole.
     let recorded = region
@@ -785,17 +800,27 @@ async fn record_evidence(
         .filter(|status| status::is_true(status, "EvidenceRecorded"))
         .and_then(|status| status.residency.as_ref());
     let before = memory.told.as_ref().or(recorded);
-    let entries = changes(before, residency, &region.spec, now);
-    if memory.unrecorded.len() + entries.len() > MOST_UNRECORDED {
+    let changed = changes(before, residency, &region.spec, now);
+    let mut sighted = memory
+        .sighted
+        .clone()
+        .unwrap_or_else(|| Told::of(residency.evidence.as_ref()));
+    let seen = sighted.take(sightings, moves);
+    if memory.unrecorded.len() + changed.len() + seen.len() > MOST_UNRECORDED {
         // The way from what was told last to what is then is told once there is room; what was in between is not.
         tracing::error!(
             region = region.name_any(),
             waiting = memory.unrecorded.len(),
             "evidence waits: no more of it is kept until the log takes some"
         );
-    } else if !entries.is_empty() {
-        memory.told = Some(told(residency));
-        memory.unrecorded.extend(entries);
+    } else {
+        if !changed.is_empty() {
+            memory.told = Some(told(residency));
+        }
+        memory.sighted = Some(sighted);
+        // Why before what follows from it.
+        memory.unrecorded.extend(seen);
+        memory.unrecorded.extend(changed);
     }
     let generation = region.metadata.generation;
     // A status that somebody emptied gets the end of the log back, though there is nothing new to record.
@@ -804,13 +829,16 @@ async fn record_evidence(
         status::evidence_recorded(status, generation, Recording::Whole, now);
         return;
     }
-    if applied.facts.store.seen().is_none() {
+    if let Outcome::Applied(applied) = outcome
+        && applied.facts.store.seen().is_none()
+    {
         status::evidence_recorded(status, generation, Recording::Waiting, now);
         return;
     }
+    let names = Names::of(region);
     let access = Access {
         region,
-        names: &applied.plan.names,
+        names: &names,
         credentials: &memory.credentials,
     };
     let recorded = ctx
@@ -818,7 +846,12 @@ async fn record_evidence(
         .record(access, residency.evidence.as_ref(), &memory.unrecorded, now)
         .await;
     let (end, done, recording) = match recorded {
-        Ok(end) => (Some(end), memory.unrecorded.len(), Recording::Whole),
+        Ok(mut end) => {
+            if let Some(sighted) = &memory.sighted {
+                end.told = sighted.to_status();
+            }
+            (Some(end), memory.unrecorded.len(), Recording::Whole)
+        }
         Err(error) => {
             tracing::warn!(
                 region = region.name_any(),
@@ -831,14 +864,26 @@ async fn record_evidence(
                     written,
                     failure,
                     ..
-                } => (end, written, Recording::Failed(failure)),
+                } => {
+                    // Of what was told before, all is recorded; of the rest, perhaps not.
+                    let told = residency.evidence.as_ref();
+                    let end = end.map(|end| EvidenceStatus {
+                        told: told.map(|before| before.told.clone()).unwrap_or_default(),
+                        ..end
+                    });
+                    (end, written, Recording::Failed(failure))
+                }
                 EvidenceError::Broken { .. } => (None, 0, Recording::Broken),
             }
         }
     };
     memory.unrecorded.drain(..done);
-    if end.is_some() {
+    if end.is_some() && residency.evidence != end {
         residency.evidence = end;
+        if !moves && matches!(outcome, Outcome::Applied(_)) {
+            // The write that a record needs tells of the look, too: it need not be told of again for five minutes.
+            residency.checked_at = Some(now);
+        }
     }
     status::evidence_recorded(status, generation, recording, now);
 }
@@ -852,9 +897,7 @@ async fn write_status(
     now: Timestamp,
 ) -> Result<RegionStatus, Error> {
     let mut status = status::status(region, outcome, now);
-    if let Outcome::Applied(applied) = outcome {
-        record_evidence(ctx, region, memory, applied, &mut status, now).await;
-    }
+    record_evidence(ctx, region, memory, outcome, &mut status, now).await;
     if region.status.as_ref() == Some(&status) {
         return Ok(status);
     }

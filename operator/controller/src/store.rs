@@ -24,7 +24,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bailiwick_model::desired::object_store::{ACCESS_KEY, SECRET_KEY};
 use bailiwick_model::facts::{Observed, ReadFailure};
-use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET, Names};
+use bailiwick_model::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, Names, OWN_USERS};
 use bailiwick_model::region::Region;
 use bailiwick_model::repository::PASSPHRASE;
 use bailiwick_model::store::{
@@ -225,7 +225,7 @@ impl Store {
             .keys()
             .filter_map(|policy| policy_user(policy).map(str::to_owned))
             .collect();
-        users.insert(BACKUP_USER.to_owned());
+        users.extend(OWN_USERS.map(str::to_owned));
         users.extend(
             region
                 .spec

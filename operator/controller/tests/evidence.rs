@@ -27,12 +27,14 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockRetention, ObjectLockRetentionMode};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use bailiwick_model::evidence::entry::{CanaryTarget, Channel, Reach};
+use bailiwick_model::evidence::entry::{
+    CanaryAnswer, CanaryTry, Channel, Class, Guise, Name, Reach,
+};
 use bailiwick_model::evidence::{
     Anchor, Entry, Expected, Finding, PublicKey, SigningKey, Stored, Verified, object_key, verify,
 };
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::names::{BACKUP_USER, EVIDENCE_BUCKET};
+use bailiwick_model::names::{AUDITOR_USER, BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Assurance, EvidenceStatus, Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::secret::SIGNING_KEY;
@@ -168,15 +170,25 @@ spec:
     }
 }
 
+/// The auditor's user, and its secret as the server of the tests has it.
+const AUDITOR: (&str, &str) = (AUDITOR_USER, "secret of evidence-auditor");
+
 fn public(seed: u8) -> PublicKey {
     SigningKey::from_seed(&[seed; 32]).expect("a key").public()
 }
 
-fn canary(target: CanaryTarget) -> Entry {
+fn canary(target: Class) -> Entry {
     Entry::Canary {
-        target,
-        expected: Reach::Blocked,
-        result: Some(Reach::Blocked),
+        run: Name::new("0e6d0a7c-6f7e-4a43-9d53-5a0f6c1a9b11").expect("a name"),
+        guise: Guise::Plain,
+        node: None,
+        ended: None,
+        answer: CanaryAnswer::Given,
+        tries: vec![CanaryTry {
+            target,
+            expected: Reach::Blocked,
+            result: Some(Reach::Blocked),
+        }],
     }
 }
 
@@ -236,7 +248,7 @@ async fn a_chain_begins_goes_on_and_survives_its_writer() {
     let third = log
         .append(
             Some(&first),
-            &[canary(CanaryTarget::OtherNode), expired(35, now)],
+            &[canary(Class::OtherNode), expired(35, now)],
             now,
         )
         .await
@@ -258,7 +270,7 @@ async fn a_chain_begins_goes_on_and_survives_its_writer() {
     // A new process carries on, from an anchor of any age, or from none.
     for known in [Some(&first), Some(&third), None] {
         let next = place.log();
-        next.append(known, &[canary(CanaryTarget::OutsideName)], now)
+        next.append(known, &[canary(Class::OutsideName)], now)
             .await
             .expect("an entry");
     }
@@ -272,7 +284,7 @@ async fn a_chain_begins_goes_on_and_survives_its_writer() {
     // Another key says so; who verifies must know it.
     let rotated = place
         .log_with_key(2)
-        .append(Some(&third), &[canary(CanaryTarget::OutsideName)], now)
+        .append(Some(&third), &[canary(Class::OutsideName)], now)
         .await
         .expect("with a new key");
     assert_eq!(rotated.sequence, 8);
@@ -344,10 +356,7 @@ async fn a_record_cannot_be_removed_and_whatever_covers_it_is_seen() {
     let place = Place::new().await;
     let now = Timestamp::now();
     let log = place.log();
-    let entries = [
-        canary(CanaryTarget::OtherNode),
-        canary(CanaryTarget::OutsideAddress),
-    ];
+    let entries = [canary(Class::OtherNode), canary(Class::OutsideAddress)];
     let end = log
         .append(None, &entries, now)
         .await
@@ -504,7 +513,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     let now = Timestamp::now();
     let end = place
         .log()
-        .append(None, &[canary(CanaryTarget::OtherNode)], now)
+        .append(None, &[canary(Class::OtherNode)], now)
         .await
         .expect("two");
     let later = EvidenceStatus {
@@ -518,7 +527,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     for known in [later, other] {
         let refused = place
             .log()
-            .append(Some(&known), &[canary(CanaryTarget::OtherNode)], now)
+            .append(Some(&known), &[canary(Class::OtherNode)], now)
             .await
             .expect_err("the log is not the one that the status names");
         assert!(matches!(refused, EvidenceError::Broken { .. }), "{refused}");
@@ -530,7 +539,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     let log = place.log();
     place.server.stop();
     let error = log
-        .append(Some(&end), &[canary(CanaryTarget::OtherNode)], now)
+        .append(Some(&end), &[canary(Class::OtherNode)], now)
         .await;
     let Err(EvidenceError::Store {
         written: 0,
@@ -544,7 +553,7 @@ async fn a_writer_does_not_go_on_after_an_end_that_is_gone() {
     let mut tries = 0;
     let third = loop {
         match log
-            .append(Some(&end), &[canary(CanaryTarget::OtherNode)], now)
+            .append(Some(&end), &[canary(Class::OtherNode)], now)
             .await
         {
             Ok(end) => break end,
@@ -563,7 +572,7 @@ async fn clocks_that_differ_a_little_are_no_finding_and_one_rolled_back_is() {
     let append = |time| {
         let log = place.log();
         async move {
-            log.append(None, &[canary(CanaryTarget::OtherNode)], time)
+            log.append(None, &[canary(Class::OtherNode)], time)
                 .await
                 .expect("an entry")
         }
@@ -657,7 +666,8 @@ fn cluster(region: &Region) -> String {
 }
 
 fn run_in(place: &Place, kubeconfig: &str, arguments: &[&str]) -> (i32, String, String) {
-    let (user, secret) = place.root();
+    // Whoever verifies needs nothing of root.
+    let (user, secret) = AUDITOR;
     let Output {
         status,
         stdout,
@@ -679,6 +689,168 @@ fn run_in(place: &Place, kubeconfig: &str, arguments: &[&str]) -> (i32, String, 
     )
 }
 
+#[tokio::test]
+async fn the_auditor_reads_the_log_and_does_nothing_else() {
+    const DENIED: &str = "AccessDenied";
+    let place = Place::new().await;
+    let now = Timestamp::now();
+    place
+        .log()
+        .append(None, &[canary(Class::OtherNode)], now)
+        .await
+        .expect("two records");
+    let (user, secret) = place.root();
+    let root = place.client(user, secret);
+    for bucket in [BACKUP_BUCKET, "documents"] {
+        let put = root.put_object().bucket(bucket).key("text");
+        put.body(ByteStream::from_static(b"text"))
+            .send()
+            .await
+            .expect("root may write");
+    }
+    let before = place.records().await;
+    let (user, secret) = AUDITOR;
+    let auditor = place.client(user, secret);
+    let key = object_key(2);
+
+    // What it is there for.
+    let listed = auditor
+        .list_object_versions()
+        .bucket(EVIDENCE_BUCKET)
+        .send()
+        .await
+        .expect("the versions");
+    assert_eq!(listed.versions().len(), 2);
+    let version = listed
+        .versions()
+        .iter()
+        .find(|version| version.key() == Some(key.as_str()))
+        .and_then(|version| version.version_id())
+        .expect("an id")
+        .to_owned();
+    let read = auditor
+        .get_object()
+        .bucket(EVIDENCE_BUCKET)
+        .key(&key)
+        .version_id(&version);
+    assert_eq!(outcome(read.send().await), "ok");
+    let retention = auditor
+        .get_object_retention()
+        .bucket(EVIDENCE_BUCKET)
+        .key(&key)
+        .version_id(&version)
+        .send()
+        .await
+        .expect("its lock");
+    assert_eq!(
+        retention.retention().and_then(|lock| lock.mode()),
+        Some(&ObjectLockRetentionMode::Compliance)
+    );
+
+    // And nothing else: not the log, not its lock, no other bucket.
+    let lock = |mode, days: i64| {
+        let until = now + SignedDuration::from_hours(24 * days);
+        let lock = ObjectLockRetention::builder()
+            .mode(mode)
+            .retain_until_date(DateTime::from_secs(until.as_second()))
+            .build();
+        auditor
+            .put_object_retention()
+            .bucket(EVIDENCE_BUCKET)
+            .key(&key)
+            .version_id(&version)
+            .retention(lock)
+    };
+    let delete = || auditor.delete_object().bucket(EVIDENCE_BUCKET).key(&key);
+    let put = |bucket: &str, key: &str| {
+        auditor
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(ByteStream::from_static(b"{}"))
+    };
+    let shorter = lock(ObjectLockRetentionMode::Governance, 1);
+    // Here the lock answers first, and says the same to root.
+    let locked = [
+        outcome(shorter.clone().send().await),
+        outcome(shorter.bypass_governance_retention(true).send().await),
+    ];
+    assert_eq!(locked, ["InvalidRequest", "InvalidRequest"]);
+    let mut tried = vec![
+        (
+            "put over a record",
+            outcome(put(EVIDENCE_BUCKET, &key).send().await),
+        ),
+        (
+            "put the next record",
+            outcome(put(EVIDENCE_BUCKET, &object_key(3)).send().await),
+        ),
+        ("delete", outcome(delete().send().await)),
+        (
+            "delete a version",
+            outcome(delete().version_id(&version).send().await),
+        ),
+        (
+            "delete a version around the lock",
+            outcome(
+                delete()
+                    .version_id(&version)
+                    .bypass_governance_retention(true)
+                    .send()
+                    .await,
+            ),
+        ),
+        (
+            "lengthen the lock",
+            outcome(lock(ObjectLockRetentionMode::Compliance, 800).send().await),
+        ),
+        (
+            "list without versions",
+            outcome(
+                auditor
+                    .list_objects_v2()
+                    .bucket(EVIDENCE_BUCKET)
+                    .send()
+                    .await,
+            ),
+        ),
+        (
+            "delete the bucket",
+            outcome(auditor.delete_bucket().bucket(EVIDENCE_BUCKET).send().await),
+        ),
+        ("list buckets", outcome(auditor.list_buckets().send().await)),
+        (
+            "make a bucket",
+            outcome(auditor.create_bucket().bucket("another").send().await),
+        ),
+    ];
+    for bucket in [BACKUP_BUCKET, "documents"] {
+        tried.extend([
+            (
+                "list another bucket",
+                outcome(auditor.list_objects_v2().bucket(bucket).send().await),
+            ),
+            (
+                "list another bucket's versions",
+                outcome(auditor.list_object_versions().bucket(bucket).send().await),
+            ),
+            (
+                "read another bucket",
+                outcome(auditor.get_object().bucket(bucket).key("text").send().await),
+            ),
+            (
+                "write another bucket",
+                outcome(put(bucket, "other").send().await),
+            ),
+        ]);
+    }
+    println!("{tried:?}");
+    for (what, code) in &tried {
+        assert_eq!(code, DENIED, "{what}");
+    }
+    assert_eq!(place.records().await, before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
     let place = Place::new().await;
@@ -688,7 +860,7 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
     let log = place.log();
     let mut end = None;
     for days in [0, 1, 2] {
-        let entries = [canary(CanaryTarget::OtherNode), expired(35, day(days))];
+        let entries = [canary(Class::OtherNode), expired(35, day(days))];
         end = Some(
             log.append(end.as_ref(), &entries, day(days))
                 .await

@@ -175,7 +175,7 @@ async fn from_nothing_to_nothing_left_to_do() {
     assert_eq!(retained(&plan, &seen), Vec::<String>::new());
     // Three of the spec, the archive's and the evidence log's.
     assert_eq!(seen.buckets.len(), 5);
-    assert_eq!(seen.users.len(), 4);
+    assert_eq!(seen.users.len(), 5);
     assert_eq!(seen.region, "tr-ist-1");
     assert!(seen.encrypts);
     assert_eq!(seen.marker, Observed::Seen(Marker::Ours));

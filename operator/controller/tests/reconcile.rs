@@ -1329,12 +1329,128 @@ async fn a_status_that_somebody_emptied_is_whole_again() {
     assert!(harness.api.put(&region, "somebody", "status", value));
     harness.settle().await;
     let after = harness.status();
-    assert!(before.residency.as_ref().unwrap().evidence.is_some());
-    assert_eq!(
-        after.residency.unwrap().evidence,
-        before.residency.unwrap().evidence
-    );
+    let end =
+        |status: bailiwick_model::region::RegionStatus| status.residency.unwrap().evidence.unwrap();
+    let (before, after) = (end(before), end(after));
+    assert_eq!(after.anchor(), before.anchor());
+    assert!(!after.told.is_empty(), "{after:?}");
     assert_eq!(harness.condition("EvidenceRecorded").0, "True");
+}
+
+/// What was recorded, by kind.
+fn kinds_recorded(calls: &[Call]) -> Vec<String> {
+    calls
+        .iter()
+        .filter(|call| call.verb == "record")
+        .flat_map(|call| call.name.split(' ').skip(1).map(str::to_owned))
+        .collect()
+}
+
+/// Lets a canary run as its schedule would.
+fn scheduled(harness: &Harness, number: u32) -> Key {
+    let job = Key::new("jobs", "tr", &format!("tr-canary-{number}"));
+    let asked = harness
+        .api
+        .all("jobs", "tr")
+        .into_iter()
+        .find(|job| job["metadata"]["labels"][LABEL_TASK] == Guise::Plain.label())
+        .unwrap();
+    let value = json!({
+        "metadata": { "labels": asked["metadata"]["labels"] }, "spec": asked["spec"],
+    });
+    assert!(harness.api.put(&job, "kube-controller-manager", "", value));
+    while harness.turn() {}
+    job
+}
+
+#[tokio::test]
+async fn canaries_and_places_are_recorded_once_and_with_a_write_that_comes_anyway() {
+    let mut harness = Harness::new();
+    harness.apply(&tr());
+    harness.settle().await;
+    let first = kinds_recorded(&harness.journal.take());
+    for kind in ["ChannelChanged", "Placement", "Canary"] {
+        assert!(first.iter().any(|it| it == kind), "{kind}: {first:?}");
+    }
+    let runs = first.iter().filter(|it| *it == "Canary").count();
+    assert_eq!(runs, 2, "one a run: {first:?}");
+
+    // A run of its schedule, which found what the one before found: nothing is written for it.
+    scheduled(&harness, 1);
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+    harness.now_is(SignedDuration::from_mins(6));
+    let look = harness.look().await;
+    assert_eq!(changes(&look.calls), ["apply regions/status tr"]);
+    assert_eq!(kinds_recorded(&look.calls), ["Canary"]);
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+
+    // The next operator tells of none of it again.
+    harness.crash();
+    harness.now_is(SignedDuration::from_mins(12));
+    harness.journal.take();
+    harness.settle().await;
+    assert_eq!(
+        kinds_recorded(&harness.journal.take()),
+        Vec::<String>::new()
+    );
+
+    // One that nothing is written for before its Job goes is told of when that is gone, and that is the look's own write.
+    let job = scheduled(&harness, 2);
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+    let checked = |harness: &Harness| harness.status().residency.unwrap().checked_at;
+    let before = checked(&harness);
+    harness.api.remove(&job);
+    harness.now_is(SignedDuration::from_mins(13));
+    let look = harness.look().await;
+    assert_eq!(changes(&look.calls), ["apply regions/status tr"]);
+    assert_eq!(kinds_recorded(&look.calls), ["Canary"]);
+    assert!(checked(&harness) > before);
+}
+
+#[tokio::test]
+async fn a_run_that_the_store_does_not_take_is_kept() {
+    let mut harness = Harness::running().await;
+    let told = |harness: &Harness| harness.status().residency.unwrap().evidence.unwrap().told;
+    let before = told(&harness);
+    scheduled(&harness, 1);
+    harness.now_is(SignedDuration::from_mins(6));
+    harness
+        .journal
+        .fault_on(Fault::Fail, |call| call.verb == "record");
+    harness.look().await.result.unwrap();
+    assert_eq!(harness.condition("EvidenceRecorded").0, "Unknown");
+    assert_eq!(told(&harness), before, "what is not recorded is not told");
+    harness.journal.heal();
+    let look = harness.look().await;
+    assert_eq!(kinds_recorded(&look.calls), ["Canary"]);
+    assert_eq!(harness.condition("EvidenceRecorded").0, "True");
+    assert_ne!(told(&harness), before);
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_region_with_a_log_is_recorded_once() {
+    let mut harness = Harness::new();
+    let outside = tr_with(&[("/spec/network/external/0/location", json!("es-mad-1"))]);
+    // One that was never accepted has no log.
+    harness.apply(&outside);
+    harness.look().await.result.unwrap();
+    assert_eq!(harness.condition("Ready").0, "False");
+    assert_eq!(
+        kinds_recorded(&harness.journal.take()),
+        Vec::<String>::new()
+    );
+
+    harness.apply(&tr());
+    harness.settle().await;
+    harness.journal.take();
+    harness.apply(&outside);
+    let look = harness.look().await;
+    assert_eq!(kinds_recorded(&look.calls), ["Violation"]);
+    assert_eq!(harness.condition("Ready").0, "False");
+    assert_eq!(harness.condition("EvidenceRecorded").0, "True");
+    let look = harness.look().await;
+    assert_eq!(kinds_recorded(&look.calls), Vec::<String>::new());
+    assert_eq!(look.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]

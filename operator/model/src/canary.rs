@@ -104,7 +104,7 @@ impl Class {
 
 /// What a canary passes for. Each has all that the boundary opens to its flow, and nothing that a Service, a
 /// StatefulSet or Patroni selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guise {
     /// A pod without more rights than any.
     Plain,
@@ -466,7 +466,7 @@ fn due(question: &Question, guise: Guise, facts: &Facts) -> Option<String> {
 }
 
 /// What ends the name of a Job that has its name from a schedule: the name and one more word.
-fn made_of<'a>(job: &'a str, schedule: &str) -> Option<&'a str> {
+pub(crate) fn made_of<'a>(job: &'a str, schedule: &str) -> Option<&'a str> {
     job.strip_prefix(schedule)
         .and_then(|rest| rest.strip_prefix('-'))
         .filter(|rest| !rest.contains('-'))
@@ -501,9 +501,12 @@ mod tests {
 
     #[test]
     fn a_job_belongs_to_its_own_schedule() {
-        assert!(is_made_of("tr-canary-29384761", "tr-canary"));
-        assert!(is_made_of("tr-canary-pg-29384761", "tr-canary-pg"));
-        assert!(!is_made_of("tr-canary-pg-29384761", "tr-canary"));
-        assert!(!is_made_of("tr-canary", "tr-canary"));
+        assert_eq!(made_of("tr-canary-29384761", "tr-canary"), Some("29384761"));
+        assert_eq!(
+            made_of("tr-canary-pg-29384761", "tr-canary-pg"),
+            Some("29384761")
+        );
+        assert_eq!(made_of("tr-canary-pg-29384761", "tr-canary"), None);
+        assert_eq!(made_of("tr-canary", "tr-canary"), None);
     }
 }

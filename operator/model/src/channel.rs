@@ -4,7 +4,7 @@
 
 mod database;
 mod network;
-mod placement;
+pub(crate) mod placement;
 mod platform;
 mod store;
 

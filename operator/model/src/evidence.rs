@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod changes;
 pub mod entry;
 pub mod envelope;
+pub mod sightings;
 mod verify;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use envelope::Envelope;
 /// Where records lie in the bucket. Their keys are made of the sequence and nothing else: two writers of one sequence
 /// meet at one key, where the store lets the first alone in. With a date in the key they would not, around midnight.
 pub const PREFIX: &str = "records/";
-/// The most bytes that a record's object may have; one of ours has less than 2 KiB.
+/// The most bytes that a record's object may have; one of ours has less than 9 KiB, and most less than 2.
 pub const OBJECT_LIMIT: usize = 16 << 10;
 
 /// A SHA-256, written as 64 lower-case hexadecimal digits.
@@ -117,6 +118,7 @@ impl Anchor {
             sequence: i64::try_from(self.sequence).unwrap_or(i64::MAX),
             hash: self.hash.to_string(),
             key_id: signer.to_string(),
+            told: String::new(),
         }
     }
 }

@@ -64,6 +64,10 @@ pub const BACKUP_BUCKET: &str = "bailiwick-backup";
 pub const EVIDENCE_BUCKET: &str = "bailiwick-evidence";
 /// The store's user for pgBackRest.
 pub const BACKUP_USER: &str = "pgbackrest";
+/// The store's user for whoever verifies the evidence log: it reads that bucket and nothing else.
+pub const AUDITOR_USER: &str = "evidence-auditor";
+/// The store's users of every Region, whatever its spec says.
+pub const OWN_USERS: [&str; 2] = [BACKUP_USER, AUDITOR_USER];
 
 /// The most members that a Postgres cluster may have.
 pub const MAX_INSTANCES: i32 = 9;

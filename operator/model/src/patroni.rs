@@ -26,7 +26,7 @@ const SMALL_LAG: i64 = 16 << 20;
 /// How long after a failed stanza or backup Job the next try begins.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// The label that Kubernetes puts on the pods of a Job.
-const LABEL_JOB: &str = "batch.kubernetes.io/job-name";
+pub(crate) const LABEL_JOB: &str = "batch.kubernetes.io/job-name";
 
 /// What Patroni says of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

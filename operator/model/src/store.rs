@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::facts::Observed;
-use crate::names::{BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
+use crate::names::{AUDITOR_USER, BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Access, Bucket, Grant, Reclaim};
@@ -329,22 +329,41 @@ pub fn policy_user(policy: &str) -> Option<&str> {
     policy.strip_prefix(POLICY_PREFIX)
 }
 
-/// The users that the plan wants, with their grants: pgBackRest's first.
+/// The users that the plan wants, with their policies: pgBackRest's and the auditor's first.
 #[must_use]
-pub fn users(plan: &Plan) -> Vec<(String, Vec<Grant>)> {
+pub fn users(plan: &Plan) -> Vec<(String, Value)> {
     let archive = Grant {
         bucket: BACKUP_BUCKET.to_owned(),
         access: Access::ReadWrite,
     };
-    let mut users = vec![(BACKUP_USER.to_owned(), vec![archive])];
+    let mut users = vec![
+        (BACKUP_USER.to_owned(), policy(&[archive])),
+        (AUDITOR_USER.to_owned(), auditor_policy()),
+    ];
     users.extend(
         plan.spec
             .object_store
             .users
             .iter()
-            .map(|user| (user.name.clone(), user.grants.clone())),
+            .map(|user| (user.name.clone(), policy(&user.grants))),
     );
     users
+}
+
+/// The policy of the auditor: list the versions of the evidence log, read them, and see until when each is locked. Not even
+/// the names of objects as they are now: a log is read by its versions, since anything may have been put on top of one.
+#[must_use]
+pub fn auditor_policy() -> Value {
+    let bucket = format!("arn:aws:s3:::{EVIDENCE_BUCKET}");
+    canonical(json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:ListBucketVersions"], "Resource": [bucket]},
+        {
+            "Effect": "Allow",
+            // MinIO asks for s3:GetObject where S3 asks for s3:GetObjectVersion.
+            "Action": ["s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectVersion"],
+            "Resource": [format!("{bucket}/*")],
+        },
+    ]}))
 }
 
 /// The buckets that the plan wants, each with its admitted place: the archive's and the evidence log's first.
@@ -481,8 +500,8 @@ pub fn steps(plan: &Plan, seen: &StoreFacts) -> Vec<StoreStep> {
         bucket_steps(place, bucket, seen.buckets.get(&bucket.name), &mut steps);
     }
     let users = users(plan);
-    for (user, grants) in &users {
-        user_steps(plan, user, grants, seen, &mut steps);
+    for (user, document) in &users {
+        user_steps(plan, user, document, seen, &mut steps);
     }
     // Its policy guards it by then. One that is not the Region's stays what it is, and is told of.
     let unmarked = match &seen.marker {
@@ -571,16 +590,15 @@ fn bucket_steps(
 fn user_steps(
     plan: &Plan,
     user: &str,
-    grants: &[Grant],
+    document: &Value,
     seen: &StoreFacts,
     steps: &mut Vec<StoreStep>,
 ) {
     let policy_name = policy_name(user);
-    let document = policy(grants);
-    if seen.policies.get(&policy_name) != Some(&document) {
+    if seen.policies.get(&policy_name) != Some(document) {
         steps.push(StoreStep::PutPolicy {
             name: policy_name.clone(),
-            document,
+            document: document.clone(),
         });
     }
     let fact = seen.users.get(user);

@@ -65,6 +65,10 @@ fn nothing() -> StoreFacts {
 fn apply(facts: &mut StoreFacts, step: &StoreStep) {
     match step {
         StoreStep::CreateBucket { place, object_lock } => {
+            if place.place().name == BACKUP_BUCKET && !facts.buckets.contains_key(BACKUP_BUCKET) {
+                // What the next look reads of it.
+                facts.marker = Observed::Seen(Marker::Missing);
+            }
             facts
                 .buckets
                 .entry(place.place().name.clone())
@@ -185,7 +189,7 @@ fn from_nothing_all_steps_lead_to_none() {
     );
     assert_eq!(facts.buckets["documents"].quota, Some(1 << 30));
     assert_eq!(facts.buckets["scratch"].versioning, Versioning::Off);
-    assert_eq!(facts.users.len(), 3);
+    assert_eq!(facts.users.len(), 4);
 }
 
 #[test]
@@ -735,6 +739,10 @@ fn each_bad_spec_is_refused_with_its_field() {
         (users("[{name: api, grants: []}]"), "users[0].grants"),
         (
             users("[{name: pgbackrest, grants: [{bucket: documents, access: ReadOnly}]}]"),
+            "users[0].name",
+        ),
+        (
+            users("[{name: evidence-auditor, grants: [{bucket: documents, access: ReadOnly}]}]"),
             "users[0].name",
         ),
         (

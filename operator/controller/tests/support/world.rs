@@ -552,7 +552,8 @@ impl Systems for World {
         _: Timestamp,
     ) -> BoxFuture<'a, Result<EvidenceStatus, EvidenceError>> {
         async move {
-            let what = format!("record {} entries", entries.len());
+            let kinds: Vec<&str> = entries.iter().map(Entry::kind).collect();
+            let what = format!("record {}", kinds.join(" "));
             self.does("record", "object store", &what, || {})
                 .map_err(|error| EvidenceError::unavailable("tr", error.failure))?;
             // The log has tests of its own: here it ends where it ends, however often it was tried.
@@ -560,6 +561,7 @@ impl Systems for World {
                 sequence: 1,
                 hash: "00".repeat(32),
                 key_id: "11".repeat(32),
+                told: String::new(),
             })
         }
         .boxed()

@@ -8,9 +8,11 @@ mod audit;
 pub mod canary;
 mod channels;
 mod controls;
+mod evidence;
 mod failover;
 mod marker;
 mod placement;
+mod plugin;
 mod ready;
 mod refusals;
 pub mod repair;
@@ -72,6 +74,10 @@ pub const CASES: &[(&str, Case)] = &[
     ("stolen-token-stays-inside", |cluster| {
         token::stolen(cluster).boxed()
     }),
+    ("evidence-verifies", |cluster| {
+        evidence::verifies(cluster).boxed()
+    }),
+    ("plugin-tells", |cluster| plugin::tells(cluster).boxed()),
     ("marker-stays-home", |cluster| {
         marker::stays_home(cluster).boxed()
     }),

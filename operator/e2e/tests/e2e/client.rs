@@ -207,6 +207,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("requests.py", include_str!("scripts/requests.py")),
         ("statement.py", include_str!("scripts/statement.py")),
         ("standby.py", include_str!("scripts/standby.py")),
+        ("evidence.py", include_str!("scripts/evidence.py")),
         ("chain.py", include_str!("scripts/chain.py")),
         ("foreign_store.py", include_str!("scripts/foreign_store.py")),
     ]

@@ -8,6 +8,7 @@ mod cluster;
 mod diagnostics;
 mod failure;
 mod processes;
+mod programs;
 mod request;
 mod wait;
 mod writer;

@@ -2,18 +2,35 @@
 
 use super::network::{absent, admission, inventory, none_of};
 use super::{Sight, Verdict, counted};
-use crate::facts::VolumeFact;
+use crate::facts::{Facts, Inventory, VolumeFact};
 use crate::names::{LABEL_TASK, NODE_HOSTNAME, NODE_REGION};
+use crate::plan::Plan;
 use crate::residency::{ImagePlace, Place};
 
 /// Where a node is.
-fn location_of<'a>(sight: &Sight<'a>, node: &str) -> Option<&'a str> {
-    sight
-        .facts
-        .nodes
-        .get(node)?
-        .get(NODE_REGION)
-        .map(String::as_str)
+pub(crate) fn location_of<'a>(facts: &'a Facts, node: &str) -> Option<&'a str> {
+    facts.nodes.get(node)?.get(NODE_REGION).map(String::as_str)
+}
+
+/// The pods that run in the Region's namespaces, each with the node that it is bound to: those that the watch tells of at
+/// once by their names, and those that only the probe finds as `namespace/name`. What has ended runs nowhere.
+pub(crate) fn running_pods<'a>(
+    facts: &'a Facts,
+    inventory: Option<&'a Inventory>,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    facts
+        .pods
+        .iter()
+        .filter(|(_, pod)| pod.ended.is_none() || !pod.labels.contains_key(LABEL_TASK))
+        .map(|(name, pod)| (name, pod.node.as_ref()))
+        .chain(
+            inventory
+                .into_iter()
+                .flat_map(|inventory| &inventory.pods)
+                .filter(|(_, pod)| !pod.ended)
+                .map(|(name, pod)| (name, pod.node.as_ref())),
+        )
+        .filter_map(|(name, node)| Some((name, node?)))
 }
 
 pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
@@ -22,25 +39,10 @@ pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
         Ok(inventory) => inventory,
         Err(verdict) => return verdict,
     };
-    // Those that the watch tells of at once, and those that only the probe finds; what has ended runs nowhere.
-    let placed = sight
-        .facts
-        .pods
-        .iter()
-        .filter(|(_, pod)| pod.ended.is_none() || !pod.labels.contains_key(LABEL_TASK))
-        .map(|(name, pod)| (name, pod.node.as_ref()))
-        .chain(
-            inventory
-                .pods
-                .iter()
-                .filter(|(_, pod)| !pod.ended)
-                .map(|(name, pod)| (name, pod.node.as_ref())),
-        );
     let mut read = 0;
-    for (name, node) in placed {
-        let Some(node) = node else { continue };
+    for (name, node) in running_pods(sight.facts, Some(inventory)) {
         read += 1;
-        match location_of(sight, node) {
+        match location_of(sight.facts, node) {
             Some(found) if found == location => {}
             Some(found) => {
                 return Verdict::open(
@@ -61,17 +63,19 @@ pub(super) fn pods(sight: &Sight<'_>) -> Verdict {
 }
 
 /// The volumes that the Region's claims are bound to.
-fn volumes_of<'a>(sight: &Sight<'a>) -> impl Iterator<Item = (&'a String, &'a VolumeFact)> {
-    let namespaces = sight.plan.names.namespaces();
-    sight
-        .facts
+pub(crate) fn volumes_of<'a>(
+    plan: &Plan,
+    facts: &'a Facts,
+) -> impl Iterator<Item = (&'a String, &'a VolumeFact)> {
+    let namespaces = plan.names.namespaces();
+    facts
         .volumes
         .iter()
         .filter(move |(_, volume)| namespaces.contains(&volume.namespace))
 }
 
 /// The place that every alternative of a volume's node affinity keeps it in; none when one leaves it open.
-fn place_of(sight: &Sight<'_>, volume: &VolumeFact) -> Option<String> {
+pub(crate) fn place_of(facts: &Facts, volume: &VolumeFact) -> Option<String> {
     let mut places = volume.alternatives.iter().map(|alternative| {
         let named = alternative.get(NODE_REGION);
         let by_host = alternative.get(NODE_HOSTNAME);
@@ -80,8 +84,7 @@ fn place_of(sight: &Sight<'_>, volume: &VolumeFact) -> Option<String> {
             (None, Some(hosts)) => {
                 let mut places = Vec::new();
                 for host in hosts {
-                    let node = sight
-                        .facts
+                    let node = facts
                         .nodes
                         .values()
                         .find(|labels| labels.get(NODE_HOSTNAME) == Some(host))?;
@@ -104,12 +107,22 @@ fn place_of(sight: &Sight<'_>, volume: &VolumeFact) -> Option<String> {
         .then_some(first)
 }
 
+/// The host that every alternative of a volume's node affinity keeps it on; none when there may be several.
+pub(crate) fn host_of(volume: &VolumeFact) -> Option<&String> {
+    let mut hosts = volume.alternatives.iter().map(|alternative| {
+        let mut hosts = alternative.get(NODE_HOSTNAME)?.iter();
+        hosts.next().filter(|_| hosts.next().is_none())
+    });
+    let first = hosts.next()??;
+    hosts.all(|host| host == Some(first)).then_some(first)
+}
+
 pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
     let location = sight.plan.policy.location();
     let mut read = 0;
-    for (name, volume) in volumes_of(sight) {
+    for (name, volume) in volumes_of(sight.plan, sight.facts) {
         read += 1;
-        match place_of(sight, volume) {
+        match place_of(sight.facts, volume) {
             Some(place) if place == location => {}
             Some(place) => {
                 return Verdict::open(
@@ -157,7 +170,7 @@ pub(super) fn snapshots(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn reuse(sight: &Sight<'_>) -> Verdict {
     let mut read = 0;
-    for (name, volume) in volumes_of(sight) {
+    for (name, volume) in volumes_of(sight.plan, sight.facts) {
         read += 1;
         if !volume.retained {
             return Verdict::open(

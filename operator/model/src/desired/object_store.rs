@@ -22,7 +22,7 @@ use super::{
     resources, selector,
 };
 use crate::names::{
-    BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET, Flow, LABEL_FLOW, Names, OBJECT_STORE_UID, port,
+    BACKUP_BUCKET, EVIDENCE_BUCKET, Flow, LABEL_FLOW, Names, OBJECT_STORE_UID, OWN_USERS, port,
 };
 use crate::plan::Plan;
 use crate::quantity;
@@ -402,7 +402,8 @@ pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
         ),
     ];
     secrets.extend(
-        std::iter::once(BACKUP_USER)
+        OWN_USERS
+            .into_iter()
             .chain(
                 spec.object_store
                     .users
@@ -591,10 +592,10 @@ fn user_violations(
             ),
         ));
     }
-    if name == BACKUP_USER {
+    if OWN_USERS.contains(&name.as_str()) {
         found.push(invalid(
             format!("{field}.name"),
-            format!("is {name}, which is reserved for the archive; choose another name"),
+            format!("is {name}, which is reserved for the operator; choose another name"),
         ));
     }
     if user.grants.is_empty() {

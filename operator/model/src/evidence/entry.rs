@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Hash, KeyId, PublicKey};
+pub use crate::canary::{Class, Guise};
 use crate::region::Assurance;
 pub use crate::region::ChannelState;
 use crate::violation::Reason;
@@ -71,27 +72,34 @@ pub enum Entry {
         /// Until when it would have held.
         expires: Timestamp,
     },
-    /// A canary tried something.
+    /// A canary ran: all that it tried, in one record.
     Canary {
-        /// What it tried to reach.
-        target: CanaryTarget,
-        /// What the flow matrix says.
-        expected: Reach,
-        /// What happened; none when the canary gave no answer, which proves nothing.
+        /// The uid of its Job. A run that was recorded twice is known by it.
+        run: Name,
+        /// What it passed for.
+        guise: Guise,
+        /// The node that it ran on; none when nothing says it.
         #[serde(skip_serializing_if = "Option::is_none")]
-        result: Option<Reach>,
+        node: Option<Name>,
+        /// When it ended, in whole seconds; none when nothing says it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended: Option<Timestamp>,
+        /// What came of it as a whole.
+        answer: CanaryAnswer,
+        /// What it tried, in the order of its question; nothing unless it answered.
+        tries: Vec<CanaryTry>,
     },
     /// Where something of the Region was found to be.
     Placement {
-        /// The pod, volume or bucket.
+        /// The pod or volume.
         object: ObjectRef,
-        /// The node that it is on; none for what has no node.
+        /// The node that it is on; none for what has no node, or may be on several.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<Name>,
         /// The location of that; none when nothing says it.
         #[serde(skip_serializing_if = "Option::is_none")]
         location: Option<Name>,
-        /// Whether the Region's policy admits that location.
+        /// Whether that is where the Region's policy wants it.
         admitted: bool,
     },
     /// What is known of a leakage channel changed.
@@ -287,27 +295,29 @@ pub struct ObjectRef {
     pub name: Name,
 }
 
-/// What a canary tries to reach.
+/// What came of a canary's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum CanaryTarget {
-    /// The Region's Postgres.
-    Postgres,
-    /// The Region's object store.
-    ObjectStore,
-    /// The cluster's DNS.
-    ClusterDns,
-    /// A pod of another Region.
-    OtherRegionPod,
-    /// A Service of another Region.
-    OtherRegionService,
-    /// An address outside the cluster.
-    OutsideAddress,
-    /// A name outside the cluster.
-    OutsideName,
-    /// Another node.
-    OtherNode,
-    /// The metadata service of a cloud.
-    MetadataService,
+pub enum CanaryAnswer {
+    /// It answered what it was asked.
+    Given,
+    /// It answered a question that was not asked any more: the boundary, or what is around it, had changed meanwhile.
+    /// Such an answer says nothing of either.
+    Outdated,
+    /// It gave no answer that can be read, which proves nothing.
+    Missing,
+}
+
+/// One thing that a canary tried. Which pod, node or address it was is in the canary's question, of a class eight at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CanaryTry {
+    /// What it tried to reach. Its own node is left out, which is always open to it.
+    pub target: Class,
+    /// What the boundary says.
+    pub expected: Reach,
+    /// What happened; none when the attempt could not be made, which proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Reach>,
 }
 
 /// Whether something was reached.

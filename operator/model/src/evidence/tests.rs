@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::bundle::Bundle;
 use super::entry::{
-    BreachAction, CanaryTarget, Channel, ChannelState, DrillOutcome, Name, ObjectRef, Observation,
-    Reach,
+    BreachAction, CanaryAnswer, CanaryTry, Channel, ChannelState, Class, DrillOutcome, Guise, Name,
+    ObjectRef, Observation, Reach,
 };
 use super::*;
 use crate::region::Assurance;
@@ -90,9 +90,28 @@ fn entries() -> Vec<(u8, Entry)> {
         (
             2,
             Entry::Canary {
-                target: CanaryTarget::OutsideAddress,
-                expected: Reach::Blocked,
-                result: Some(Reach::Blocked),
+                run: name("0e6d0a7c-6f7e-4a43-9d53-5a0f6c1a9b11"),
+                guise: Guise::Postgres,
+                node: Some(name("tr-1")),
+                ended: Some(at("2026-11-20T17:59:58Z")),
+                answer: CanaryAnswer::Given,
+                tries: vec![
+                    CanaryTry {
+                        target: Class::OutsideAddress,
+                        expected: Reach::Blocked,
+                        result: Some(Reach::Blocked),
+                    },
+                    CanaryTry {
+                        target: Class::OtherRegionService,
+                        expected: Reach::Blocked,
+                        result: None,
+                    },
+                    CanaryTry {
+                        target: Class::OwnObjectStore,
+                        expected: Reach::Reached,
+                        result: Some(Reach::Reached),
+                    },
+                ],
             },
         ),
         (
@@ -231,7 +250,8 @@ fn base64(bytes: &[u8]) -> String {
     ::base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Every value of a record's JSON changed, one at a time: text, numbers, booleans; and every field left out.
+/// Every value of a record's JSON changed, one at a time: text, numbers, booleans; every field left out, and every part of
+/// a list left out or told twice.
 fn edits(value: &serde_json::Value) -> Vec<serde_json::Value> {
     use serde_json::{Value, json};
     match value {
@@ -261,7 +281,21 @@ fn edits(value: &serde_json::Value) -> Vec<serde_json::Value> {
         }
         Value::Number(number) => vec![json!(number.as_u64().unwrap() + 1)],
         Value::Bool(truth) => vec![json!(!truth)],
-        other => panic!("a record has {other}"),
+        Value::Array(items) => (0..items.len())
+            .flat_map(|index| {
+                let replaced = edits(&items[index]).into_iter().map(move |edited| {
+                    let mut items = items.clone();
+                    items[index] = edited;
+                    Value::Array(items)
+                });
+                let mut without = items.clone();
+                without.remove(index);
+                let mut twice = items.clone();
+                twice.insert(index, items[index].clone());
+                replaced.chain([Value::Array(without), Value::Array(twice)])
+            })
+            .collect(),
+        other @ Value::Null => panic!("a record has {other}"),
     }
 }
 

@@ -1,0 +1,403 @@
+//! What a look saw and the log must hold once: canary runs that ended, places of pods and volumes, violations. Plans, facts
+//! and what was told before in; the entries that are new, and what is remembered, out. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use super::Entry;
+use super::entry::{CanaryAnswer, CanaryTry, Channel, Class, Guise, Name, ObjectRef, Reach};
+use crate::canary::verdict::Hearing;
+use crate::canary::{Answer, Attempt, Question, Target, Tried, made_of, questions};
+use crate::channel::placement::{host_of, location_of, place_of, running_pods, volumes_of};
+use crate::facts::{Facts, JobFact};
+use crate::names::LABEL_TASK;
+use crate::patroni::LABEL_JOB;
+use crate::plan::Plan;
+use crate::region::EvidenceStatus;
+use crate::violation::{Reason, Violation};
+
+/// How long the end of a Job may be known before the end of its pod is: they come by two watches.
+const SETTLING: SignedDuration = SignedDuration::from_secs(20);
+/// The most pods that are not the operator's own and whose place is recorded: who may make pods must not flood the log.
+const MOST_FOREIGN: usize = 64;
+/// The most marks that a status holds; what is beyond is recorded again by the operator's next start.
+const MOST_MARKS: usize = 64;
+
+/// What a mark is of. What was not looked at is not taken for gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// A run of a canary.
+    Run,
+    /// The place of a pod or volume.
+    Placement,
+    /// Something that was seen where it must not be.
+    Violation,
+    /// Why the Region is refused.
+    Refusal,
+}
+
+/// By what a sighting is known again: the first 62 bits of a SHA-256, and its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark(u64);
+
+impl Mark {
+    fn new(kind: Kind, of: &[u8]) -> Self {
+        let hash: [u8; 32] = Sha256::digest(of).into();
+        let head = hash
+            .iter()
+            .take(8)
+            .fold(0, |head: u64, byte| head << 8 | u64::from(*byte));
+        Self(head & !3 | kind as u64)
+    }
+
+    fn is_of(self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| *kind as u64 == self.0 & 3)
+    }
+}
+
+/// What one look saw.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// The kinds that were looked for.
+    kinds: Vec<Kind>,
+    /// What was seen. Runs may wait for the next write of the status; the others are told at once.
+    seen: BTreeMap<Mark, Entry>,
+}
+
+impl Sightings {
+    /// What was seen of a Region that is applied.
+    #[must_use]
+    pub fn of(plan: &Plan, facts: &Facts) -> Self {
+        let mut sightings = Self {
+            kinds: vec![Kind::Run, Kind::Refusal],
+            seen: runs(plan, facts),
+        };
+        if facts.inventory.seen().is_some() {
+            sightings.kinds.extend([Kind::Placement, Kind::Violation]);
+        }
+        for placement in placements(plan, facts) {
+            let violation = violation(&placement);
+            sightings.add(Kind::Placement, placement);
+            if let Some(violation) = violation {
+                sightings.add(Kind::Violation, violation);
+            }
+        }
+        sightings
+    }
+
+    /// Why a Region is refused. Nothing of a refused Region is applied, so none of it opens a channel.
+    #[must_use]
+    pub fn of_refusal(region: &str, violations: &[Violation]) -> Self {
+        let mut sightings = Self {
+            kinds: vec![Kind::Refusal],
+            seen: BTreeMap::new(),
+        };
+        let (Ok(kind), Ok(name)) = (Name::new("Region"), Name::new(region)) else {
+            return sightings;
+        };
+        let object = ObjectRef {
+            kind,
+            namespace: None,
+            name,
+        };
+        for violation in violations {
+            let refusal = Entry::Violation {
+                channel: None,
+                reason: violation.reason,
+                object: object.clone(),
+                field: Name::new(violation.field.clone()).ok(),
+            };
+            sightings.add(Kind::Refusal, refusal);
+        }
+        sightings
+    }
+
+    fn add(&mut self, kind: Kind, entry: Entry) {
+        // An entry that cannot be written as JSON cannot be recorded either.
+        if let Ok(text) = serde_json::to_vec(&entry) {
+            self.seen.insert(Mark::new(kind, &text), entry);
+        }
+    }
+}
+
+/// What was told of one Region, or is about to be.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    marks: BTreeSet<Mark>,
+    /// Runs that nothing else was a reason yet to write the status for.
+    waiting: BTreeMap<Mark, Entry>,
+}
+
+impl Told {
+    /// What an operator before this one had recorded.
+    #[must_use]
+    pub fn of(status: Option<&EvidenceStatus>) -> Self {
+        let text = status.map_or("", |status| &status.told);
+        let (digits, _) = text.as_bytes().as_chunks::<16>();
+        Self {
+            marks: digits
+                .iter()
+                .filter_map(|digits| std::str::from_utf8(digits).ok())
+                .filter_map(|digits| u64::from_str_radix(digits, 16).ok().map(Mark))
+                .collect(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// What is told, for the status: it may stand there once all of it is recorded.
+    #[must_use]
+    pub fn to_status(&self) -> String {
+        self.marks
+            .iter()
+            .take(MOST_MARKS)
+            .fold(String::new(), |mut text, mark| {
+                // Writing into a String does not fail.
+                let _ = write!(text, "{:016x}", mark.0);
+                text
+            })
+    }
+
+    /// Takes in what a look saw. Returns the entries that are to be recorded now: each once, and again only when it was
+    /// gone in between. Every record moves the status, so a canary's run waits until that is written anyway (`moves`),
+    /// but not longer than its Job is there: after that, memory alone would know of it.
+    #[must_use]
+    pub fn take(&mut self, sightings: Sightings, moves: bool) -> Vec<Entry> {
+        let Sightings { kinds, seen } = sightings;
+        self.marks
+            .retain(|mark| !mark.is_of(&kinds) || seen.contains_key(mark));
+        let vanishes =
+            kinds.contains(&Kind::Run) && self.waiting.keys().any(|mark| !seen.contains_key(mark));
+        let mut entries = Vec::new();
+        for (mark, entry) in seen {
+            if self.marks.contains(&mark) {
+                continue;
+            }
+            if mark.is_of(&[Kind::Run]) {
+                self.waiting.insert(mark, entry);
+            } else {
+                self.marks.insert(mark);
+                entries.push(entry);
+            }
+        }
+        if moves || vanishes || !entries.is_empty() {
+            let runs = std::mem::take(&mut self.waiting);
+            self.marks.extend(runs.keys());
+            let mut runs: Vec<Entry> = runs.into_values().collect();
+            runs.sort_by_key(ended);
+            entries.splice(..0, runs);
+        }
+        entries
+    }
+}
+
+const fn ended(entry: &Entry) -> Option<Timestamp> {
+    match entry {
+        Entry::Canary { ended, .. } => *ended,
+        _ => None,
+    }
+}
+
+/// The canary runs that ended and whose Jobs are still there.
+fn runs(plan: &Plan, facts: &Facts) -> BTreeMap<Mark, Entry> {
+    let mut runs = BTreeMap::new();
+    for (guise, question) in questions(plan) {
+        let schedule = plan.names.canary(guise);
+        let jobs = facts.jobs.iter().filter(|(name, job)| {
+            (job.succeeded || job.failed) && made_of(name, &schedule).is_some()
+        });
+        for (name, job) in jobs {
+            if let Some(run) = run(guise, &question, name, job, facts) {
+                runs.insert(Mark::new(Kind::Run, job.uid.as_bytes()), run);
+            }
+        }
+    }
+    runs
+}
+
+/// One run; none while the end of its pod is not known and may still come.
+fn run(
+    guise: Guise,
+    question: &Question,
+    name: &str,
+    job: &JobFact,
+    facts: &Facts,
+) -> Option<Entry> {
+    let pod = facts
+        .pods
+        .values()
+        .filter(|pod| pod.labels.get(LABEL_JOB).map(String::as_str) == Some(name))
+        .max_by_key(|pod| pod.ended);
+    let told = pod.and_then(|pod| pod.ended);
+    let late = job
+        .ended
+        .is_none_or(|ended| facts.now.duration_since(ended) > SETTLING);
+    if told.is_none() && !late {
+        return None;
+    }
+    let node = pod.and_then(|pod| pod.node.clone());
+    let given = pod
+        .and_then(|pod| pod.termination_message.as_deref())
+        .and_then(|text| serde_json::from_str::<Answer>(text).ok())
+        .zip(told.or(job.ended))
+        .map(|(answer, at)| Hearing {
+            answer,
+            at,
+            node: node.clone(),
+        });
+    let (answer, tries) = match given {
+        None => (CanaryAnswer::Missing, Vec::new()),
+        Some(heard) if heard.answer.question != question.id => (CanaryAnswer::Outdated, Vec::new()),
+        Some(heard) if heard.answer.outcomes.len() != question.targets.len() => {
+            (CanaryAnswer::Missing, Vec::new())
+        }
+        Some(heard) => (CanaryAnswer::Given, tries(guise, question, &heard)),
+    };
+    Some(Entry::Canary {
+        run: Name::new(job.uid.clone()).ok()?,
+        guise,
+        node: node.and_then(|node| Name::new(node).ok()),
+        ended: told
+            .or(job.ended)
+            .and_then(|ended| Timestamp::from_second(ended.as_second()).ok()),
+        answer,
+        tries,
+    })
+}
+
+/// What was tried, but for the canary's own node.
+fn tries(guise: Guise, question: &Question, heard: &Hearing) -> Vec<CanaryTry> {
+    question
+        .targets
+        .iter()
+        .zip(&heard.answer.outcomes)
+        .filter(|(target, _)| {
+            target.class != Class::OtherNode || heard.node.as_ref() != Some(&target.name)
+        })
+        .map(|(target, outcome)| CanaryTry {
+            target: target.class,
+            expected: if target.class.allowed(guise) {
+                Reach::Reached
+            } else {
+                Reach::Blocked
+            },
+            // Without the canary's node, this may be it.
+            result: reach(target, *outcome)
+                .filter(|_| target.class != Class::OtherNode || heard.node.is_some()),
+        })
+        .collect()
+}
+
+/// What an outcome says of its target; none when it says nothing.
+const fn reach(target: &Target, outcome: Tried) -> Option<Reach> {
+    match (outcome, &target.attempt) {
+        (Tried::Reached | Tried::Refused | Tried::Resolved, _) => Some(Reach::Reached),
+        (Tried::Blocked, _)
+        | (Tried::NotResolved, Attempt::Resolve(_) | Attempt::ResolveInside(_)) => {
+            Some(Reach::Blocked)
+        }
+        // The name of an endpoint is not known: there was nothing to try.
+        (Tried::NotResolved, Attempt::Connect(_)) | (Tried::Failed, _) => None,
+    }
+}
+
+/// Where the pods and volumes of a Region are, as channels 12 and 13 judge it. Canaries hold no data and come and go every
+/// few minutes: their node is in the record of their run.
+fn placements(plan: &Plan, facts: &Facts) -> Vec<Entry> {
+    let namespace = plan.names.namespace();
+    let canaries = Guise::ALL.map(Guise::label);
+    let is_canary = |pod: &str| {
+        facts
+            .pods
+            .get(pod)
+            .and_then(|pod| pod.labels.get(LABEL_TASK))
+            .is_some_and(|task| canaries.contains(&task.as_str()))
+    };
+    let mut entries: Vec<Entry> = running_pods(facts, None)
+        .filter(|(pod, _)| !is_canary(pod))
+        .filter_map(|(pod, node)| {
+            let object = object("Pod", Some(&namespace), pod)?;
+            Some(placement(
+                plan,
+                object,
+                Some(node),
+                location_of(facts, node),
+            ))
+        })
+        .collect();
+    let foreign = facts.inventory.seen().into_iter().flat_map(|inventory| {
+        inventory
+            .pods
+            .iter()
+            .filter(|(_, pod)| !pod.ours && !pod.ended)
+            .filter_map(|(name, pod)| Some((name.split_once('/')?, pod.node.as_ref()?)))
+            .take(MOST_FOREIGN)
+    });
+    entries.extend(foreign.filter_map(|((namespace, pod), node)| {
+        let object = object("Pod", Some(namespace), pod)?;
+        Some(placement(
+            plan,
+            object,
+            Some(node),
+            location_of(facts, node),
+        ))
+    }));
+    entries.extend(volumes_of(plan, facts).filter_map(|(name, volume)| {
+        let object = object("PersistentVolume", None, name)?;
+        let place = place_of(facts, volume);
+        Some(placement(plan, object, host_of(volume), place.as_deref()))
+    }));
+    entries
+}
+
+fn object(kind: &str, namespace: Option<&str>, name: &str) -> Option<ObjectRef> {
+    Some(ObjectRef {
+        kind: Name::new(kind).ok()?,
+        namespace: match namespace {
+            Some(namespace) => Some(Name::new(namespace).ok()?),
+            None => None,
+        },
+        name: Name::new(name).ok()?,
+    })
+}
+
+fn placement(
+    plan: &Plan,
+    object: ObjectRef,
+    node: Option<&String>,
+    location: Option<&str>,
+) -> Entry {
+    Entry::Placement {
+        object,
+        node: node.and_then(|node| Name::new(node.clone()).ok()),
+        location: location.and_then(|location| Name::new(location).ok()),
+        admitted: location == Some(plan.policy.location()),
+    }
+}
+
+/// What a placement is against the Region's residency; none where it is right, and where nothing says the place, which is
+/// not known to be wrong.
+fn violation(placement: &Entry) -> Option<Entry> {
+    let Entry::Placement {
+        object,
+        location: Some(_),
+        admitted: false,
+        ..
+    } = placement
+    else {
+        return None;
+    };
+    let (channel, field) = if object.kind.as_str() == "Pod" {
+        (12, "spec.nodeName")
+    } else {
+        (13, "spec.nodeAffinity")
+    };
+    Some(Entry::Violation {
+        channel: Channel::new(channel).ok(),
+        reason: Reason::OutsideJurisdiction,
+        object: object.clone(),
+        field: Name::new(field).ok(),
+    })
+}
