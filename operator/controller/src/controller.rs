@@ -19,6 +19,7 @@ use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{
     Assurance, BreachStatus, EvidenceStatus, Region, RegionStatus, ResidencyStatus,
 };
+use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::secret;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
 use bailiwick_model::step::{Step, steps};
@@ -97,6 +98,17 @@ pub struct LookAround {
     pub seen: Observed<Inventory>,
 }
 
+/// A file that was looked for in the repository, and when that was.
+#[derive(Debug)]
+pub struct LookBack {
+    /// When it was looked for.
+    pub at: Instant,
+    /// The file.
+    pub file: ArchivedFile,
+    /// What became of it.
+    pub seen: Observed<ReadBack>,
+}
+
 /// What is remembered of one Region between two looks. Losing it costs some requests and nothing else.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -112,6 +124,8 @@ pub struct Memory {
     pub full_pass: bool,
     /// What was in the Region's namespaces beside what is ours.
     pub inventory: Option<LookAround>,
+    /// The newest file that was archived when the repository was looked into last.
+    pub archived: Option<LookBack>,
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,

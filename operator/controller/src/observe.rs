@@ -10,6 +10,7 @@ use bailiwick_model::facts::{
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
 use bailiwick_model::region::{ChannelState, Region};
+use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::secret::is_replication_key;
 use bailiwick_model::status::is_true;
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ use kube::api::{Api, PostParams};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use crate::controller::{Context, LookAround, Memory};
+use crate::controller::{Context, LookAround, LookBack, Memory};
 use crate::error::Error;
 use crate::inventory;
 use crate::mint;
@@ -90,6 +91,7 @@ pub async fn observe(
     facts.secrets = secret_facts(&names, memory);
     facts.inventory = look_around(ctx, region, &names, memory).await;
     ask_systems(ctx, region, &names, memory, &mut facts).await;
+    facts.archived = look_back(ctx, region, &names, memory, &facts).await;
     Ok(facts)
 }
 
@@ -395,4 +397,56 @@ async fn ask_systems(
     facts.store = store;
     facts.patroni = patroni;
     facts.postgres = postgres;
+}
+
+/// Looks for the newest file that Postgres says was archived: after Postgres said so, since it is in the repository by
+/// then, and every five minutes, like the inventory. What was not found or not read is looked for with each look. A member
+/// that has archived nothing since it began to lead does not say of any: then the one that is known is looked for again.
+async fn look_back(
+    ctx: &Context,
+    region: &Region,
+    names: &Names,
+    memory: &mut Memory,
+    facts: &Facts,
+) -> Observed<ReadBack> {
+    let newest = facts
+        .postgres
+        .seen()
+        .and_then(|seen| ArchivedFile::newest(names, region.incarnation(), seen));
+    let due = memory.archived.as_ref().is_none_or(|last| {
+        let found = last.seen.seen().is_some_and(|seen| seen.found);
+        let elsewhere = newest
+            .as_ref()
+            .is_some_and(|newest| newest.folder() != last.file.folder());
+        !found || elsewhere || last.at.elapsed() >= FULL_PASS
+    });
+    let known = || {
+        memory
+            .archived
+            .as_ref()
+            .map(|last| last.file.clone().aged())
+    };
+    if let Some(file) = newest.or_else(known).filter(|_| due)
+        && facts.store.seen().is_some()
+    {
+        let access = Access {
+            region,
+            names,
+            credentials: &memory.credentials,
+        };
+        let seen = match ctx.systems.archived(access, &file).await {
+            Observed::Seen(found) => Observed::Seen(file.read_back(found)),
+            Observed::Failed(failure) => Observed::Failed(failure),
+            Observed::NotAsked => Observed::NotAsked,
+        };
+        memory.archived = Some(LookBack {
+            at: Instant::now(),
+            file,
+            seen,
+        });
+    }
+    memory
+        .archived
+        .as_ref()
+        .map_or(Observed::NotAsked, |last| last.seen.clone())
 }

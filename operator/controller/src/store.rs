@@ -3,8 +3,8 @@
 
 mod admin;
 mod bucket;
-mod marker;
 pub(crate) mod records;
+mod repository;
 pub mod seal;
 pub(crate) mod signed;
 

@@ -11,6 +11,7 @@ use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
 use bailiwick_model::region::{EvidenceStatus, Region};
+use bailiwick_model::repository::ArchivedFile;
 use bailiwick_model::sql::{PostgresFacts, SqlStep};
 use bailiwick_model::store::{Outlet, StoreFacts, StoreStep};
 use futures::future::BoxFuture;
@@ -46,6 +47,12 @@ pub trait Systems: Send + Sync {
     fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>>;
     /// Reads the primary over SQL.
     fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>>;
+    /// Whether a file that Postgres says was archived is in the repository.
+    fn archived<'a>(
+        &'a self,
+        access: Access<'a>,
+        file: &'a ArchivedFile,
+    ) -> BoxFuture<'a, Observed<bool>>;
     /// Does one step in the object store.
     fn store_step<'a>(
         &'a self,
@@ -214,6 +221,19 @@ impl Systems for RegionSystems {
         Box::pin(async move {
             match self.clients(access) {
                 Ok(clients) => clients.postgres.observe(access.credentials).await,
+                Err(failure) => Observed::Failed(failure),
+            }
+        })
+    }
+
+    fn archived<'a>(
+        &'a self,
+        access: Access<'a>,
+        file: &'a ArchivedFile,
+    ) -> BoxFuture<'a, Observed<bool>> {
+        Box::pin(async move {
+            match self.clients(access) {
+                Ok(clients) => observed(clients.store.archived(file).await),
                 Err(failure) => Observed::Failed(failure),
             }
         })

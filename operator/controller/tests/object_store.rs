@@ -36,7 +36,10 @@ use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Reclaim, Region};
-use bailiwick_model::repository::{Difference, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
+use bailiwick_model::repository::{
+    ArchivedFile, Difference, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE,
+};
+use bailiwick_model::sql::PostgresFacts;
 use bailiwick_model::store::{
     BucketOutlet, Drift, Outlet, StoreFacts, StoreStep, Versioning, drift, policy_name, retained,
     steps,
@@ -1359,6 +1362,74 @@ async fn who_writes_the_backups_cannot_write_or_remove_their_marker() {
         observe(&store, &plan, &region, &server).await.marker,
         Observed::Seen(Marker::Ours)
     );
+}
+
+#[tokio::test]
+async fn an_archived_file_is_found_where_pgbackrest_lays_it_and_nowhere_else() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let mut server = Server::start(&plan, &[]).await;
+    let store = store(&plan, &server);
+    let archived = |name: &str| {
+        let mut seen = PostgresFacts {
+            server_version: 170_012,
+            ..PostgresFacts::default()
+        };
+        seen.archiver.last_archived = Some(name.to_owned());
+        ArchivedFile::newest(&plan.names, 1, &seen).expect("a file")
+    };
+    let file = archived("00000001000000000000000A");
+    let missing = store.archived(&file).await;
+    assert!(missing.is_err(), "without a bucket nothing is known");
+    converge(&store, &plan, &region, &server).await;
+    let user = client(
+        &server,
+        "tr-ist-1",
+        Some((BACKUP_USER, "secret of pgbackrest")),
+    );
+    let put = async |key: &str| {
+        let put = user.put_object().bucket(BACKUP_BUCKET).key(key);
+        let body = ByteStream::from_static(b"wal");
+        assert_eq!(outcome(put.body(body).send().await), "ok", "{key}");
+    };
+    // What looks like it and is not.
+    for key in [
+        "tr/archive/tr-i1/archive.info",
+        "tr/archive/tr-i1/17-1/0000000100000000/00000001000000000000000B-ab.zst",
+        "tr/archive/tr-i1/17-1/0000000100000000/00000001000000000000000A.partial-ab.zst",
+        "tr/archive/tr-i1/17-1/0000000100000000/00000001000000000000000A.00000028.backup",
+        "tr/archive/tr-i2/17-1/0000000100000000/00000001000000000000000A-ab.zst",
+        "tr/archive/tr-i1/16-1/0000000100000000/00000001000000000000000A-ab.zst",
+        "es/archive/es-i1/17-1/0000000100000000/00000001000000000000000A-ab.zst",
+    ] {
+        put(key).await;
+    }
+    assert_eq!(store.archived(&file).await, Ok(false));
+    for (name, key) in [
+        (
+            "00000001000000000000000A",
+            "17-1/0000000100000000/00000001000000000000000A-ab.zst",
+        ),
+        (
+            "00000001000000000000000C",
+            "17-2/0000000100000000/00000001000000000000000C-ab.zst",
+        ),
+        ("00000002.history", "17-1/00000002.history"),
+    ] {
+        assert_eq!(store.archived(&archived(name)).await, Ok(false), "{name}");
+        put(&format!("tr/archive/tr-i1/{key}")).await;
+        assert_eq!(store.archived(&archived(name)).await, Ok(true), "{name}");
+    }
+    for name in [
+        "00000001000000000000000A.partial",
+        "00000001000000000000000A.00000028.backup",
+    ] {
+        assert_eq!(store.archived(&archived(name)).await, Ok(true), "{name}");
+    }
+    // A store that does not answer does not say that it is not there.
+    server.stop();
+    let gone = store.archived(&file).await;
+    assert_eq!(gone, Err(ReadFailure::Unreachable));
 }
 
 #[tokio::test]

@@ -1055,6 +1055,71 @@ async fn a_marker_that_is_missing_is_put_and_one_that_is_anothers_is_told_of() {
 }
 
 #[tokio::test]
+async fn the_newest_wal_is_looked_for_in_the_repository_and_not_with_each_look() {
+    let mut harness = Harness::running().await;
+    let key = "tr/archive/tr-i1/17-1/0000000100000000/000000010000000000000003-";
+    assert_eq!(harness.world.of("tr").looked_for, [key]);
+    let last = |harness: &Harness, name: Option<&str>| {
+        harness.world.change("tr", |data| {
+            data.postgres.archiver.last_archived = name.map(str::to_owned);
+        });
+    };
+    // More WAL, or a member that leads now and has archived none, is no reason to look again so soon.
+    for name in [Some("000000010000000000000004"), None] {
+        last(&harness, name);
+        harness.look().await.result.unwrap();
+        assert_eq!(channel(&harness, "17"), (ChannelState::Enforced, None));
+    }
+    assert_eq!(harness.world.of("tr").looked_for, [key]);
+
+    // An operator that starts while no WAL was archived does not know.
+    harness.crash();
+    harness.settle().await;
+    assert_eq!(channel(&harness, "17"), (ChannelState::Unknown, None));
+    assert_eq!(harness.world.of("tr").looked_for, [key]);
+
+    // What arrives elsewhere is told of, and looked for until it arrives.
+    last(&harness, Some("000000010000000000000005"));
+    harness
+        .world
+        .change("tr", |data| data.archives_elsewhere = true);
+    for looked in 2..4 {
+        harness.look().await.result.unwrap();
+        let (state, finding) = channel(&harness, "17");
+        assert_eq!(state, ChannelState::Unknown);
+        assert!(finding.unwrap().contains("may write elsewhere"));
+        assert_eq!(harness.world.of("tr").looked_for.len(), looked);
+    }
+    assert_eq!(harness.condition("BackupsResident").0, "False");
+    assert_eq!(harness.condition("Quarantined").0, "False");
+
+    // What is not read is not missing.
+    harness
+        .journal
+        .fault_on(Fault::Fail, |call| call.resource == "archived file");
+    harness.look().await.result.unwrap();
+    assert_eq!(channel(&harness, "17"), (ChannelState::Unknown, None));
+    harness.journal.heal();
+    harness
+        .world
+        .change("tr", |data| data.archives_elsewhere = false);
+    harness.look().await.result.unwrap();
+    assert_eq!(channel(&harness, "17"), (ChannelState::Enforced, None));
+
+    // Of a store that is not read nobody asks for WAL.
+    let looked = harness.world.of("tr").looked_for.len();
+    harness.crash();
+    harness
+        .journal
+        .fault_on(Fault::Fail, |call| call.resource == "object store");
+    for _ in 0..3 {
+        harness.look().await.result.unwrap();
+    }
+    assert_eq!(channel(&harness, "17"), (ChannelState::Unknown, None));
+    assert_eq!(harness.world.of("tr").looked_for.len(), looked);
+}
+
+#[tokio::test]
 async fn a_failing_store_step_does_not_keep_postgres_waiting() {
     let mut harness = Harness::running().await;
     harness.world.change("tr", |data| {

@@ -441,7 +441,7 @@ pub const CHANNELS: &[Channel] = &[
         store::repository,
         "repository elsewhere",
         "backups are written to an endpoint or bucket of another place",
-        "the repository is the Region's own store; the region that it signs for and the marker that only the Region's key makes are read back",
+        "the repository is the Region's own store; the region that it signs for, the marker that only the Region's key makes and the newest WAL are read back",
     ),
     channel(
         18,

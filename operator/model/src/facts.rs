@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::patroni::PatroniFacts;
 use crate::region::BreachStatus;
+use crate::repository::ReadBack;
 use crate::sql::PostgresFacts;
 use crate::store::StoreFacts;
 
@@ -112,6 +113,9 @@ pub struct Facts {
     pub postgres: Observed<PostgresFacts>,
     /// What the object store says.
     pub store: Observed<StoreFacts>,
+    /// What became of the newest file that Postgres says was archived, as the repository was looked into for it last. Not
+    /// asked while none was archived.
+    pub archived: Observed<ReadBack>,
 }
 
 /// A storage class.

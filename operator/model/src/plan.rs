@@ -159,12 +159,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 api_server: facts.api_server.iter().cloned().collect(),
                 surroundings: surroundings(platform, facts),
                 secrets,
-                incarnation: region
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.postgres.as_ref())
-                    .and_then(|postgres| postgres.incarnation)
-                    .unwrap_or(1),
+                incarnation: region.incarnation(),
                 breach: known(
                     region
                         .status

@@ -116,6 +116,18 @@ pub struct RegionSpec {
     pub lifecycle: Lifecycle,
 }
 
+impl Region {
+    /// Which restore of the database this is, counted from 1, as the status remembers it.
+    #[must_use]
+    pub fn incarnation(&self) -> i32 {
+        self.status
+            .as_ref()
+            .and_then(|status| status.postgres.as_ref())
+            .and_then(|postgres| postgres.incarnation)
+            .unwrap_or(1)
+    }
+}
+
 /// Where the data may be.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(

@@ -1,5 +1,6 @@
-//! Whose repository a bucket holds: the marker by which a Region knows its own is made and judged here. What identifies a
-//! Region, the key of its backups and bytes in; bytes and a judgement out. No I/O.
+//! Whose repository a bucket holds: the marker by which a Region knows its own is made and judged here, and where in it the
+//! newest WAL must lie. What identifies a Region, the key of its backups, bytes and names in; bytes, a judgement and keys
+//! out. No I/O.
 //!
 //! The marker is an object beside pgBackRest's own path. Its HMAC is of a key that is derived from the one that the
 //! repository is encrypted with: whoever has a copy of a bucket, or a bucket of another Region, has no marker that fits.
@@ -8,11 +9,13 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{BACKUP_BUCKET, Names};
 use crate::region::Residency;
+use crate::sql::PostgresFacts;
 
 /// The marker's key in the bucket. pgBackRest keeps to the folder that is called as the Region.
 pub const MARKER: &str = ".residency.json";
@@ -20,6 +23,10 @@ pub const MARKER: &str = ".residency.json";
 pub const MARKER_LIMIT: usize = 4 << 10;
 /// The key of the backup key's Secret that the marker's key is derived from.
 pub const PASSPHRASE: &str = "cipher-pass";
+
+/// How long ago a file may have been archived to be missed. The statistics of a member that leads again after a long time
+/// begin with a file of its first reign, which may have been expired since.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the key is derived for, so that it is of no use for anything else.
 const PURPOSE: &[u8] = b"bailiwick.dev/repository-marker/v1";
@@ -163,6 +170,116 @@ fn derived(passphrase: &[u8]) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, PURPOSE).as_ref())
 }
 
+/// A file that Postgres says was archived, and where pgBackRest lays it in the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedFile {
+    folder: String,
+    major: i32,
+    name: String,
+    recent: bool,
+}
+
+/// What became of the newest file that Postgres says was archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadBack {
+    /// Whether it is in the repository.
+    pub found: bool,
+    /// Whether it was archived so short a time ago that it must be.
+    pub recent: bool,
+}
+
+impl ArchivedFile {
+    /// The newest file that a primary says was archived; none when it says of none, or calls it as Postgres calls none.
+    #[must_use]
+    pub fn newest(names: &Names, incarnation: i32, seen: &PostgresFacts) -> Option<Self> {
+        let name = seen.archiver.last_archived.as_ref()?;
+        let known = is_segment(name)
+            || name.strip_suffix(".partial").is_some_and(is_segment)
+            || name
+                .strip_suffix(".history")
+                .is_some_and(|timeline| is_hex(timeline, 8))
+            || name
+                .strip_suffix(".backup")
+                .and_then(|name| name.split_once('.'))
+                .is_some_and(|(segment, offset)| is_segment(segment) && is_hex(offset, 8));
+        known.then(|| Self {
+            folder: format!("{}/archive/{}/", names.region(), names.stanza(incarnation)),
+            major: seen.server_version / 10_000,
+            name: name.clone(),
+            recent: seen
+                .archiver
+                .last_archived_at
+                .is_some_and(|at| seen.archiver.read_at.duration_since(at) <= RECENT),
+        })
+    }
+
+    /// The folder of its stanza. In it there is one for each database system that the stanza was of, see [`Self::holds`].
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// The folder that a stanza begins with.
+    #[must_use]
+    pub fn first(&self) -> String {
+        format!("{}-1", self.major)
+    }
+
+    /// Whether it may be in the folder `<version>-<number>` of its stanza.
+    #[must_use]
+    pub fn holds(&self, folder: &str) -> bool {
+        folder
+            .strip_prefix(&format!("{}-", self.major))
+            .is_some_and(|number| number.parse::<u32>().is_ok())
+    }
+
+    /// How the key of its object begins in a folder of its stanza. Of a segment the rest is its SHA-1 and how it is
+    /// compressed; what belongs to no segment lies beside the folders of segments.
+    #[must_use]
+    pub fn prefix(&self, folder: &str) -> String {
+        let Self { name, .. } = self;
+        let beginning = format!("{}{folder}/", self.folder);
+        match name.get(..24).filter(|segment| is_segment(segment)) {
+            None => format!("{beginning}{name}"),
+            Some(segment) => {
+                let log = &segment[..16];
+                let end = if name.ends_with(".backup") { "" } else { "-" };
+                format!("{beginning}{log}/{name}{end}")
+            }
+        }
+    }
+
+    /// What became of it.
+    #[must_use]
+    pub const fn read_back(&self, found: bool) -> ReadBack {
+        ReadBack {
+            found,
+            recent: self.recent,
+        }
+    }
+
+    /// The same file when nobody says any more when it was archived.
+    #[must_use]
+    pub fn aged(self) -> Self {
+        Self {
+            recent: false,
+            ..self
+        }
+    }
+}
+
+/// Whether it is the name of a WAL segment: timeline, log and segment.
+fn is_segment(name: &str) -> bool {
+    is_hex(name, 24)
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -299,5 +416,94 @@ mod tests {
         let mut stored = marker();
         stored["hmacSha256"] = json!(STANDARD.encode(plain.as_ref()));
         assert_eq!(judged(&stored), Marker::Foreign(Difference::Key));
+    }
+
+    fn archived(name: &str) -> Option<ArchivedFile> {
+        let names = Names::new("tr");
+        let mut seen = PostgresFacts {
+            server_version: 170_012,
+            ..PostgresFacts::default()
+        };
+        seen.archiver.last_archived = Some(name.to_owned());
+        ArchivedFile::newest(&names, 1, &seen)
+    }
+
+    #[test]
+    fn a_file_lies_where_pgbackrest_lays_it() {
+        for (name, key) in [
+            (
+                "00000001000000000000000A",
+                "0000000100000000/00000001000000000000000A-",
+            ),
+            (
+                "0000000200000001000000FE.partial",
+                "0000000200000001/0000000200000001000000FE.partial-",
+            ),
+            (
+                "000000010000000000000003.00000028.backup",
+                "0000000100000000/000000010000000000000003.00000028.backup",
+            ),
+            ("00000002.history", "00000002.history"),
+        ] {
+            let file = archived(name).unwrap();
+            assert_eq!(file.folder(), "tr/archive/tr-i1/");
+            assert_eq!(
+                file.prefix(&file.first()),
+                format!("tr/archive/tr-i1/17-1/{key}")
+            );
+        }
+        for name in [
+            "",
+            "00000001000000000000000",
+            "00000001000000000000000a",
+            "00000001000000000000000A-ff",
+            "../../../other/000000000",
+            "00000002.history.",
+            "2.history",
+            "00000001000000000000000A.backup",
+            "000000010000000000000é",
+        ] {
+            assert_eq!(archived(name), None, "{name}");
+        }
+        assert_eq!(
+            ArchivedFile::newest(&Names::new("tr"), 1, &PostgresFacts::default()),
+            None,
+            "nothing was archived"
+        );
+    }
+
+    #[test]
+    fn only_folders_of_its_version_hold_a_file() {
+        let file = archived("00000002.history").unwrap();
+        for (folder, holds) in [
+            ("17-1", true),
+            ("17-12", true),
+            ("16-1", false),
+            ("17-", false),
+            ("17-x", false),
+            ("170-1", false),
+            ("", false),
+        ] {
+            assert_eq!(file.holds(folder), holds, "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_missed_within_an_hour_of_its_archiving() {
+        let recent = |minutes: i64| {
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            let mut seen = PostgresFacts::default();
+            seen.archiver.last_archived = Some("00000002.history".to_owned());
+            seen.archiver.last_archived_at = Some(at);
+            seen.archiver.read_at = at + SignedDuration::from_mins(minutes);
+            let file = ArchivedFile::newest(&Names::new("tr"), 1, &seen).unwrap();
+            (
+                file.read_back(false).recent,
+                file.aged().read_back(false).recent,
+            )
+        };
+        assert_eq!(recent(0), (true, false));
+        assert_eq!(recent(60), (true, false));
+        assert_eq!(recent(61), (false, false));
     }
 }

@@ -20,7 +20,7 @@ use bailiwick_model::facts::{
 use bailiwick_model::names::{LABEL_NAME, LABEL_TASK, NODE_HOSTNAME, NODE_REGION, Names};
 use bailiwick_model::plan::{Plan, plan};
 use bailiwick_model::region::{Assurance, ChannelState, Region};
-use bailiwick_model::repository::{Difference, Marker};
+use bailiwick_model::repository::{Difference, Marker, ReadBack};
 use bailiwick_model::sql::{
     DatabaseFact, Inside, Membership, PostgresFacts, ReplicationFact, RoleFact, SlotFact,
 };
@@ -105,6 +105,7 @@ fn closed(region: &Region) -> Facts {
             .collect(),
         ..StoreFacts::default()
     });
+    facts.archived = archived(true, true);
     facts.postgres = Observed::Seen(PostgresFacts {
         server_version: 170_012,
         databases: BTreeMap::from([(
@@ -156,6 +157,10 @@ fn closed(region: &Region) -> Facts {
         canary(&mut facts, guise, &question, |_, tried| tried);
     }
     facts
+}
+
+fn archived(found: bool, recent: bool) -> Observed<ReadBack> {
+    Observed::Seen(ReadBack { found, recent })
 }
 
 /// A canary that ended a minute ago, with what the boundary lets it see; `changed` may see something else.
@@ -437,6 +442,18 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
         }),
         ("the store signs for another region", &[17], |f| {
             "es-mad-1".clone_into(&mut store(f).region);
+        }),
+        ("WAL arrives elsewhere", &[17], |f| {
+            f.archived = archived(false, true);
+        }),
+        ("WAL of long ago is not there", &[17], |f| {
+            f.archived = archived(false, false);
+        }),
+        ("WAL is not read back", &[17], |f| {
+            f.archived = Observed::Failed(ReadFailure::TimedOut);
+        }),
+        ("WAL was never read back", &[17], |f| {
+            f.archived = Observed::NotAsked;
         }),
         ("the repository bears another's marker", &[17], |f| {
             store(f).marker = Observed::Seen(Marker::Foreign(Difference::Region));
@@ -832,6 +849,38 @@ fn a_foreign_marker_is_found_open_and_one_that_is_not_seen_is_not_known() {
         (Observed::NotAsked, "object .residency.json: not looked for"),
     ] {
         let row = row(marker);
+        assert_eq!(row.state, ChannelState::Unknown);
+        assert_eq!((row.evidence.as_str(), row.finding), (evidence, None));
+    }
+}
+
+#[test]
+fn wal_that_did_not_arrive_is_found_open_only_while_it_must_be_there() {
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    let row = |archived: Observed<ReadBack>| {
+        let mut facts = closed(&region);
+        facts.archived = archived;
+        let channels = channels(&plan, &facts, Assurance::Simulated);
+        // It shows that the control fails, and not where the data went.
+        assert_eq!(channels.leaks, []);
+        channels.rows[16].clone()
+    };
+    // What is there is there, whenever it was archived.
+    assert_eq!(row(archived(true, false)).state, ChannelState::Enforced);
+    let finding = row(archived(false, true)).finding.expect("found open");
+    for word in ["bailiwick-backup", "pgBackRest may write elsewhere"] {
+        assert!(finding.contains(word), "{finding}");
+    }
+    for (archived, evidence) in [
+        (archived(false, false), "no WAL was archived of late"),
+        (
+            Observed::Failed(ReadFailure::Unreachable),
+            "WAL: Unreachable",
+        ),
+        (Observed::NotAsked, "no WAL was read back yet"),
+    ] {
+        let row = row(archived);
         assert_eq!(row.state, ChannelState::Unknown);
         assert_eq!((row.evidence.as_str(), row.finding), (evidence, None));
     }

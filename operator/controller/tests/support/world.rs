@@ -11,7 +11,7 @@ use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::BACKUP_BUCKET;
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
 use bailiwick_model::region::EvidenceStatus;
-use bailiwick_model::repository::Marker;
+use bailiwick_model::repository::{ArchivedFile, Marker};
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
 };
@@ -39,6 +39,10 @@ const NEEDS_RESTART: &[&str] = &["max_connections", "max_worker_processes", "sha
 pub struct Data {
     /// The object store.
     pub store: StoreFacts,
+    /// Whether what Postgres archives arrives in another store.
+    pub archives_elsewhere: bool,
+    /// The keys that were looked for in the repository.
+    pub looked_for: Vec<String>,
     /// The secret key of each of the store's users.
     keys: BTreeMap<String, Vec<u8>>,
     /// Postgres, once it was asked.
@@ -495,6 +499,23 @@ fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
 impl Systems for World {
     fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
         async move { self.read("object store", || self.store_facts(access)) }.boxed()
+    }
+
+    fn archived<'a>(
+        &'a self,
+        access: Access<'a>,
+        file: &'a ArchivedFile,
+    ) -> BoxFuture<'a, Observed<bool>> {
+        async move {
+            let key = file.prefix(&file.first());
+            self.read("archived file", || {
+                self.with(access.names.region(), |data| {
+                    data.looked_for.push(key);
+                    Observed::Seen(!data.archives_elsewhere)
+                })
+            })
+        }
+        .boxed()
     }
 
     fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::network::admission;
 use super::{Sight, Verdict, counted};
 use crate::facts::Observed;
-use crate::repository::{MARKER, Marker};
+use crate::repository::{MARKER, Marker, ReadBack};
 use crate::store::{BucketOutlet, Drift, Lifecycle, StoreFacts, drift};
 
 fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
@@ -55,11 +55,31 @@ fn sentence(what: &impl Display) -> String {
 
 pub(super) fn repository(sight: &Sight<'_>) -> Verdict {
     let backup = sight.plan.backup_bucket.place();
-    nothing(sight, 17, |_| false, "region").and(|| match store(sight) {
-        Ok(seen) if seen.buckets.contains_key(&backup.name) => marked(seen, &backup.name),
-        Ok(_) => Verdict::unknown("the repository's bucket was not seen"),
-        Err(verdict) => verdict,
-    })
+    nothing(sight, 17, |_| false, "region")
+        .and(|| match store(sight) {
+            Ok(seen) if seen.buckets.contains_key(&backup.name) => marked(seen, &backup.name),
+            Ok(_) => Verdict::unknown("the repository's bucket was not seen"),
+            Err(verdict) => verdict,
+        })
+        .and(|| written(&sight.facts.archived, &backup.name))
+}
+
+/// Whether what Postgres archives arrives in the Region's own bucket, wherever pgBackRest was told to write.
+fn written(archived: &Observed<ReadBack>, bucket: &str) -> Verdict {
+    match archived {
+        Observed::Seen(ReadBack { found: true, .. }) => Verdict::enforced("WAL read back"),
+        Observed::Seen(ReadBack { recent: true, .. }) => Verdict::open(
+            "WAL",
+            format!(
+                "the newest WAL that Postgres archived is not in bucket {bucket} of the Region's store, expected it there: \
+                 pgBackRest may write elsewhere; see docs/runbooks/repository-marker.md"
+            ),
+        ),
+        // It may have been expired since.
+        Observed::Seen(_) => Verdict::unknown("no WAL was archived of late"),
+        Observed::Failed(failure) => Verdict::unknown(format!("WAL: {}", failure.as_str())),
+        Observed::NotAsked => Verdict::unknown("no WAL was read back yet"),
+    }
 }
 
 /// Whether the repository bears the Region's own marker. One that is another's is among what drifted.

@@ -1,17 +1,20 @@
-//! The marker of a Region's repository over S3: reads it into a judgement, and puts it where none is. I/O: HTTPS to the
-//! Region's own store.
+//! A Region's repository over S3: reads its marker into a judgement, puts it where none is, and looks for one archived
+//! file. I/O: HTTPS to the Region's own store.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, Names};
 use bailiwick_model::region::Region;
-use bailiwick_model::repository::{MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
+use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
 
 use super::Store;
 use super::bucket::{done_or, s3_failure};
 use super::signed::Failure;
 use crate::credentials::Credentials;
+
+/// How many folders of a stanza are looked into at most.
+const FOLDERS: i32 = 10;
 
 impl Store {
     /// Whose marker the repository bears. Only the answer that there is no such object means that it is missing; without
@@ -86,5 +89,53 @@ impl Store {
             .send()
             .await;
         done_or(put, &["PreconditionFailed", "ConditionalRequestConflict"])
+    }
+
+    /// Whether an archived file is in the repository. That takes one request; where it is not in the folder that its stanza
+    /// began with, the others are looked into before that is said.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub async fn archived(&self, file: &ArchivedFile) -> Result<bool, ReadFailure> {
+        let first = file.first();
+        if self.holds_any(&file.prefix(&first)).await? {
+            return Ok(true);
+        }
+        let stanza = self
+            .s3
+            .list_objects_v2()
+            .bucket(BACKUP_BUCKET)
+            .prefix(file.folder())
+            .delimiter("/")
+            .max_keys(FOLDERS)
+            .send()
+            .await
+            .map_err(|error| s3_failure(error).kind)?;
+        let folders = stanza
+            .common_prefixes()
+            .iter()
+            .filter_map(|folder| folder.prefix()?.strip_prefix(file.folder()))
+            .map(|folder| folder.trim_end_matches('/'))
+            .filter(|folder| *folder != first && file.holds(folder));
+        for folder in folders {
+            if self.holds_any(&file.prefix(folder)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the key of any object begins so.
+    async fn holds_any(&self, prefix: &str) -> Result<bool, ReadFailure> {
+        let page = self
+            .s3
+            .list_objects_v2()
+            .bucket(BACKUP_BUCKET)
+            .prefix(prefix)
+            .max_keys(1)
+            .send()
+            .await
+            .map_err(|error| s3_failure(error).kind)?;
+        Ok(!page.contents().is_empty())
     }
 }
