@@ -30,10 +30,11 @@ const INTRUDER: &str = "e2e-intruder";
 
 /// The API as somebody with all rights, or where a policy lets nobody else, with the operator's stolen token.
 fn api(cluster: &Cluster, place: &Place, resource: &ApiResource) -> Api<DynamicObject> {
-    let client = if resource.kind == "NetworkPolicy" {
-        &cluster.as_operator
-    } else {
-        &cluster.client
+    // Admission lets nobody else.
+    let client = match resource.kind.as_str() {
+        "NetworkPolicy" => &cluster.as_operator,
+        "StatefulSet" => &cluster.break_glass,
+        _ => &cluster.client,
     };
     Api::namespaced_with(client.clone(), &place.names.namespace(), resource)
 }

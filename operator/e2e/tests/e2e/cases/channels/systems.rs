@@ -603,7 +603,7 @@ pub async fn signs_for_the_other(bench: &Bench<'_>) -> Outcome<Tried> {
 }
 
 async fn set_region(bench: &Bench<'_>, location: &str) -> Outcome {
-    let client = &bench.cluster.client;
+    let client = &bench.cluster.break_glass;
     let name = bench.place.names.object_store();
     let sets = Api::<StatefulSet>::namespaced(client.clone(), &bench.namespace());
     let set = serde_json::to_value(sets.get(&name).await?)?;
