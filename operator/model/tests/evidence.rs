@@ -144,7 +144,10 @@ fn a_run_is_one_record_with_all_its_tries() {
         panic!("{entries:?}")
     };
     assert_eq!((run.as_str(), *guise), ("a", Guise::Plain));
-    assert_eq!(node.as_ref().map(|node| node.as_str()), Some("tr-1"));
+    assert_eq!(
+        node.as_ref().map(ToString::to_string).as_deref(),
+        Some("tr-1")
+    );
     assert_eq!(*ended, Some(seconds(31)));
     assert_eq!(*answer, CanaryAnswer::Given);
     assert_eq!(tries.len(), asked.targets.len() - 1, "all but its own node");

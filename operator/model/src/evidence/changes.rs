@@ -57,6 +57,9 @@ pub fn changes(
                     expires: exception.expires,
                 });
             }
+            (ChannelState::Exception, _, None) => {
+                entries.push(Entry::ExceptionWithdrawn { channel });
+            }
             _ => {}
         }
     }
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_is_told_of_when_it_begins_and_when_it_expires() {
+    fn an_exception_is_told_of_when_it_begins_and_when_it_is_over() {
         let open = status(&[("35", ChannelState::Unknown)]);
         let excepted = status(&[("35", ChannelState::Exception)]);
         let later = spec("2027-01-31T00:00:00Z");
@@ -220,5 +223,15 @@ mod tests {
             matches!(&ended[1], Entry::ExceptionExpired { .. }),
             "{ended:?}"
         );
+        // One that left the spec, and one whose channel is closed by itself.
+        let mut without = later.clone();
+        without.residency.exceptions.clear();
+        let withdrawn = changes(Some(&excepted), &open, &without, now());
+        assert!(
+            matches!(&withdrawn[1], Entry::ExceptionWithdrawn { .. }),
+            "{withdrawn:?}"
+        );
+        let closed = changes(Some(&excepted), &open, &later, now());
+        assert_eq!(closed.len(), 1, "{closed:?}");
     }
 }
