@@ -764,6 +764,7 @@ fn told(residency: &ResidencyStatus) -> ResidencyStatus {
         row.evidence = String::new();
         row.finding = None;
     }
+    told.evidence = None;
     told
 }
 
@@ -778,13 +779,15 @@ async fn record_evidence(
     now: Timestamp,
 ) {
     let moves = region.status.as_ref() != Some(&*status);
-    let sightings = match outcome {
-        Outcome::Applied(applied) => Sightings::of(applied.plan, applied.facts),
-        Outcome::Refused(violations) => Sightings::of_refusal(&region.name_any(), violations),
-        Outcome::Failed { .. } => return,
-    };
     let Some(residency) = status.residency.as_mut() else {
         return;
+    };
+    let sightings = match outcome {
+        Outcome::Applied(applied) => {
+            Sightings::of(applied.plan, applied.facts, &residency.channels)
+        }
+        Outcome::Refused(violations) => Sightings::of_refusal(&region.name_any(), violations),
+        Outcome::Failed { .. } => return,
     };
     // A Region that was never accepted has no log: its status and Event tell why it is refused.
     if matches!(outcome, Outcome::Refused(_)) && residency.evidence.is_none() {
