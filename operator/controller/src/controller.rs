@@ -126,7 +126,7 @@ pub struct Memory {
     unrecorded: Vec<Entry>,
     /// The residency that the entries, recorded or not, lead up to.
     told: Option<ResidencyStatus>,
-    /// The canary runs, placements and violations among the entries, recorded or not.
+    /// The canary runs, placements, violations and exceptions among the entries, recorded or not.
     sighted: Option<Told>,
 }
 
@@ -768,6 +768,41 @@ fn told(residency: &ResidencyStatus) -> ResidencyStatus {
     told
 }
 
+/// Takes up what is to be recorded: `moves` says whether the status is written anyway, `recorded` what the one before has.
+fn remember(
+    region: &Region,
+    memory: &mut Memory,
+    sightings: Sightings,
+    residency: &ResidencyStatus,
+    recorded: Option<&ResidencyStatus>,
+    moves: bool,
+    now: Timestamp,
+) {
+    let before = memory.told.as_ref().or(recorded);
+    let changed = changes(before, residency, &region.spec, now);
+    let mut sighted = memory
+        .sighted
+        .clone()
+        .unwrap_or_else(|| Told::of(residency.evidence.as_ref()));
+    let seen = sighted.take(sightings, moves);
+    if memory.unrecorded.len() + changed.len() + seen.len() > MOST_UNRECORDED {
+        // The way from what was told last to what is then is told once there is room; what was in between is not.
+        tracing::error!(
+            region = region.name_any(),
+            waiting = memory.unrecorded.len(),
+            "evidence waits: no more of it is kept until the log takes some"
+        );
+    } else {
+        if !changed.is_empty() {
+            memory.told = Some(told(residency));
+        }
+        memory.sighted = Some(sighted);
+        // Why before what follows from it.
+        memory.unrecorded.extend(seen);
+        memory.unrecorded.extend(changed);
+    }
+}
+
 /// Records what changed of the residency, and what was seen for the first time, in the Region's own log, and its new end in
 /// the status. What cannot be recorded now is kept and tried again with the next look; everything is recorded at least once.
 async fn record_evidence(
@@ -800,29 +835,7 @@ async fn record_evidence(
         .as_ref()
         .filter(|status| status::is_true(status, "EvidenceRecorded"))
         .and_then(|status| status.residency.as_ref());
-    let before = memory.told.as_ref().or(recorded);
-    let changed = changes(before, residency, &region.spec, now);
-    let mut sighted = memory
-        .sighted
-        .clone()
-        .unwrap_or_else(|| Told::of(residency.evidence.as_ref()));
-    let seen = sighted.take(sightings, moves);
-    if memory.unrecorded.len() + changed.len() + seen.len() > MOST_UNRECORDED {
-        // The way from what was told last to what is then is told once there is room; what was in between is not.
-        tracing::error!(
-            region = region.name_any(),
-            waiting = memory.unrecorded.len(),
-            "evidence waits: no more of it is kept until the log takes some"
-        );
-    } else {
-        if !changed.is_empty() {
-            memory.told = Some(told(residency));
-        }
-        memory.sighted = Some(sighted);
-        // Why before what follows from it.
-        memory.unrecorded.extend(seen);
-        memory.unrecorded.extend(changed);
-    }
+    remember(region, memory, sightings, residency, recorded, moves, now);
     let generation = region.metadata.generation;
     // A status that somebody emptied gets the end of the log back, though there is nothing new to record.
     if memory.unrecorded.is_empty() && recorded.is_some() && residency.evidence.is_some() {
