@@ -142,7 +142,7 @@ pub struct Memory {
     unrecorded: Vec<Entry>,
     /// The residency that the entries, recorded or not, lead up to.
     told: Option<ResidencyStatus>,
-    /// The canary runs, placements and violations among the entries, recorded or not.
+    /// The canary runs, placements, violations and exceptions among the entries, recorded or not.
     sighted: Option<Told>,
 }
 
@@ -780,39 +780,20 @@ fn told(residency: &ResidencyStatus) -> ResidencyStatus {
         row.evidence = String::new();
         row.finding = None;
     }
+    told.evidence = None;
     told
 }
 
-/// Records what changed of the residency, and what was seen for the first time, in the Region's own log, and its new end in
-/// the status. What cannot be recorded now is kept and tried again with the next look; everything is recorded at least once.
-async fn record_evidence(
-    ctx: &Context,
+/// Takes up what is to be recorded: `moves` says whether the status is written anyway, `recorded` what the one before has.
+fn remember(
     region: &Region,
     memory: &mut Memory,
-    outcome: &Outcome<'_>,
-    status: &mut RegionStatus,
+    sightings: Sightings,
+    residency: &ResidencyStatus,
+    recorded: Option<&ResidencyStatus>,
+    moves: bool,
     now: Timestamp,
 ) {
-    let moves = region.status.as_ref() != Some(&*status);
-    let sightings = match outcome {
-        Outcome::Applied(applied) => Sightings::of(applied.plan, applied.facts),
-        Outcome::Refused(violations) => Sightings::of_refusal(&region.name_any(), violations),
-        Outcome::Failed { .. } => return,
-    };
-    let Some(residency) = status.residency.as_mut() else {
-        return;
-    };
-    // A Region that was never accepted has no log: its status and Event tell why it is refused.
-    if matches!(outcome, Outcome::Refused(_)) && residency.evidence.is_none() {
-        return;
-    }
-    // A status that could not be written is no reason to tell the same again. What an operator before us may have left
-    // unrecorded is told anew, as a whole.
-    let recorded = region
-        .status
-        .as_ref()
-        .filter(|status| status::is_true(status, "EvidenceRecorded"))
-        .and_then(|status| status.residency.as_ref());
     let before = memory.told.as_ref().or(recorded);
     let changed = changes(before, residency, &region.spec, now);
     let mut sighted = memory
@@ -836,6 +817,41 @@ async fn record_evidence(
         memory.unrecorded.extend(seen);
         memory.unrecorded.extend(changed);
     }
+}
+
+/// Records what changed of the residency, and what was seen for the first time, in the Region's own log, and its new end in
+/// the status. What cannot be recorded now is kept and tried again with the next look; everything is recorded at least once.
+async fn record_evidence(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    outcome: &Outcome<'_>,
+    status: &mut RegionStatus,
+    now: Timestamp,
+) {
+    let moves = region.status.as_ref() != Some(&*status);
+    let Some(residency) = status.residency.as_mut() else {
+        return;
+    };
+    let sightings = match outcome {
+        Outcome::Applied(applied) => {
+            Sightings::of(applied.plan, applied.facts, &residency.channels)
+        }
+        Outcome::Refused(violations) => Sightings::of_refusal(&region.name_any(), violations),
+        Outcome::Failed { .. } => return,
+    };
+    // A Region that was never accepted has no log: its status and Event tell why it is refused.
+    if matches!(outcome, Outcome::Refused(_)) && residency.evidence.is_none() {
+        return;
+    }
+    // A status that could not be written is no reason to tell the same again. What an operator before us may have left
+    // unrecorded is told anew, as a whole.
+    let recorded = region
+        .status
+        .as_ref()
+        .filter(|status| status::is_true(status, "EvidenceRecorded"))
+        .and_then(|status| status.residency.as_ref());
+    remember(region, memory, sightings, residency, recorded, moves, now);
     let generation = region.metadata.generation;
     // A status that somebody emptied gets the end of the log back, though there is nothing new to record.
     if memory.unrecorded.is_empty() && recorded.is_some() && residency.evidence.is_some() {

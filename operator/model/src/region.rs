@@ -1014,8 +1014,8 @@ pub struct EvidenceStatus {
     pub hash: String,
     /// The key that signed it: the SHA-256 of its SubjectPublicKeyInfo, in hexadecimal.
     pub key_id: String,
-    /// The canary runs, placements and violations that are there now and in the log: 16 hexadecimal digits each, by which
-    /// the operator's next start knows what it need not record again.
+    /// The canary runs, placements, violations and exceptions that are there now and in the log: 16 hexadecimal digits each,
+    /// by which the operator's next start knows what it need not record again.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub told: String,
 }

@@ -14,7 +14,7 @@ use bailiwick_model::facts::{
 };
 use bailiwick_model::names::{LABEL_TASK, NODE_HOSTNAME, NODE_REGION};
 use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::EvidenceStatus;
+use bailiwick_model::region::{ChannelState, ChannelStatus, EvidenceStatus, Region};
 use bailiwick_model::violation::{Reason, Violation};
 use fixture::{facts, platform, tr};
 use jiff::{SignedDuration, Timestamp};
@@ -106,7 +106,7 @@ fn question(facts: &Facts) -> Question {
 
 /// What is told of a look by an operator that begins.
 fn first(facts: &Facts) -> Vec<Entry> {
-    Told::default().take(Sightings::of(&planned(facts), facts), true)
+    Told::default().take(Sightings::of(&planned(facts), facts, &[]), true)
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_run_waits_for_a_write_of_the_status_and_is_told_once() {
     let message = answer(&asked, good(Guise::Plain, &asked));
     let mut told = Told::default();
     let look = |told: &mut Told, facts: &Facts, moves| {
-        told.take(Sightings::of(&planned(facts), facts), moves)
+        told.take(Sightings::of(&planned(facts), facts, &[]), moves)
             .len()
     };
     run(&mut facts, "a", 60, Some(&message));
@@ -235,6 +235,82 @@ fn a_run_waits_for_a_write_of_the_status_and_is_told_once() {
     facts.jobs.remove("tr-canary-c");
     assert_eq!(look(&mut told, &facts, false), 1);
     assert_eq!(look(&mut told, &facts, true), 0);
+}
+
+#[test]
+fn what_a_run_answered_stays_so_though_another_question_is_asked() {
+    let mut facts = around();
+    let asked = question(&facts);
+    run(
+        &mut facts,
+        "a",
+        30,
+        Some(&answer(&asked, good(Guise::Plain, &asked))),
+    );
+    let mut told = Told::default();
+    let before = told.take(Sightings::of(&planned(&facts), &facts, &[]), false);
+    assert_eq!(before, []);
+    facts.neighbours.clear();
+    assert_ne!(question(&facts).id, asked.id);
+    let entries = told.take(Sightings::of(&planned(&facts), &facts, &[]), true);
+    assert!(
+        matches!(
+            &entries[..],
+            [Entry::Canary { answer: CanaryAnswer::Given, tries, .. }] if !tries.is_empty()
+        ),
+        "{entries:?}"
+    );
+}
+
+#[test]
+fn an_exception_is_told_of_when_it_is_granted_and_when_it_is_granted_anew() {
+    let granted = |expires: &str, approver: &str| {
+        fixture::tr_with(&format!(
+            "{{spec: {{residency: {{exceptions: [{{channel: '39', reason: a, approvedBy: '{approver}', \
+             expires: '{expires}'}}]}}}}}}"
+        ))
+    };
+    let row = |state| {
+        [ChannelStatus {
+            id: "39".to_owned(),
+            state,
+            evidence: String::new(),
+            finding: None,
+        }]
+    };
+    let facts = around();
+    let mut told = Told::default();
+    let mut look = |region: &Region, state| {
+        let plan = plan(region, &platform(), &facts).unwrap();
+        told.take(Sightings::of(&plan, &facts, &row(state)), false)
+            .iter()
+            .map(|entry| match entry {
+                Entry::ExceptionGranted {
+                    channel,
+                    approver,
+                    expires,
+                } => format!("{} {approver} {expires}", u8::from(*channel)),
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    let first = granted("2027-01-31T00:00:00Z", "dpo@example.org");
+    assert_eq!(
+        look(&first, ChannelState::Unknown),
+        Vec::<String>::new(),
+        "it does not count"
+    );
+    assert_eq!(
+        look(&first, ChannelState::Exception),
+        ["39 dpo@example.org 2027-01-31T00:00:00Z"]
+    );
+    assert_eq!(look(&first, ChannelState::Exception), Vec::<String>::new());
+    // Longer, and by somebody whose name is a sentence.
+    let anew = granted("2027-02-28T00:00:00Z", "the one in the corner office");
+    assert_eq!(
+        look(&anew, ChannelState::Exception),
+        ["39 spec.residency.exceptions 2027-02-28T00:00:00Z"]
+    );
 }
 
 fn anchored() -> EvidenceStatus {
@@ -304,7 +380,8 @@ fn a_place_is_told_of_when_it_is_first_seen_and_when_it_changes() {
         .or_default()
         .insert(NODE_HOSTNAME.to_owned(), "tr-1".to_owned());
     let mut told = Told::default();
-    let mut look = |facts: &Facts| words(&told.take(Sightings::of(&planned(facts), facts), false));
+    let mut look =
+        |facts: &Facts| words(&told.take(Sightings::of(&planned(facts), facts, &[]), false));
     assert_eq!(look(&facts), set(&[]));
     with_member(&mut facts, "tr-1");
     let volume = |labels: &[(&str, &str)]| VolumeFact {
@@ -399,11 +476,11 @@ fn whoever_makes_pods_does_not_flood_the_log() {
     facts.inventory = Observed::Seen(inventory);
     let mut told = Told::default();
     assert_eq!(
-        told.take(Sightings::of(&planned(&facts), &facts), true)
+        told.take(Sightings::of(&planned(&facts), &facts, &[]), true)
             .len(),
         64
     );
-    assert!(told.to_status().len() <= 1024);
+    assert!(told.to_status().len() <= 96 * 16);
 }
 
 #[test]
@@ -412,7 +489,7 @@ fn a_refusal_is_told_of_once_and_again_when_it_comes_back() {
     let mut told = Told::default();
     let mut facts = around();
     with_member(&mut facts, "tr-1");
-    let applied = Sightings::of(&planned(&facts), &facts);
+    let applied = Sightings::of(&planned(&facts), &facts, &[]);
     assert_eq!(told.take(applied, false).len(), 1);
     let refused = |told: &mut Told, reasons: &[Reason]| {
         let violations: Vec<_> = reasons.iter().map(|reason| violation(*reason)).collect();
@@ -431,7 +508,7 @@ fn a_refusal_is_told_of_once_and_again_when_it_comes_back() {
         set(&[outside])
     );
     // Accepted again: the places are known, and the next refusal is a new one.
-    let applied = Sightings::of(&planned(&facts), &facts);
+    let applied = Sightings::of(&planned(&facts), &facts, &[]);
     assert_eq!(told.take(applied, false), []);
     assert_eq!(
         refused(&mut told, &[Reason::OutsideJurisdiction]),

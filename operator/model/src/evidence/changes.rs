@@ -4,10 +4,8 @@
 use jiff::Timestamp;
 
 use super::Entry;
-use super::entry::{BreachAction, Channel, Name, Observation};
-use crate::region::{
-    BreachedChannel, ChannelState, ChannelStatus, Exception, RegionSpec, ResidencyStatus,
-};
+use super::entry::{BreachAction, Channel, Observation};
+use crate::region::{BreachedChannel, ChannelState, ChannelStatus, RegionSpec, ResidencyStatus};
 
 /// The entries that tell of the way from `before` to `after`; none when nothing changed. What was never looked at
 /// counts as Unknown before.
@@ -47,15 +45,16 @@ pub fn changes(
             .exceptions
             .iter()
             .find(|exception| exception.channel == row.id);
+        // That one is granted is a sighting: it may be granted anew while the channel's state stays.
         match (from, row.state, exception) {
-            (_, ChannelState::Exception, Some(exception)) => {
-                entries.extend(granted(channel, exception));
-            }
             (ChannelState::Exception, _, Some(exception)) if exception.expires <= now => {
                 entries.push(Entry::ExceptionExpired {
                     channel,
                     expires: exception.expires,
                 });
+            }
+            (ChannelState::Exception, _, None) => {
+                entries.push(Entry::ExceptionWithdrawn { channel });
             }
             _ => {}
         }
@@ -82,18 +81,6 @@ fn breaches(before: Option<&ResidencyStatus>, after: &ResidencyStatus) -> Vec<En
             })
         })
         .collect()
-}
-
-fn granted(channel: Channel, exception: &Exception) -> Option<Entry> {
-    // An approver that is no name stays out of the log, which holds no free text: the spec itself is named.
-    let approver = Name::new(exception.approved_by.clone())
-        .or_else(|_| Name::new("spec.residency.exceptions"))
-        .ok()?;
-    Some(Entry::ExceptionGranted {
-        channel,
-        approver,
-        expires: exception.expires,
-    })
 }
 
 /// What a channel's state was seen from.
@@ -205,20 +192,25 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_is_told_of_when_it_begins_and_when_it_expires() {
+    fn an_exception_is_told_of_when_it_is_over() {
         let open = status(&[("35", ChannelState::Unknown)]);
         let excepted = status(&[("35", ChannelState::Exception)]);
         let later = spec("2027-01-31T00:00:00Z");
-        let begun = changes(Some(&open), &excepted, &later, now());
-        assert!(
-            matches!(&begun[1], Entry::ExceptionGranted { approver, .. } if approver.as_str() == "dpo@example.org"),
-            "{begun:?}"
-        );
         let over = spec("2026-11-21T11:59:59Z");
         let ended = changes(Some(&excepted), &open, &over, now());
         assert!(
             matches!(&ended[1], Entry::ExceptionExpired { .. }),
             "{ended:?}"
         );
+        // One that left the spec, and one whose channel is closed by itself.
+        let mut without = later.clone();
+        without.residency.exceptions.clear();
+        let withdrawn = changes(Some(&excepted), &open, &without, now());
+        assert!(
+            matches!(&withdrawn[1], Entry::ExceptionWithdrawn { .. }),
+            "{withdrawn:?}"
+        );
+        let closed = changes(Some(&excepted), &open, &later, now());
+        assert_eq!(closed.len(), 1, "{closed:?}");
     }
 }

@@ -65,12 +65,11 @@ pub enum Entry {
         /// When it was over.
         expires: Timestamp,
     },
-    /// An exception left the spec before it was over; its channel is blocked again.
+    /// An exception left the spec before it was over; its channel is blocked again. Until when it would have held is in the
+    /// record that granted it.
     ExceptionWithdrawn {
         /// The channel.
         channel: Channel,
-        /// Until when it would have held.
-        expires: Timestamp,
     },
     /// A canary ran: all that it tried, in one record.
     Canary {

@@ -1,5 +1,6 @@
-//! What a look saw and the log must hold once: canary runs that ended, places of pods and volumes, violations. Plans, facts
-//! and what was told before in; the entries that are new, and what is remembered, out. No I/O.
+//! What a look saw and the log must hold once: canary runs that ended, places of pods and volumes, violations, exceptions
+//! that were granted. Plans, facts and what was told before in; the entries that are new, and what is remembered, out. No
+//! I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use crate::facts::{Facts, JobFact};
 use crate::names::LABEL_TASK;
 use crate::patroni::LABEL_JOB;
 use crate::plan::Plan;
-use crate::region::EvidenceStatus;
+use crate::region::{ChannelState, ChannelStatus, EvidenceStatus, Exception};
 use crate::violation::{Reason, Violation};
 
 /// How long the end of a Job may be known before the end of its pod is: they come by two watches.
@@ -24,7 +25,7 @@ const SETTLING: SignedDuration = SignedDuration::from_secs(20);
 /// The most pods that are not the operator's own and whose place is recorded: who may make pods must not flood the log.
 const MOST_FOREIGN: usize = 64;
 /// The most marks that a status holds; what is beyond is recorded again by the operator's next start.
-const MOST_MARKS: usize = 64;
+const MOST_MARKS: usize = 96;
 
 /// What a mark is of. What was not looked at is not taken for gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,9 +38,23 @@ enum Kind {
     Violation,
     /// Why the Region is refused.
     Refusal,
+    /// An exception that keeps a channel from being Unknown.
+    Exception,
 }
 
-/// By what a sighting is known again: the first 62 bits of a SHA-256, and its kind.
+impl Kind {
+    /// The bits of a mark that say its kind.
+    const BITS: u64 = 7;
+    const ALL: [Self; 5] = [
+        Self::Run,
+        Self::Placement,
+        Self::Violation,
+        Self::Refusal,
+        Self::Exception,
+    ];
+}
+
+/// By what a sighting is known again: the first 61 bits of a SHA-256, and its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Mark(u64);
 
@@ -50,11 +65,11 @@ impl Mark {
             .iter()
             .take(8)
             .fold(0, |head: u64, byte| head << 8 | u64::from(*byte));
-        Self(head & !3 | kind as u64)
+        Self(head & !Kind::BITS | kind as u64)
     }
 
     fn is_of(self, kinds: &[Kind]) -> bool {
-        kinds.iter().any(|kind| *kind as u64 == self.0 & 3)
+        kinds.iter().any(|kind| *kind as u64 == self.0 & Kind::BITS)
     }
 }
 
@@ -68,13 +83,21 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// What was seen of a Region that is applied.
+    /// What was seen of a Region that is applied, whose channels are judged.
     #[must_use]
-    pub fn of(plan: &Plan, facts: &Facts) -> Self {
+    pub fn of(plan: &Plan, facts: &Facts, channels: &[ChannelStatus]) -> Self {
         let mut sightings = Self {
-            kinds: vec![Kind::Run, Kind::Refusal],
+            kinds: vec![Kind::Run, Kind::Refusal, Kind::Exception],
             seen: runs(plan, facts),
         };
+        for exception in &plan.spec.residency.exceptions {
+            let counts = channels
+                .iter()
+                .any(|row| row.id == exception.channel && row.state == ChannelState::Exception);
+            if let Some(granted) = granted(exception).filter(|_| counts) {
+                sightings.add(Kind::Exception, granted);
+            }
+        }
         if facts.inventory.seen().is_some() {
             sightings.kinds.extend([Kind::Placement, Kind::Violation]);
         }
@@ -142,6 +165,9 @@ impl Told {
                 .iter()
                 .filter_map(|digits| std::str::from_utf8(digits).ok())
                 .filter_map(|digits| u64::from_str_radix(digits, 16).ok().map(Mark))
+                // Whatever else somebody wrote there would never be taken for gone.
+                .filter(|mark| mark.is_of(&Kind::ALL))
+                .take(MOST_MARKS)
                 .collect(),
             waiting: BTreeMap::new(),
         }
@@ -176,7 +202,10 @@ impl Told {
                 continue;
             }
             if mark.is_of(&[Kind::Run]) {
-                self.waiting.insert(mark, entry);
+                // What it answered when it ended stays so, though another question is asked since.
+                if !self.waiting.get(&mark).is_some_and(answered) {
+                    self.waiting.insert(mark, entry);
+                }
             } else {
                 self.marks.insert(mark);
                 entries.push(entry);
@@ -193,11 +222,33 @@ impl Told {
     }
 }
 
+const fn answered(entry: &Entry) -> bool {
+    matches!(
+        entry,
+        Entry::Canary {
+            answer: CanaryAnswer::Given,
+            ..
+        }
+    )
+}
+
 const fn ended(entry: &Entry) -> Option<Timestamp> {
     match entry {
         Entry::Canary { ended, .. } => *ended,
         _ => None,
     }
+}
+
+fn granted(exception: &Exception) -> Option<Entry> {
+    // An approver that is no name stays out of the log, which holds no free text: the spec itself is named.
+    let approver = Name::new(exception.approved_by.clone())
+        .or_else(|_| Name::new("spec.residency.exceptions"))
+        .ok()?;
+    Some(Entry::ExceptionGranted {
+        channel: Channel::new(exception.channel.parse().ok()?).ok()?,
+        approver,
+        expires: exception.expires,
+    })
 }
 
 /// The canary runs that ended and whose Jobs are still there.

@@ -84,7 +84,6 @@ fn entries() -> Vec<(u8, Entry)> {
             2,
             Entry::ExceptionWithdrawn {
                 channel: channel(36),
-                expires,
             },
         ),
         (

@@ -575,7 +575,7 @@ pub(super) fn store_user_name_shape() -> Rule {
 
 /// The name of a user is not one of the operator's.
 pub(super) fn store_user_name_free() -> Rule {
-    Rule::new("self != 'pgbackrest' && !self.startsWith('bailiwick')")
+    Rule::new("!(self in ['pgbackrest', 'evidence-auditor']) && !self.startsWith('bailiwick')")
         .message("is reserved for the operator and its backups; choose another")
 }
 
