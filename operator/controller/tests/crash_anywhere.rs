@@ -94,6 +94,10 @@ fn normalised(key: &Key, value: &Value) -> Value {
         let keys: Vec<&String> = value["data"].as_object().unwrap().keys().collect();
         value["data"] = json!(keys);
     }
+    // What was there when it was told of; `reconcile` has tests of it.
+    if let Some(Value::Object(evidence)) = value.pointer_mut("/status/residency/evidence") {
+        evidence.remove("told");
+    }
     value
 }
 
