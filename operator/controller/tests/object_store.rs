@@ -185,7 +185,7 @@ async fn from_nothing_to_nothing_left_to_do() {
 
     // A pass that finds nothing to do costs no sealed body.
     let sealed = store.sealed_bodies();
-    assert_eq!(sealed, 4, "one for each user");
+    assert_eq!(sealed, 5, "one for each user");
     observe(&store, &plan, &region, &server).await;
     assert_eq!(store.sealed_bodies(), sealed);
 
