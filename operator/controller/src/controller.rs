@@ -112,6 +112,8 @@ pub struct LookBack {
 /// What is remembered of one Region between two looks. Losing it costs some requests and nothing else.
 #[derive(Debug, Default)]
 pub struct Memory {
+    /// The uid of the Region that it is of.
+    uid: Option<String>,
     /// What was applied.
     pub records: Records,
     /// The values of the Region's Secrets.
@@ -363,6 +365,14 @@ pub async fn reconcile_at(
     let name = region.name_any();
     let memory = ctx.memory(&name);
     let mut memory = memory.lock().await;
+    let uid = region.uid();
+    if memory.uid != uid {
+        // A Region made anew while the watch was down: what is known is of the one before.
+        *memory = Memory {
+            uid,
+            ..Memory::default()
+        };
+    }
     let started = Instant::now();
     if region.meta().deletion_timestamp.is_some() {
         // Nothing is done for a Region that goes: the garbage collector takes what loses no data, and the rest stays.

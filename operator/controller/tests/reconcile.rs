@@ -1385,6 +1385,21 @@ async fn a_leak_shuts_the_region_off_until_none_is_seen() {
 }
 
 #[tokio::test]
+async fn a_region_made_anew_while_nobody_watched_is_not_the_one_before() {
+    let mut harness = Harness::running().await;
+    let leak = otherwise(Class::OtherNode, Tried::Reached);
+    let_answer(&harness, Guise::Postgres, leak);
+    harness.settle().await;
+    assert_eq!(harness.condition("Quarantined").0, "True");
+    // Its canaries and what they answered go with it, and the operator goes on.
+    harness.api.remove(&Key::new("regions", "", "tr"));
+    harness.apply(&tr());
+    harness.settle().await;
+    assert_eq!(harness.status().residency.unwrap().breach.count, 0);
+    assert_eq!(harness.condition("Quarantined").0, "False");
+}
+
+#[tokio::test]
 async fn a_status_that_somebody_emptied_is_whole_again() {
     let mut harness = Harness::running().await;
     let before = harness.status();

@@ -11,7 +11,6 @@ mod fixture;
 
 use std::collections::BTreeSet;
 
-use bailiwick_model::archive::Archive;
 use bailiwick_model::desired::object_store::manifests;
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
@@ -19,7 +18,7 @@ use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Access, Grant, Reclaim, Region};
 use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::secret::Contents;
-use bailiwick_model::status::{Applied, Outcome, status};
+use bailiwick_model::status::{Outcome, status};
 use bailiwick_model::store::{
     BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, Drift, Encryption, Lifecycle, Outlet,
     StoreFacts, StoreStep, UserFact, Versioning, canonical, drift, policy, policy_name, retained,
@@ -780,17 +779,7 @@ fn what_cannot_be_repaired_stands_in_the_status() {
             store,
             ..fixture::facts(&region)
         };
-        let applied = Applied {
-            plan: &plan,
-            facts: &facts,
-            steps_due: 0,
-            failed_steps: &[],
-            archive: Archive::Working {
-                latest_restorable: None,
-            },
-            full_backup: None,
-            retained: (Vec::new(), Vec::new()),
-        };
+        let applied = fixture::applied(&plan, &facts);
         let status = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
         ["ObjectStoreContained", "Degraded"].map(|type_| {
             let mut found = status.conditions.iter();

@@ -5,13 +5,12 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
-use bailiwick_model::archive::Archive;
 use bailiwick_model::facts::{Facts, Observed};
 use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts};
 use bailiwick_model::region::RegionStatus;
 use bailiwick_model::sql::{PostgresFacts, RoleFact};
-use bailiwick_model::status::{Applied, Outcome, status};
+use bailiwick_model::status::{Outcome, status};
 use jiff::{SignedDuration, Timestamp};
 
 /// Status, reason and message of `Degraded`, with all members running and these facts of Postgres.
@@ -49,17 +48,7 @@ fn degraded_with(
         postgres: Observed::Seen(postgres),
         ..fixture::facts(&region)
     };
-    let applied = Applied {
-        plan: &plan,
-        facts: &facts,
-        steps_due: 0,
-        failed_steps: &[],
-        archive: Archive::Working {
-            latest_restorable: None,
-        },
-        full_backup: None,
-        retained: (Vec::new(), Vec::new()),
-    };
+    let applied = fixture::applied(&plan, &facts);
     let status = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
     let mut found = status.conditions.into_iter();
     let condition = found
@@ -119,17 +108,7 @@ fn what_nobody_has_looked_at_for_a_quarter_of_an_hour_is_unknown() {
         now: Timestamp::UNIX_EPOCH,
         ..fixture::facts(&region)
     };
-    let applied = Applied {
-        plan: &plan,
-        facts: &facts,
-        steps_due: 0,
-        failed_steps: &[],
-        archive: Archive::Working {
-            latest_restorable: None,
-        },
-        full_backup: None,
-        retained: (Vec::new(), Vec::new()),
-    };
+    let applied = fixture::applied(&plan, &facts);
     let seen = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
     region.status = Some(seen.clone());
     let failed = Outcome::Failed {

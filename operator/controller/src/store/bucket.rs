@@ -3,6 +3,7 @@
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration, NotificationConfiguration,
@@ -395,6 +396,22 @@ fn ours(rule: &LifecycleRule) -> Option<i32> {
         && whole)
         .then(|| noncurrent.noncurrent_days())
         .flatten()
+}
+
+/// The bytes of an object; of one that has more than `limit`, so many that it shows.
+pub(super) async fn beginning(mut body: ByteStream, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    while bytes.len() <= limit {
+        let Some(chunk) = body
+            .try_next()
+            .await
+            .map_err(|error| Failure::unanswered(false, error))?
+        else {
+            break;
+        };
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 /// What the S3 client's error means.

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::Store;
-use super::bucket::s3_failure;
+use super::bucket::{beginning, s3_failure};
 use super::signed::Failure;
 
 /// How many records are read at once.
@@ -122,30 +122,21 @@ impl Store {
 
     /// The first version of a listed record.
     pub(crate) async fn read_record(&self, key: &str, listed: &Listed) -> Result<Stored, Failure> {
-        let mut bytes = Vec::new();
-        if let Some(version) = &listed.first {
-            let mut body = self
-                .s3
-                .get_object()
-                .bucket(EVIDENCE_BUCKET)
-                .key(key)
-                .version_id(version)
-                .send()
-                .await
-                .map_err(s3_failure)?
-                .body;
-            // One byte more than allowed shows that it is too large; the rest is not needed for that.
-            while bytes.len() <= OBJECT_LIMIT {
-                let Some(chunk) = body
-                    .try_next()
+        let bytes = match &listed.first {
+            None => Vec::new(),
+            Some(version) => {
+                let found = self
+                    .s3
+                    .get_object()
+                    .bucket(EVIDENCE_BUCKET)
+                    .key(key)
+                    .version_id(version)
+                    .send()
                     .await
-                    .map_err(|error| Failure::unanswered(false, error))?
-                else {
-                    break;
-                };
-                bytes.extend_from_slice(&chunk);
+                    .map_err(s3_failure)?;
+                beginning(found.body, OBJECT_LIMIT).await?
             }
-        }
+        };
         Ok(Stored {
             key: key.to_owned(),
             bytes,

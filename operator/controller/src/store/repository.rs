@@ -9,7 +9,7 @@ use bailiwick_model::region::Region;
 use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
 
 use super::Store;
-use super::bucket::{done_or, s3_failure};
+use super::bucket::{beginning, done_or, s3_failure};
 use super::signed::Failure;
 use crate::credentials::Credentials;
 
@@ -53,24 +53,11 @@ impl Store {
             .key(MARKER)
             .send()
             .await;
-        let mut body = match found {
-            Ok(found) => found.body,
-            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-            Err(error) => return Err(s3_failure(error)),
-        };
-        let mut bytes = Vec::new();
-        // One byte more than allowed shows that it is too large; the rest is not needed for that.
-        while bytes.len() <= MARKER_LIMIT {
-            let Some(chunk) = body
-                .try_next()
-                .await
-                .map_err(|error| Failure::unanswered(false, error))?
-            else {
-                break;
-            };
-            bytes.extend_from_slice(&chunk);
+        match found {
+            Ok(found) => beginning(found.body, MARKER_LIMIT).await.map(Some),
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
+            Err(error) => Err(s3_failure(error)),
         }
-        Ok(Some(bytes))
     }
 
     /// Puts the marker where nothing is. What is there, whosever it is, stays, and the next look sees it.
