@@ -1,11 +1,16 @@
 //! The nftables form of an enforcement: a model comes in, the text of one `nft -f` transaction goes out, the same
 //! text for the same model. Pure: no I/O.
+//!
+//! A transaction is not enough for a packet that is on its way while it is committed. The kernel decides once a base
+//! chain which generation of its rules the packet meets, but asks maps (whose elements die with them) and the next base
+//! chain anew, so that a packet can meet the old rules with an emptied map, or a new chain too early and the old one too
+//! late, and pass both (`nft_do_chain`, `nft_delset` and `nf_tables_commit` of Linux 6.18). So the one base chain stays
+//! and only its rules are replaced; a pod's own rules stand in a chain inside the rule that leads to it; there are no
+//! maps, and all sets are anonymous and constant, each as old as its rule.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 
-use crate::addresses::AddressSet;
 use crate::objects::{PortRange, Protocol};
 use crate::rules::{Allowance, Enforcement, Isolation, LocalPod, Peers, Ports};
 
@@ -20,26 +25,19 @@ enum Side {
 }
 
 impl Side {
-    fn prefix(self) -> &'static str {
+    /// The field that holds the pod's own address.
+    fn own_field(self) -> &'static str {
         match self {
-            Self::From => "from",
-            Self::To => "to",
-        }
-    }
-
-    /// The map from a pod's address to its chain.
-    fn map(self) -> &'static str {
-        match self {
-            Self::From => "from-pod",
-            Self::To => "to-pod",
+            Self::From => "ip saddr",
+            Self::To => "ip daddr",
         }
     }
 
     /// The field that holds the other side's address.
     fn peer_field(self) -> &'static str {
         match self {
-            Self::From => "ip daddr",
-            Self::To => "ip saddr",
+            Self::From => Self::To.own_field(),
+            Self::To => Self::From.own_field(),
         }
     }
 
@@ -51,125 +49,41 @@ impl Side {
     }
 }
 
-/// Writes the ruleset that replaces the table in one transaction.
+/// Writes the ruleset that replaces the rules of the table in one transaction.
 ///
 /// Takes the table's name (family `inet`, created when absent) and what is to be enforced. Whoever applies the text
-/// never leaves a moment without rules.
+/// leaves no moment, and no packet on its way, without rules.
 #[must_use]
 pub fn ruleset(table: &str, enforcement: &Enforcement) -> String {
-    let mut peer_sets = PeerSets::default();
-    let chains: Vec<Chain> = [Side::From, Side::To]
-        .into_iter()
-        .flat_map(|side| {
-            enforcement
-                .pods
-                .iter()
-                .map(move |(address, pod)| (side, *address, pod))
-        })
-        .filter_map(|(side, address, pod)| Chain::new(side, address, pod, &mut peer_sets))
-        .collect();
-    let addresses = || enforcement.pods.keys();
-
     let mut script = Script::default();
-    // The first line makes sure that there is a table to delete; a transaction hides the gap.
-    script.push(format_args!("table inet {table}"));
-    script.push(format_args!("delete table inet {table}"));
+    // Declared first, so that there is a chain to empty.
     script.push(format_args!("table inet {table} {{"));
-    script.collection(
-        "set",
-        "pod-ranges",
-        "ipv4_addr; flags interval",
-        enforcement.pod_ranges.ranges(),
-    );
-    script.collection("set", "known-pods", "ipv4_addr", addresses());
-    let itself = addresses().map(|address| format!("{address} . {address}"));
-    script.collection("set", "to-itself", "ipv4_addr . ipv4_addr", itself);
-    for (number, peers) in peer_sets.by_number() {
-        script.collection(
-            "set",
-            &peer_set(number),
-            "ipv4_addr; flags interval",
-            peers.ranges(),
-        );
-    }
+    script.push("  chain forward {");
+    script.push("    type filter hook forward priority filter; policy accept;");
+    script.push("  }");
+    script.push("}");
+    script.push(format_args!("flush chain inet {table} forward"));
+    script.push(format_args!("table inet {table} {{"));
+    script.push("  chain forward {");
+    script.common_rules(enforcement);
     for side in [Side::From, Side::To] {
-        let isolated = chains.iter().filter(|chain| chain.side == side);
-        let jumps = isolated.map(|chain| format!("{} : jump {}", chain.address, chain.name()));
-        script.collection("map", side.map(), "ipv4_addr : verdict", jumps);
+        for (address, pod) in &enforcement.pods {
+            script.pod_rule(side, *address, pod);
+        }
     }
-    script.forward_chain();
-    for chain in &chains {
-        script.pod_chain(chain);
-    }
+    script.push("  }");
     script.push("}");
     script.text
 }
 
-/// A chain of one pod and direction: returns what is allowed, drops the rest.
-struct Chain {
-    side: Side,
-    address: Ipv4Addr,
-    comment: String,
-    rules: Vec<String>,
-}
-
-impl Chain {
-    /// The chain of a pod, or nothing when it is not isolated on this side.
-    fn new(
-        side: Side,
-        address: Ipv4Addr,
-        pod: &LocalPod,
-        peer_sets: &mut PeerSets,
-    ) -> Option<Self> {
-        let Isolation::Only(allowances) = side.isolation(pod) else {
-            return None;
-        };
-        let rules = allowances
-            .iter()
-            .flat_map(|allowance| rules_of(allowance, side, peer_sets))
-            .collect();
-        Some(Self {
-            side,
-            address,
-            comment: comment(&pod.name),
-            rules,
-        })
-    }
-
-    fn name(&self) -> String {
-        format!("{}-{}", self.side.prefix(), self.address)
-    }
-}
-
-/// Sets of peers, one name for equal sets. Names count up in the order of use, so that equal models read equal.
-#[derive(Default)]
-struct PeerSets {
-    names: BTreeMap<AddressSet, usize>,
-}
-
-impl PeerSets {
-    fn name(&mut self, addresses: &AddressSet) -> String {
-        let next = self.names.len() + 1;
-        peer_set(*self.names.entry(addresses.clone()).or_insert(next))
-    }
-
-    fn by_number(&self) -> BTreeMap<usize, &AddressSet> {
-        self.names
-            .iter()
-            .map(|(addresses, number)| (*number, addresses))
-            .collect()
-    }
-}
-
-fn peer_set(number: usize) -> String {
-    format!("peers-{number}")
-}
-
-/// The rules that let an allowance through: one without ports, else one a protocol.
-fn rules_of(allowance: &Allowance, side: Side, peer_sets: &mut PeerSets) -> Vec<String> {
+/// The rules that let an allowance through: one without ports, else one a protocol; none when nobody is its peer.
+fn rules_of(allowance: &Allowance, side: Side) -> Vec<String> {
     let peers = match &allowance.peers {
         Peers::Everybody => String::new(),
-        Peers::Only(addresses) => format!("{} @{} ", side.peer_field(), peer_sets.name(addresses)),
+        Peers::Only(addresses) => match set(addresses.ranges()) {
+            Some(set) => format!("{} {set} ", side.peer_field()),
+            None => return Vec::new(),
+        },
     };
     match &allowance.ports {
         Ports::Every => vec![format!("{peers}return")],
@@ -184,6 +98,15 @@ fn rules_of(allowance: &Allowance, side: Side, peer_sets: &mut PeerSets) -> Vec<
             .map(|ports| format!("{peers}{ports} return"))
             .collect(),
     }
+}
+
+/// An anonymous set, or nothing when it would be empty, which nftables does not take.
+fn set<E: Display>(elements: impl IntoIterator<Item = E>) -> Option<String> {
+    let elements: Vec<String> = elements
+        .into_iter()
+        .map(|element| element.to_string())
+        .collect();
+    (!elements.is_empty()).then(|| format!("{{ {} }}", elements.join(", ")))
 }
 
 /// The match for ports of one protocol, or nothing when the allowance has none of it.
@@ -216,10 +139,7 @@ fn ports_of<'a>(protocol: Protocol, ranges: impl Iterator<Item = &'a PortRange>)
             format!("{first}-{last}")
         }
     });
-    Some(format!(
-        "{keyword} dport {{ {} }}",
-        elements.collect::<Vec<_>>().join(", ")
-    ))
+    set(elements).map(|set| format!("{keyword} dport {set}"))
 }
 
 /// Text that is safe between the quotes of a comment, cut to what nftables takes.
@@ -240,54 +160,53 @@ impl Script {
         self.text.push('\n');
     }
 
-    fn collection<E: Display>(
-        &mut self,
-        keyword: &str,
-        name: &str,
-        kind: &str,
-        elements: impl Iterator<Item = E>,
-    ) {
-        self.push(format_args!("  {keyword} {name} {{"));
-        self.push(format_args!("    type {kind}"));
-        let elements: Vec<String> = elements.map(|element| element.to_string()).collect();
-        if !elements.is_empty() {
-            self.push(format_args!("    elements = {{ {} }}", elements.join(", ")));
-        }
-        self.push("  }");
-    }
-
-    fn forward_chain(&mut self) {
-        self.push("  chain forward {");
-        self.push("    type filter hook forward priority filter; policy accept;");
+    /// What holds for every packet that is forwarded.
+    fn common_rules(&mut self, enforcement: &Enforcement) {
         self.push("    ct state established,related accept");
         // No pod has an IPv6 address, so whatever is forwarded got around the rules below.
         self.push("    meta nfproto ipv6 counter drop");
         // A packet that came in where its sender cannot be wears a borrowed address to shed its own rules.
         self.push("    fib saddr . iif oif missing counter drop");
-        self.push("    ip saddr . ip daddr @to-itself accept");
-        self.push("    ip saddr @pod-ranges ip saddr != @known-pods counter drop");
-        self.push("    ip daddr @pod-ranges ip daddr != @known-pods counter drop");
-        self.push("    ip saddr vmap @from-pod");
-        self.push("    ip daddr vmap @to-pod");
-        self.push("  }");
+        let known = enforcement.pods.keys();
+        let to_itself = known
+            .clone()
+            .map(|address| format!("{address} . {address}"));
+        if let Some(pairs) = set(to_itself) {
+            self.push(format_args!("    ip saddr . ip daddr {pairs} accept"));
+        }
+        if let Some(ranges) = set(enforcement.pod_ranges.ranges()) {
+            let known = set(known);
+            for side in [Side::From, Side::To] {
+                let own = side.own_field();
+                let unknown = known
+                    .as_ref()
+                    .map_or_else(String::new, |known| format!("{own} != {known} "));
+                self.push(format_args!("    {own} {ranges} {unknown}counter drop"));
+            }
+        }
     }
 
-    fn pod_chain(&mut self, chain: &Chain) {
-        self.push(format_args!("  chain {} {{", chain.name()));
-        self.push(format_args!("    comment \"{}\"", chain.comment));
-        for rule in &chain.rules {
-            self.push(format_args!("    {rule}"));
+    /// What a pod that is isolated on this side may do: its rules return what is allowed and drop the rest.
+    fn pod_rule(&mut self, side: Side, address: Ipv4Addr, pod: &LocalPod) {
+        let Isolation::Only(allowances) = side.isolation(pod) else {
+            return;
+        };
+        self.push(format_args!("    {} {address} jump {{", side.own_field()));
+        for allowance in allowances {
+            for rule in rules_of(allowance, side) {
+                self.push(format_args!("      {rule}"));
+            }
         }
-        self.push("    counter drop");
-        self.push("  }");
+        self.push("      counter drop");
+        self.push(format_args!("    }} comment \"{}\"", comment(&pod.name)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addresses::AddressRange;
-    use std::collections::BTreeSet;
+    use crate::addresses::{AddressRange, AddressSet};
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn enforcement(name: &str) -> Enforcement {
         let peers = AddressRange::parse_cidr("192.0.2.0/24").unwrap();
@@ -340,12 +259,11 @@ mod tests {
         let text = ruleset("t", &enforcement("x/a"));
         let lines = lines(&text);
         for expected in [
-            "elements = { 10.0.0.5 : jump to-10.0.0.5 }",
-            "elements = { 192.0.2.0-192.0.2.255 }",
-            "comment \"x/a\"",
-            "ip saddr @peers-1 tcp dport { 80-96, 443 } return",
+            "ip daddr 10.0.0.5 jump {",
+            "ip saddr { 192.0.2.0-192.0.2.255 } tcp dport { 80-96, 443 } return",
             "meta l4proto udp return",
             "sctp dport { 9 } return",
+            "} comment \"x/a\"",
         ] {
             assert!(
                 lines.contains(&expected),
@@ -353,28 +271,45 @@ mod tests {
             );
         }
         assert!(
-            !text.contains("to-10.0.0.6 "),
-            "a pod that is not isolated needs no chain\n{text}"
+            !text.contains("10.0.0.6 jump"),
+            "a pod that is not isolated needs no rules of its own\n{text}"
         );
     }
 
     #[test]
-    fn the_table_is_replaced_in_one_transaction() {
-        let text = ruleset("t", &Enforcement::default());
-        assert_eq!(
-            lines(&text)[..3],
-            ["table inet t", "delete table inet t", "table inet t {"]
-        );
+    fn an_allowance_whose_peers_nobody_is_allows_nothing() {
+        let mut nobody = enforcement("x/a");
+        for pod in nobody.pods.values_mut() {
+            pod.ingress = Isolation::Only(BTreeSet::from([Allowance {
+                peers: Peers::Only(AddressSet::default()),
+                ports: Ports::Every,
+            }]));
+        }
+        let text = ruleset("t", &nobody);
+        assert!(!text.contains("return"), "{text}");
+        assert_eq!(text.matches("jump {").count(), nobody.pods.len(), "{text}");
+    }
+
+    #[test]
+    fn what_can_be_looked_up_in_another_generation_than_the_rules_is_not_used() {
+        for enforcement in [Enforcement::default(), enforcement("x/a")] {
+            let text = ruleset("t", &enforcement);
+            for word in ["delete", "map ", "set ", "@"] {
+                assert!(!text.contains(word), "{word} is in\n{text}");
+            }
+            assert_eq!(text.matches(" hook ").count(), 1, "{text}");
+            assert_eq!(text.matches("flush chain inet t forward").count(), 1);
+        }
     }
 
     #[test]
     fn a_name_cannot_leave_its_comment() {
         let text = ruleset("t", &enforcement("x/a\"\n  accept # \u{fc}"));
         assert!(
-            lines(&text).contains(&"comment \"x/a  accept  \""),
+            lines(&text).contains(&"} comment \"x/a  accept  \""),
             "{text}"
         );
         let long = ruleset("t", &enforcement(&"n".repeat(400)));
-        assert!(lines(&long).contains(&format!("comment \"{}\"", "n".repeat(127)).as_str()));
+        assert!(lines(&long).contains(&format!("}} comment \"{}\"", "n".repeat(127)).as_str()));
     }
 }

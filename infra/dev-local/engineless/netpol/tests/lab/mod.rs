@@ -202,6 +202,25 @@ impl Lab {
             .map(|answer| answer == "yes")
     }
 
+    /// Sends datagrams to port 82 of a place, all of one flow and as fast as the machine can, while `meanwhile` runs.
+    /// Gives how many were sent, and whether the place heard one.
+    pub fn flood(
+        &mut self,
+        from: &Place,
+        to: &Place,
+        meanwhile: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(u64, bool), Failure> {
+        let started = self.ask(&from.name, format!("flood {}", to.address))?;
+        if started != "flooding" {
+            return Err(format!("{} could not flood {}: {started}", from.name, to.name).into());
+        }
+        let done = meanwhile();
+        let sent = self.ask(&from.name, "ebb".to_owned())?.parse()?;
+        done?;
+        let heard = self.ask(&to.name, format!("heard {}", from.address))?;
+        Ok((sent, heard == "yes"))
+    }
+
     fn ask(&mut self, place: &str, order: String) -> Result<String, Failure> {
         let prober = self.prober(place)?;
         prober.order([order])?;

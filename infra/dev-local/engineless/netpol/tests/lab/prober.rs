@@ -7,8 +7,9 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bailiwick_dev_netpol::objects::Protocol;
@@ -45,6 +46,7 @@ pub fn run(address: &str, forwards: bool) -> Result<(), Failure> {
         heard: listen_for_shouts()?,
         source_port: FIRST_SOURCE_PORT,
         held: None,
+        flood: None,
     };
     let mut output = io::stdout();
     writeln!(output, "ready")?;
@@ -68,6 +70,11 @@ pub fn run(address: &str, forwards: bool) -> Result<(), Failure> {
                 Ok(()) => "sent".to_owned(),
                 Err(error) => error.to_string(),
             }],
+            ["flood", receiver] => vec![match prober.flood(receiver.parse()?) {
+                Ok(()) => "flooding".to_owned(),
+                Err(error) => error.to_string(),
+            }],
+            ["ebb"] => vec![prober.ebb().to_string()],
             ["heard", sender] => vec![
                 if prober.hears(sender.parse()?) {
                     "yes"
@@ -110,6 +117,13 @@ struct Prober {
     heard: Arc<Mutex<BTreeSet<IpAddr>>>,
     source_port: u16,
     held: Option<TcpStream>,
+    flood: Option<Flood>,
+}
+
+/// Datagrams that are sent as fast as the machine can, all of one flow.
+struct Flood {
+    ends: Arc<AtomicBool>,
+    sender: JoinHandle<u64>,
 }
 
 impl Prober {
@@ -159,6 +173,32 @@ impl Prober {
             .ok_or_else(|| io::Error::other("no connection is held"))?;
         held.write_all(b"still here")?;
         answered(held.read_exact(&mut [0; 10]))
+    }
+
+    /// Starts to shout at a place without a pause.
+    fn flood(&mut self, receiver: Ipv4Addr) -> io::Result<()> {
+        let socket = UdpSocket::bind((self.address, 0))?;
+        socket.connect((receiver, SHOUTS))?;
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&ends);
+        let sender = thread::spawn(move || {
+            let mut sent = 0;
+            while !ended.load(Ordering::Relaxed) {
+                sent += u64::from(socket.send(b"hear me").is_ok());
+            }
+            sent
+        });
+        self.flood = Some(Flood { ends, sender });
+        Ok(())
+    }
+
+    /// Ends the flood; gives how many datagrams it sent.
+    fn ebb(&mut self) -> u64 {
+        let Some(flood) = self.flood.take() else {
+            return 0;
+        };
+        flood.ends.store(true, Ordering::Relaxed);
+        flood.sender.join().unwrap_or_default()
     }
 
     /// Whether a datagram of the sender has come or comes within the pause.
