@@ -22,7 +22,6 @@ use std::time::Duration;
 use aws_credential_types::Credentials as Signer;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::BehaviorVersion;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockRetention, ObjectLockRetentionMode};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -43,7 +42,7 @@ use bailiwick_operator::evidence::{CLOCK_TOLERANCE, EvidenceError, EvidenceLog, 
 use bailiwick_operator::store::Store;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use server::Server;
+use server::{Server, outcome};
 
 /// A Region with a running store that has all its buckets and users.
 struct Place {
@@ -217,21 +216,6 @@ fn anchor_of(text: &str) -> Anchor {
 
 fn anchor(status: &EvidenceStatus) -> Anchor {
     status.anchor().expect("an anchor")
-}
-
-/// The code by which the store refused, or `ok`.
-fn outcome<T, E, R>(result: Result<T, SdkError<E, R>>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
-{
-    match result {
-        Ok(_) => "ok".to_owned(),
-        Err(error) => match error.code() {
-            Some(code) => code.to_owned(),
-            None => format!("{error:?}"),
-        },
-    }
 }
 
 #[tokio::test]

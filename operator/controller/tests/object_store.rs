@@ -47,7 +47,7 @@ use bailiwick_model::store::{
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::store::{Store, seal};
 use serde_json::{Value, json};
-use server::Server;
+use server::{Server, outcome};
 
 /// Three buckets of different kinds and three users with different rights.
 fn region() -> Region {
@@ -149,21 +149,6 @@ fn client(server: &Server, region: &str, signer: Option<(&str, &str)>) -> Client
         None => config.allow_no_auth(),
     };
     Client::from_conf(config.build())
-}
-
-/// The code by which the store refused, or `ok`.
-fn outcome<T, E, R>(result: Result<T, SdkError<E, R>>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
-{
-    match result {
-        Ok(_) => "ok".to_owned(),
-        Err(error) => match error.code() {
-            Some(code) => code.to_owned(),
-            None => format!("{error:?}"),
-        },
-    }
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ use bailiwick_model::store::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use fixture::store::apply;
+
 /// Buckets of each kind and users of each access.
 fn region() -> Region {
     fixture::tr_with(
@@ -57,108 +59,6 @@ fn nothing() -> StoreFacts {
         region: "tr-ist-1".to_owned(),
         encrypts: true,
         ..StoreFacts::default()
-    }
-}
-
-/// Does a step on facts, as the store would.
-fn apply(facts: &mut StoreFacts, step: &StoreStep) {
-    match step {
-        StoreStep::CreateBucket { place, object_lock } => {
-            if place.place().name == BACKUP_BUCKET && !facts.buckets.contains_key(BACKUP_BUCKET) {
-                // What the next look reads of it.
-                facts.marker = Observed::Seen(Marker::Missing);
-            }
-            facts
-                .buckets
-                .entry(place.place().name.clone())
-                .or_insert_with(|| BucketFact {
-                    object_lock: *object_lock,
-                    versioning: if *object_lock {
-                        Versioning::Enabled
-                    } else {
-                        Versioning::Off
-                    },
-                    empty: true,
-                    ..BucketFact::default()
-                });
-        }
-        StoreStep::SetReclaim {
-            bucket: name,
-            reclaim,
-        } => bucket(facts, name).reclaim = Some(*reclaim),
-        StoreStep::SetVersioning {
-            bucket: name,
-            enabled,
-        } => {
-            let fact = bucket(facts, name);
-            assert!(*enabled || !fact.object_lock, "S3 refuses it");
-            fact.versioning = if *enabled {
-                Versioning::Enabled
-            } else {
-                Versioning::Suspended
-            };
-        }
-        StoreStep::SetEncryption { bucket: name } => {
-            bucket(facts, name).encryption = Encryption::StoreKey;
-        }
-        StoreStep::SetLifecycle {
-            bucket: name,
-            noncurrent_days,
-        } => {
-            bucket(facts, name).lifecycle =
-                noncurrent_days.map_or(Lifecycle::Keeps, Lifecycle::Noncurrent);
-        }
-        StoreStep::SetQuota {
-            bucket: name,
-            bytes,
-        } => bucket(facts, name).quota = *bytes,
-        StoreStep::ClearDefaultRetention { bucket: name } => {
-            bucket(facts, name).default_retention = false;
-        }
-        StoreStep::RemoveOutlet {
-            bucket: name,
-            outlet,
-        } => {
-            bucket(facts, name).outlets.remove(outlet);
-        }
-        StoreStep::PutPolicy { name, document } => {
-            facts.policies.insert(name.clone(), document.clone());
-        }
-        StoreStep::CreateUser { user, .. } => {
-            let fact = facts.users.entry(user.clone()).or_default();
-            fact.enabled = true;
-            fact.key_current = true;
-        }
-        StoreStep::SetUserPolicy { user, policy } => {
-            assert!(
-                facts.policies.contains_key(policy),
-                "the policy comes first"
-            );
-            let fact = facts.users.get_mut(user).expect("the user comes first");
-            fact.policies = BTreeSet::from([policy.clone()]);
-        }
-        StoreStep::LeaveGroup { user, group } => {
-            let fact = facts.users.get_mut(user).expect("the user is there");
-            fact.groups.remove(group);
-        }
-        StoreStep::SetUserEnabled { user, enabled } => {
-            let fact = facts.users.get_mut(user).expect("the user is there");
-            fact.enabled = *enabled;
-        }
-        StoreStep::PutMarker { .. } => {
-            assert!(
-                facts.buckets.contains_key(BACKUP_BUCKET),
-                "the bucket comes first"
-            );
-            facts.marker = Observed::Seen(Marker::Ours);
-        }
-        StoreStep::DeleteBucket { bucket: name } => {
-            assert!(
-                bucket(facts, name).empty,
-                "a bucket with objects is never deleted"
-            );
-            facts.buckets.remove(name);
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use bailiwick_model::desired::object_store::{KMS_KEY, manifests};
 use bailiwick_model::evidence::SigningKey;
 use bailiwick_model::plan::Plan;
@@ -304,5 +305,20 @@ fn mount(pod: &Value, credentials: &Credentials, directory: &Path, version: &str
         }
         symlink(version, path.join("..next")).expect("a link");
         fs::rename(path.join("..next"), path.join("..data")).expect("a link");
+    }
+}
+
+/// The code by which the store refused, or `ok`.
+pub fn outcome<T, E, R>(result: Result<T, SdkError<E, R>>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match result {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => match error.code() {
+            Some(code) => code.to_owned(),
+            None => format!("{error:?}"),
+        },
     }
 }

@@ -2,22 +2,19 @@
 //! controller's own border. Their pods are those of the API server in memory; every call is in the same sequence as
 //! the requests, so that each of them can go wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure};
-use bailiwick_model::names::BACKUP_BUCKET;
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
 use bailiwick_model::region::EvidenceStatus;
-use bailiwick_model::repository::{ArchivedFile, Marker};
+use bailiwick_model::repository::ArchivedFile;
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
 };
-use bailiwick_model::store::{
-    BucketFact, Encryption, Lifecycle, StoreFacts, StoreStep, Versioning,
-};
+use bailiwick_model::store::{StoreFacts, StoreStep};
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::error::StepError;
 use bailiwick_operator::evidence::EvidenceError;
@@ -30,6 +27,9 @@ use serde_json::{Value, json};
 use super::cluster::is_ready;
 use super::fake_api::{FakeApi, Key, text};
 use super::journal::{Fault, Journal};
+
+#[path = "../../../model/tests/fixture/store.rs"]
+mod store;
 
 /// The settings that only a restart brings into force, as far as the tests change them.
 const NEEDS_RESTART: &[&str] = &["max_connections", "max_worker_processes", "shared_buffers"];
@@ -220,7 +220,7 @@ impl World {
                     value(access.credentials, secret, "secret-key"),
                 );
             }
-            apply_store(&mut data.store, step);
+            store::apply(&mut data.store, step);
         });
     }
 
@@ -381,117 +381,6 @@ fn merge(into: &mut Value, patch: &Value) {
             fields.remove(name);
         } else {
             merge(fields.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
-
-/// Does a step on facts, as the store would.
-#[allow(clippy::too_many_lines, reason = "one arm a step")]
-fn apply_store(facts: &mut StoreFacts, step: &StoreStep) {
-    fn bucket<'a>(facts: &'a mut StoreFacts, name: &str) -> &'a mut BucketFact {
-        facts.buckets.get_mut(name).expect("the bucket comes first")
-    }
-    match step {
-        StoreStep::CreateBucket { place, object_lock } => {
-            if place.place().name == BACKUP_BUCKET && facts.marker == Observed::NotAsked {
-                facts.marker = Observed::Seen(Marker::Missing);
-            }
-            facts
-                .buckets
-                .entry(place.place().name.clone())
-                .or_insert_with(|| BucketFact {
-                    object_lock: *object_lock,
-                    versioning: if *object_lock {
-                        Versioning::Enabled
-                    } else {
-                        Versioning::Off
-                    },
-                    empty: true,
-                    ..BucketFact::default()
-                });
-        }
-        StoreStep::SetReclaim {
-            bucket: name,
-            reclaim,
-        } => {
-            bucket(facts, name).reclaim = Some(*reclaim);
-        }
-        StoreStep::SetVersioning {
-            bucket: name,
-            enabled,
-        } => {
-            let fact = bucket(facts, name);
-            assert!(*enabled || !fact.object_lock, "S3 refuses it");
-            fact.versioning = if *enabled {
-                Versioning::Enabled
-            } else {
-                Versioning::Suspended
-            };
-        }
-        StoreStep::SetEncryption { bucket: name } => {
-            bucket(facts, name).encryption = Encryption::StoreKey;
-        }
-        StoreStep::SetLifecycle {
-            bucket: name,
-            noncurrent_days,
-        } => {
-            bucket(facts, name).lifecycle =
-                noncurrent_days.map_or(Lifecycle::Keeps, Lifecycle::Noncurrent);
-        }
-        StoreStep::SetQuota {
-            bucket: name,
-            bytes,
-        } => bucket(facts, name).quota = *bytes,
-        StoreStep::ClearDefaultRetention { bucket: name } => {
-            bucket(facts, name).default_retention = false;
-        }
-        StoreStep::RemoveOutlet {
-            bucket: name,
-            outlet,
-        } => {
-            bucket(facts, name).outlets.remove(outlet);
-        }
-        StoreStep::PutPolicy { name, document } => {
-            facts.policies.insert(name.clone(), document.clone());
-        }
-        StoreStep::CreateUser { user, .. } => {
-            facts.users.entry(user.clone()).or_default().enabled = true;
-        }
-        StoreStep::SetUserPolicy { user, policy } => {
-            assert!(
-                facts.policies.contains_key(policy),
-                "the policy comes first"
-            );
-            let fact = facts.users.get_mut(user).expect("the user comes first");
-            fact.policies = BTreeSet::from([policy.clone()]);
-        }
-        StoreStep::LeaveGroup { user, group } => {
-            let fact = facts.users.get_mut(user).expect("the user is there");
-            fact.groups.remove(group);
-        }
-        StoreStep::SetUserEnabled { user, enabled } => {
-            facts
-                .users
-                .get_mut(user)
-                .expect("the user is there")
-                .enabled = *enabled;
-        }
-        StoreStep::PutMarker { .. } => {
-            assert!(
-                facts.buckets.contains_key(BACKUP_BUCKET),
-                "the bucket comes first"
-            );
-            // Whatever is there already stays, whether it can be read or not.
-            if facts.marker == Observed::Seen(Marker::Missing) {
-                facts.marker = Observed::Seen(Marker::Ours);
-            }
-        }
-        StoreStep::DeleteBucket { bucket: name } => {
-            assert!(
-                bucket(facts, name).empty,
-                "a bucket with objects is never deleted"
-            );
-            facts.buckets.remove(name);
         }
     }
 }

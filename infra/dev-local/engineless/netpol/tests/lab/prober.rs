@@ -183,10 +183,14 @@ impl Prober {
         let ended = Arc::clone(&ends);
         let sender = thread::spawn(move || {
             let mut sent = 0;
-            while !ended.load(Ordering::Relaxed) {
+            loop {
+                // Read first: one datagram at least leaves after the order to end.
+                let last = ended.load(Ordering::Relaxed);
                 sent += u64::from(socket.send(b"hear me").is_ok());
+                if last {
+                    return sent;
+                }
             }
-            sent
         });
         self.flood = Some(Flood { ends, sender });
         Ok(())
