@@ -235,6 +235,8 @@ struct Keeper {
     generation: u64,
     /// The ruleset that was applied last.
     applied: Option<String>,
+    /// Whether somebody else changed the table, so that it is made anew instead of given other rules.
+    changed: bool,
     /// The node's pods in it, for whoever waits for one of them.
     known: watch::Sender<Known>,
     /// The policies that were told last, so that the file changes when only a generation does.
@@ -257,6 +259,7 @@ impl Keeper {
             pod_ranges,
             generation: 0,
             applied: None,
+            changed: false,
             known,
             told: None,
             listing: None,
@@ -320,13 +323,22 @@ impl Keeper {
             .collect();
         let write = self.applied.as_deref() != Some(ruleset.as_str());
         if write {
-            if let Err(error) = self.settings.table.replace(&ruleset).await {
+            let table = &self.settings.table;
+            let written = if self.changed {
+                table.replace(&nft::anew(table.name(), &ruleset)).await
+            } else {
+                table.replace(&ruleset).await
+            };
+            if let Err(error) = written {
+                // A table that does not take our rules is not as we made it.
+                self.changed |= matches!(error, KernelError::Refused { .. });
                 let delay = self.delay();
                 tracing::error!(node = self.settings.node, %error, retry_ms = delay.as_millis(), "not applied");
                 return Err(delay);
             }
             self.generation += 1;
             self.applied = Some(ruleset);
+            self.changed = false;
             let known = enforcement
                 .pods
                 .iter()
@@ -388,9 +400,10 @@ impl Keeper {
                 let table = self.settings.table.name();
                 tracing::warn!(
                     table,
-                    "the table was changed by somebody else; writing it again"
+                    "the table was changed by somebody else; making it anew"
                 );
                 self.applied = None;
+                self.changed = true;
                 true
             }
             Err(error) => {

@@ -19,6 +19,8 @@
 //! - Packets between a pod and its own node do not cross the hook and always pass, as the API specifies.
 //! - Flows that were let through once keep passing until they end, also when a policy is tightened meanwhile. The API
 //!   leaves this to the plugin.
+//! - A packet meets the rules before a change or those after it. Only a table that somebody else changed is made anew, and
+//!   a packet on its way in that moment may pass.
 //! - The table stays when the enforcer stops: what was shut remains shut.
 //!
 //! # New pods

@@ -76,6 +76,14 @@ pub fn ruleset(table: &str, enforcement: &Enforcement) -> String {
     script.text
 }
 
+/// The ruleset, with the table that is there removed before in the same transaction: for one that somebody else changed.
+/// A packet on its way may pass between the two, see above.
+#[must_use]
+pub fn anew(table: &str, ruleset: &str) -> String {
+    // Declared first, so that there is a table to delete.
+    format!("table inet {table}\ndelete table inet {table}\n{ruleset}")
+}
+
 /// The rules that let an allowance through: one without ports, else one a protocol; none when nobody is its peer.
 fn rules_of(allowance: &Allowance, side: Side) -> Vec<String> {
     let peers = match &allowance.peers {

@@ -218,9 +218,25 @@ pub fn whole_life(lab: &mut Lab) -> Result<Vec<String>, Failure> {
     life.announced_pod(third)?;
     life.new_policy()?;
     life.table_removed_by_others()?;
+    life.table_added_to_by_others()?;
     life.new_list()?;
     life.end()?;
     Ok(life.failures)
+}
+
+/// A start on a node that has a table of that name which does not take the rules where it is.
+pub fn start_with_a_strange_table(lab: &mut Lab) -> Result<Vec<String>, Failure> {
+    remove_tables()?;
+    let strange = "chain forward { type filter hook input priority filter; }";
+    lab::nft(NODES[0], &format!("table inet {TABLE} {{\n{strange}\n}}\n"))?;
+    let mut running = Running::start()?;
+    let mut scene = Scene::new();
+    scene.apply(DENY_ALL)?;
+    running.serve(&scene)?;
+    running.until("the policy is in force", |ready| {
+        ready["policies"]["x/deny-all"] == 1
+    })?;
+    compare(lab, &scene, "after a start with a strange table")
 }
 
 /// The enforcer under test, and what should hold by now.
@@ -233,7 +249,7 @@ struct Life<'l> {
 
 impl Life<'_> {
     fn before_the_api(&mut self) -> Result<(), Failure> {
-        wait_for_table(true)?;
+        wait_for_table(|table| table.is_some())?;
         let mut nothing_known = Scene::new();
         nothing_known.pods.clear();
         let differing = compare(self.lab, &nothing_known, "before the API server answers")?;
@@ -351,8 +367,14 @@ impl Life<'_> {
 
     fn table_removed_by_others(&mut self) -> Result<(), Failure> {
         lab::nft(NODES[0], &format!("delete table inet {TABLE}\n"))?;
-        wait_for_table(true)?;
+        wait_for_table(|table| table.is_some())?;
         self.compare("after somebody removed the table")
+    }
+
+    fn table_added_to_by_others(&mut self) -> Result<(), Failure> {
+        lab::nft(NODES[0], &format!("add chain inet {TABLE} strange\n"))?;
+        wait_for_table(|table| table.is_some_and(|text| !text.contains("strange")))?;
+        self.compare("after somebody added to the table")
     }
 
     /// A change that no watch told, found by the list that follows an expired watch.
@@ -389,19 +411,22 @@ impl Life<'_> {
     }
 }
 
-fn wait_for_table(present: bool) -> Result<(), Failure> {
+/// Waits until the table's listing, none when there is no table, is so.
+fn wait_for_table(so: impl Fn(Option<&str>) -> bool) -> Result<(), Failure> {
     let started = Instant::now();
     loop {
         let listed = lab::inside(NODES[0])
             .args(["nft", "list", "table", "inet", TABLE])
-            .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .status()?;
-        if listed.success() == present {
+            .output()?;
+        let text = String::from_utf8_lossy(&listed.stdout);
+        if so(listed.status.success().then_some(text.as_ref())) {
             return Ok(());
         }
         if started.elapsed() > PATIENCE {
-            return Err("the table did not come back".into());
+            return Err(
+                format!("waited in vain for the table to be put right; it is:\n{text}").into(),
+            );
         }
         thread::sleep(Duration::from_millis(10));
     }

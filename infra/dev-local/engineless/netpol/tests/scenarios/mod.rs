@@ -14,7 +14,7 @@ use crate::{TABLE, differences, enforce, every_probe, expected_open, observe, ve
 pub type Scenario = (&'static str, fn(&mut Lab) -> Result<Vec<String>, Failure>);
 
 /// All of them.
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 9] = [
     (
         "without the table every forbidden connection gets through, and the comparison says so",
         red,
@@ -43,6 +43,10 @@ pub const ALL: [Scenario; 8] = [
     (
         "the enforcer shuts first, follows the API server, repairs its table and leaves it behind",
         enforcer::whole_life,
+    ),
+    (
+        "the enforcer makes a table anew that does not take its rules",
+        enforcer::start_with_a_strange_table,
     ),
 ];
 
@@ -286,11 +290,11 @@ fn ipv6(lab: &mut Lab) -> Result<Vec<String>, Failure> {
 
 /// How often the tables are replaced under one flood of datagrams.
 const REPLACEMENTS: usize = 60;
-/// Fewer datagrams than this hit none of the moments that matter.
+/// Fewer datagrams than this are no flood.
 const FLOOD: u64 = 10_000;
 
 /// The kernel looks up parts of a ruleset (elements of maps, a base chain of its own) in the generation that is current
-/// when the packet gets there. A flood hits in a second what a single connection finds once in a thousand runs.
+/// when the packet gets there. A flood found such a gap in every flow, single connections hardly ever.
 fn replaced(lab: &mut Lab) -> Result<Vec<String>, Failure> {
     let mut scene = Scene::new();
     scene.apply(DENY_ALL)?;
@@ -308,8 +312,8 @@ fn replaced(lab: &mut Lab) -> Result<Vec<String>, Failure> {
         let (sender, receiver) = (lab.place(from)?, lab.place(to)?);
         enforce(&shut)?;
         let (sent, heard) = lab.flood(&sender, &receiver, || {
-            let mut rulesets = [&shut_further, &shut].into_iter().cycle();
-            rulesets.by_ref().take(REPLACEMENTS).try_for_each(enforce)
+            let rulesets = [&shut_further, &shut].into_iter().cycle();
+            rulesets.take(REPLACEMENTS).try_for_each(enforce)
         })?;
         if sent < FLOOD {
             failures.push(format!("{from} sent {to} {sent} datagrams, too few"));
