@@ -90,8 +90,8 @@ programs() {
   local out=$checkout/target/k3d
   mkdir -p "$out"
   docker run --rm -v "$checkout:/src" -v bailiwick-cargo:/usr/local/cargo/registry -w /src -e CARGO_TARGET_DIR=/src/target/k3d/cargo \
-    "$toolchain" cargo build --release --locked -p bailiwick-operator
-  cp "$out/cargo/release/bailiwick-operator" "$out/bailiwick-operator"
+    "$toolchain" cargo build --release --locked -p bailiwick-operator -p bailiwick-fence
+  cp "$out"/cargo/release/bailiwick-{operator,fence} "$out/"
   docker run --rm -v "$checkout:/src:ro" -v bailiwick-go:/go -v bailiwick-build:/cache -e BAILIWICK_CACHE=/cache -e GOCACHE=/cache/go \
     "$go_toolchain" bash /src/infra/dev-local/engineless/binaries.sh minio
   docker run --rm -v bailiwick-build:/cache:ro -v "$out:/out" "$go_toolchain" cp -L /cache/bin/minio /out/minio

@@ -137,7 +137,7 @@ policies_in_force() {
 
 build_commands() { "$here/binaries.sh"; }
 build_enforcer() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-dev-netpol; }
-build_operator() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-operator; }
+build_operator() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-operator -p bailiwick-fence; }
 build_images() { "$here/images.sh"; }
 build_cluster_images() {
   "$here/images.sh" pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the container images of the engine-less cluster, without a container engine.
-#   in:  commands in $BAILIWICK_CACHE/bin (binaries.sh), platform/images/<name>/, the operator that cargo built, Debian's packages
+#   in:  commands in $BAILIWICK_CACHE/bin (binaries.sh), platform/images/<name>/, the programs that cargo built, Debian's packages
 #   out: $BAILIWICK_CACHE/images/<name>-<hash of its inputs>.tar (docker-archive), <name>.tar as a link to the one asked for
 #        last, and images/index.tsv: ref, tar file, image id
 # usage: images.sh [--fresh] [NAME...]     all of them without a NAME; --fresh takes Debian's newest packages again
@@ -19,7 +19,8 @@ export BUILDAH_ISOLATION=chroot
 
 readonly kubernetes=v1.36.3 debian=trixie
 postgres=$(cat "$root/platform/images/postgres/VERSION")
-readonly postgres
+fence=$(cat "$root/platform/images/fence/VERSION")
+readonly postgres fence
 # name, reference, what it is made of:
 #   command <name>         FROM scratch with that one command of binaries.sh
 #   folder <dir> [file]    platform/images/<dir>/Containerfile, with the file added to its context
@@ -37,6 +38,7 @@ minio                    bailiwick.dev/minio:2026-02-12                         
 probe                    bailiwick.dev/probe:0.1.0                                       folder probe
 postgres                 bailiwick.dev/postgres:$postgres                                  folder postgres
 operator                 bailiwick.dev/operator:0.1.0                                    folder operator bailiwick-operator
+fence                    bailiwick.dev/fence:$fence                                       folder fence bailiwick-fence
 "
 
 say() { printf 'images: %s\n' "$*"; }
@@ -50,18 +52,18 @@ input_path() {
   local path profile target=${CARGO_TARGET_DIR:-$root/target}
   case $1 in
     pause) path=$store/pause ;;
-    bailiwick-operator)
+    bailiwick-*)
       for profile in release debug; do
-        path=$target/$profile/bailiwick-operator
+        path=$target/$profile/$1
         # The one built last is the one meant.
         [[ -x $path && $path -nt ${newest:-/nonexistent} ]] && local newest=$path
       done
-      path=${newest:-$target/debug/bailiwick-operator} ;;
+      path=${newest:-$target/debug/$1} ;;
     *) path=$bin/$1 ;;
   esac
   if [[ ! -x $path ]]; then
     case $1 in
-      bailiwick-operator) echo "the operator is not built: run cargo build -p bailiwick-operator" >&2 ;;
+      bailiwick-*) echo "the program $1 is not built: run cargo build -p $1" >&2 ;;
       *) echo "the command $1 is not built: run infra/dev-local/engineless/binaries.sh" >&2 ;;
     esac
     return 1

@@ -1,6 +1,8 @@
 //! The start fence's own words: what it is told to try, and the report that it leaves in its termination message.
 //! Values only; no I/O. The program (`main.rs`) does the trying, the model crate reads the report.
 
+pub mod decision;
+
 use serde::{Deserialize, Serialize};
 
 /// The port that the responder answers on (TCP): whoever connects gets an answer, and nothing is read.
@@ -50,7 +52,8 @@ pub struct Family {
 pub struct NotOpen {
     /// `host:port`.
     pub target: String,
-    /// A closed word: `TimedOut`, `Refused`, `NoSuchName`.
+    /// A closed word: `TimedOut` (nobody answered), `Refused` (somebody on the way answered that it is unreachable or
+    /// prohibited), `NotResolved` (the resolver did not answer). A name that does not exist is left out.
     pub cause: String,
 }
 
