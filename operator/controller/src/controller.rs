@@ -13,6 +13,7 @@ use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
+use bailiwick_model::fence;
 use bailiwick_model::names::{FIELD_MANAGER, Names};
 use bailiwick_model::patroni::PatroniStep;
 use bailiwick_model::plan::{Plan, Platform, plan};
@@ -602,6 +603,8 @@ async fn pass(
     now: Timestamp,
 ) -> Result<Pass, Error> {
     let mut facts = observe(ctx, region, memory, now).await?;
+    ctx.metrics
+        .start_window(&region.name_any(), fence::start_window(&facts));
     let plan = match plan(region, &ctx.platform, &facts) {
         Ok(plan) => plan,
         Err(violations) => return Ok(Pass::Refused(violations)),

@@ -2,6 +2,7 @@
 //! fails is an error or `Observed::Failed`, never an empty answer. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
@@ -60,6 +61,7 @@ pub async fn observe(
         neighbours: neighbours(ctx, names.region()),
         storage_classes: by_name(watched.storage_classes.of("")),
         api_server: watched.api_server.of("").into_values().flatten().collect(),
+        fence_responder: fence_responder(ctx),
         claims: by_name(watched.claims.of(names.region())),
         pods: by_name(watched.pods.of(names.region())),
         stateful_sets: watched
@@ -100,6 +102,19 @@ fn by_name<F>(facts: BTreeMap<crate::watch::Object, F>) -> BTreeMap<String, F> {
         .into_iter()
         .map(|(object, fact)| (object.name, fact))
         .collect()
+}
+
+/// Where the start fence's responder answers. A list that failed is not one that is empty.
+fn fence_responder(ctx: &Context) -> Observed<BTreeMap<IpAddr, bool>> {
+    let responders = &ctx.watched.fence_responder;
+    if !responders.listed() {
+        return Observed::NotAsked;
+    }
+    let mut found = BTreeMap::new();
+    for (ip, ready) in responders.of("").into_values().flatten() {
+        *found.entry(ip).or_default() |= ready;
+    }
+    Observed::Seen(found)
 }
 
 /// The pods of the other Regions, as far as canaries need to know them.

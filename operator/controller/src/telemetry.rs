@@ -43,6 +43,7 @@ pub struct Metrics {
     quarantined: Family<OfRegion, Gauge<i64, AtomicI64>>,
     checked: Family<OfRegion, Gauge<i64, AtomicI64>>,
     violations: Family<OfRegion, Gauge<i64, AtomicI64>>,
+    start_window: Family<OfRegion, Gauge<f64, AtomicU64>>,
 }
 
 impl Default for Metrics {
@@ -104,6 +105,13 @@ impl Default for Metrics {
             "Why the Region is not accepted, counted",
             violations.clone(),
         );
+        let start_window = Family::default();
+        registry.register_with_unit(
+            "canary_start_window",
+            "For how long a canary reached what it must not before the network policies held it; 0 when it never did",
+            Unit::Seconds,
+            start_window.clone(),
+        );
         Self {
             registry,
             reconciles,
@@ -115,6 +123,7 @@ impl Default for Metrics {
             quarantined,
             checked,
             violations,
+            start_window,
         }
     }
 }
@@ -156,6 +165,23 @@ impl Metrics {
             .set(i64::try_from(violations).unwrap_or(i64::MAX));
     }
 
+    /// Keeps how long a canary's address was open at its start; none when no canary has said, and then nothing is said.
+    pub fn start_window(&self, region: &str, window: Option<Duration>) {
+        let labels = OfRegion {
+            region: region.to_owned(),
+        };
+        match window {
+            Some(window) => {
+                self.start_window
+                    .get_or_create(&labels)
+                    .set(window.as_secs_f64());
+            }
+            None => {
+                self.start_window.remove(&labels);
+            }
+        }
+    }
+
     /// Counts a change of a Region by somebody else that was put right.
     pub fn undone(&self, region: &str) {
         let labels = OfRegion {
@@ -175,6 +201,7 @@ impl Metrics {
         self.quarantined.remove(&labels);
         self.checked.remove(&labels);
         self.violations.remove(&labels);
+        self.start_window.remove(&labels);
     }
 
     /// The Prometheus text format.

@@ -2,14 +2,18 @@
 //! where that is enough. Secrets and ConfigMaps are never listed. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_model::facts::{
-    ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact, VolumeFact,
+    ApiServerAddress, ClaimFact, FenceFact, JobFact, PodFact, StatefulSetFact, StorageClassFact,
+    VolumeFact,
 };
-use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION};
-use bailiwick_model::{policy, quantity};
+use bailiwick_model::names::{
+    FENCE_NAMESPACE, FENCE_SERVICE, LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION,
+};
+use bailiwick_model::{fence, policy, quantity};
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -17,7 +21,8 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    ContainerState, ContainerStateTerminated, Namespace, Node, PersistentVolume,
+    PersistentVolumeClaim, Pod, PodSpec, Service,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -49,6 +54,8 @@ pub struct Watched {
     pub storage_classes: Arc<Facts<StorageClassFact>>,
     /// The API server's addresses.
     pub api_server: Arc<Facts<BTreeSet<ApiServerAddress>>>,
+    /// The addresses of the start fence's responder, and whether each is ready.
+    pub fence_responder: Arc<Facts<BTreeMap<IpAddr, bool>>>,
     /// PersistentVolumes that a claim is bound to, by the namespace of the claim: a Region's has its name.
     pub volumes: Arc<Facts<VolumeFact>>,
     /// Whether each admission policy is in force as it was shipped.
@@ -72,6 +79,9 @@ pub struct Watched {
     /// CronJobs.
     pub cron_jobs: Arc<Facts<Version>>,
 }
+
+/// How long the first list of the fence's responder is waited for.
+const RESPONDER: Duration = Duration::from_secs(5);
 
 /// A node: its labels, and its address inside the cluster.
 pub type NodeFact = (Labels, Option<String>);
@@ -122,6 +132,14 @@ impl Watched {
                 self.api_server.clone(),
                 everywhere,
                 addresses,
+            )
+            .boxed(),
+            watch(
+                Api::<EndpointSlice>::namespaced(all(), FENCE_NAMESPACE),
+                Config::default().labels(&format!("kubernetes.io/service-name={FENCE_SERVICE}")),
+                self.fence_responder.clone(),
+                everywhere,
+                responders,
             )
             .boxed(),
             watch(
@@ -225,11 +243,18 @@ impl Watched {
         .collect()
     }
 
-    /// Waits until every kind is listed.
+    /// Waits until every kind is listed. For the fence's responder it waits a little longer and no more: in a cluster that
+    /// has none, or does not let us see it, the Regions that stand are tended all the same.
     pub async fn listed(&self) {
         while !self.missing().is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let _ = tokio::time::timeout(RESPONDER, async {
+            while !self.fence_responder.listed() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
     }
 
     /// The admission policies that are in force as they were shipped: the policy itself, and its binding of the same
@@ -427,6 +452,23 @@ fn addresses(slice: &EndpointSlice) -> BTreeSet<ApiServerAddress> {
         .collect()
 }
 
+/// The addresses of the fence's responder, and whether it is ready at each.
+fn responders(slice: &EndpointSlice) -> BTreeMap<IpAddr, bool> {
+    let mut found = BTreeMap::new();
+    for endpoint in &slice.endpoints {
+        // What is not said counts as ready.
+        let ready = endpoint
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready)
+            .unwrap_or(true);
+        for ip in endpoint.addresses.iter().filter_map(|ip| ip.parse().ok()) {
+            *found.entry(ip).or_default() |= ready;
+        }
+    }
+    found
+}
+
 /// The cluster-wide group, for admission policies that are shipped with us.
 fn of_ours<K: Resource>(object: &K) -> Option<String> {
     object
@@ -529,11 +571,58 @@ fn pod(pod: &Pod) -> PodFact {
         ip: status.and_then(|status| status.pod_ip.clone()),
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        finished: status
+            .and_then(|status| status.phase.as_deref())
+            .is_some_and(|phase| ["Succeeded", "Failed"].contains(&phase)),
+        fence: fence_of(pod),
         revision: pod.labels().get("controller-revision-hash").cloned(),
         termination_message: terminated.and_then(|terminated| terminated.message.clone()),
         ended: terminated
             .and_then(|terminated| terminated.finished_at.as_ref())
             .map(|time| time.0),
+    }
+}
+
+fn starts_with_fence(pod: Option<&PodSpec>) -> bool {
+    pod.and_then(|pod| pod.init_containers.as_ref()?.first())
+        .is_some_and(|first| first.name == fence::CONTAINER && first.restart_policy.is_none())
+}
+
+/// What became of the pod's start fence.
+fn fence_of(pod: &Pod) -> FenceFact {
+    if !starts_with_fence(pod.spec.as_ref()) {
+        return FenceFact::Missing;
+    }
+    let status = pod
+        .status
+        .iter()
+        .flat_map(|status| status.init_container_statuses.iter().flatten())
+        .find(|status| status.name == fence::CONTAINER);
+    let ended = |state: Option<&ContainerState>| state.and_then(|state| state.terminated.clone());
+    let report = |ended: &ContainerStateTerminated| {
+        serde_json::from_str(ended.message.as_deref().unwrap_or_default()).ok()
+    };
+    let restarts = status.map_or(0, |status| status.restart_count);
+    let now = ended(status.and_then(|status| status.state.as_ref()));
+    let before = ended(status.and_then(|status| status.last_state.as_ref()));
+    match now {
+        Some(now) if now.exit_code == 0 => FenceFact::Passed {
+            report: report(&now),
+        },
+        Some(now) => FenceFact::Holds {
+            failures: restarts + 1,
+            report: report(&now),
+        },
+        None => match before.filter(|before| before.exit_code != 0) {
+            Some(before) => FenceFact::Holds {
+                failures: restarts,
+                report: report(&before),
+            },
+            None => FenceFact::Holds {
+                failures: 0,
+                report: None,
+            },
+        },
     }
 }
 
@@ -549,6 +638,11 @@ fn stateful_set(set: &StatefulSet) -> StatefulSetFact {
         ready: status
             .and_then(|status| status.ready_replicas)
             .unwrap_or_default(),
+        fenced: starts_with_fence(
+            set.spec
+                .as_ref()
+                .and_then(|spec| spec.template.spec.as_ref()),
+        ),
         update_revision: status.and_then(|status| status.update_revision.clone()),
         volume_size: set
             .spec

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use support::api_server::{ApiServer, wait_until_established};
 
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::names::FENCE_NAMESPACE;
 use bailiwick_model::region::Region;
 use bailiwick_model::volume::Growth;
 use bailiwick_operator::apply::grow;
@@ -80,6 +81,13 @@ async fn a_real_api_server_agrees() {
         "--server-side",
         "-k",
         &repository("platform/operator"),
+    ]);
+    server.run_kubectl(&["create", "namespace", FENCE_NAMESPACE]);
+    server.run_kubectl(&[
+        "apply",
+        "--server-side",
+        "-k",
+        &repository("platform/operator/fence"),
     ]);
     server.run_kubectl(&[
         "apply",
@@ -241,6 +249,8 @@ async fn the_operator_has_the_rights_it_needs_and_no_more(client: &Client) {
             ("", "watch statefulsets.apps"),
             ("default", "list endpointslices.discovery.k8s.io"),
             ("default", "create events.events.k8s.io"),
+            (FENCE_NAMESPACE, "list endpointslices.discovery.k8s.io"),
+            (FENCE_NAMESPACE, "watch endpointslices.discovery.k8s.io"),
             (
                 "bailiwick-system",
                 "update leases.coordination.k8s.io bailiwick-operator",

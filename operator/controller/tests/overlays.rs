@@ -180,6 +180,13 @@ fn overlays_hold_the_definition_and_pin_their_images() {
                 // Canaries run the image that asks them.
                 assert_eq!(own[0]["value"], container["image"], "{}", folder.display());
             }
+            let in_environment = pod["containers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|container| container["env"].as_array().into_iter().flatten())
+                .filter(|variable| text(variable, "/name").ends_with("_IMAGE"))
+                .map(|variable| text(variable, "/value").to_owned());
             let named = pod["containers"]
                 .as_array()
                 .into_iter()
@@ -195,7 +202,7 @@ fn overlays_hold_the_definition_and_pin_their_images() {
                         .chain(flags)
                         .collect::<Vec<_>>()
                 });
-            for image in named {
+            for image in named.chain(in_environment) {
                 images += 1;
                 let tag = image
                     .rsplit('/')
@@ -211,7 +218,7 @@ fn overlays_hold_the_definition_and_pin_their_images() {
             }
         }
     }
-    assert!(images >= 3, "only {images} images were looked at");
+    assert!(images >= 5, "only {images} images were looked at");
 }
 
 fn policy<'a>(objects: &'a [Value], name: &str) -> &'a Value {
@@ -327,8 +334,16 @@ fn rules(role: &Value) -> Vec<(String, Vec<String>)> {
     all
 }
 
+/// What is shipped for the operator itself, the right to see the fence's responder included.
+fn of_the_operator() -> Vec<Value> {
+    ["platform/operator", "platform/operator/fence"]
+        .iter()
+        .flat_map(|folder| build(&repository().join(folder)))
+        .collect()
+}
+
 fn roles() -> Vec<Value> {
-    build(&repository().join("platform/operator"))
+    of_the_operator()
         .into_iter()
         .filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role")
         .collect()
@@ -415,7 +430,7 @@ fn cluster_wide_the_operator_only_reads_what_holds_no_data() {
         );
     }
     // The role of a Region's namespaces is bound by Regions' own files and by nothing here.
-    for object in build(&repository().join("platform/operator")) {
+    for object in of_the_operator() {
         assert_ne!(
             text(&object, "/roleRef/name"),
             DELEGATED_CLUSTER_ROLE,

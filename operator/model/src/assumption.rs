@@ -2,8 +2,9 @@
 //! cluster is as the Region needs it. A Region in, a platform and facts out; no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
-use crate::facts::{ApiServerAddress, Facts, StorageClassFact};
+use crate::facts::{ApiServerAddress, Facts, Observed, StorageClassFact};
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::plan::Platform;
 use crate::region::Region;
@@ -20,6 +21,7 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
         mut postgres_images,
         mut object_store_image,
         mut operator_image,
+        mut fence_image,
         mut image_registries,
         outside_address,
         outside_name,
@@ -37,6 +39,9 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
     if operator_image.is_empty() {
         operator_image = format!("{REGISTRY}/operator:assumed");
     }
+    if fence_image.is_empty() {
+        fence_image = format!("{REGISTRY}/fence:assumed");
+    }
     if image_registries.is_empty() {
         image_registries.insert(REGISTRY.to_owned(), "*".to_owned());
     }
@@ -45,6 +50,7 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
         postgres_images,
         object_store_image,
         operator_image,
+        fence_image,
         image_registries,
         outside_address,
         outside_name,
@@ -62,7 +68,7 @@ pub fn applied(mut region: Region) -> Region {
 }
 
 /// The facts of a cluster that has what the Region names and nothing of the Region itself: its namespaces, a node that
-/// its selector chooses, its storage classes in its location, an API server at an address for documentation.
+/// its selector chooses, its storage classes in its location, an API server and a responder of the start fence at addresses for documentation.
 #[must_use]
 pub fn facts(region: &Region) -> Facts {
     let names = Names::of(region);
@@ -98,6 +104,7 @@ pub fn facts(region: &Region) -> Facts {
             port: 6443,
         }]
         .into(),
+        fence_responder: Observed::Seen([(Ipv4Addr::new(192, 0, 2, 2).into(), true)].into()),
         ..Facts::default()
     }
 }

@@ -14,6 +14,7 @@ use crate::desired::{Manifest, boundary, object_store, postgres};
 use crate::facts::{Facts, Neighbour};
 use crate::names::{Flow, Names, port};
 use crate::plan::Plan;
+use crate::residency::{ExternalEndpoint, Resident};
 use crate::step::Step;
 
 /// The environment variable that a canary reads its [`Question`] from, as JSON.
@@ -306,7 +307,7 @@ pub fn targets(plan: &Plan, guise: Guise) -> Vec<Target> {
     // What the Region declares for Postgres is not forbidden to Postgres.
     let outside = around
         .outside_address
-        .filter(|address| guise != Guise::Postgres || !declared(plan, *address));
+        .filter(|address| guise != Guise::Postgres || !declared(&plan.externals, *address));
     add(
         Class::OutsideAddress,
         outside
@@ -382,8 +383,8 @@ fn listens_on(component: &str) -> Option<i32> {
 }
 
 /// Whether the spec opens this endpoint to Postgres.
-fn declared(plan: &Plan, address: SocketAddr) -> bool {
-    plan.externals.iter().any(|external| {
+pub(crate) fn declared(externals: &[Resident<ExternalEndpoint>], address: SocketAddr) -> bool {
+    externals.iter().any(|external| {
         let external = external.place();
         external.ports.contains(&i32::from(address.port()))
             && external

@@ -3,6 +3,7 @@
 //! an observation, and what was not observed is Unknown. No I/O.
 
 mod database;
+mod fence;
 mod network;
 pub(crate) mod placement;
 mod platform;
@@ -313,7 +314,7 @@ pub const CHANNELS: &[Channel] = &[
         network::egress,
         "pod egress",
         "a process, an extension or COPY TO PROGRAM connects to the internet",
-        "default-deny NetworkPolicies; the canary fails to reach an address outside",
+        "default-deny NetworkPolicies; every pod starts behind a fence that saw it closed; the canary fails to reach an address outside",
     ),
     channel(
         2,
@@ -321,7 +322,7 @@ pub const CHANNELS: &[Channel] = &[
         network::between_regions,
         "pods of other regions",
         "a pod of another region or place connects, or is connected to",
-        "default-deny NetworkPolicies; the canary fails to reach other regions' pods and Services; client namespaces carry the region's label, are placed in it and deny by default",
+        "default-deny NetworkPolicies; every pod starts behind a fence that saw it closed; the canary fails to reach other regions' pods and Services; client namespaces carry the region's label, are placed in it and deny by default",
     ),
     channel(
         3,

@@ -3,6 +3,7 @@
 
 pub mod boundary;
 pub mod canary;
+pub mod fence;
 pub mod object_store;
 pub mod postgres;
 
@@ -77,6 +78,7 @@ impl Manifest {
 #[must_use]
 pub fn desired(plan: &Plan) -> Vec<Manifest> {
     let mut manifests = boundary::manifests(plan);
+    manifests.extend(fence::config_map(plan).iter().map(Manifest::of));
     manifests.extend(object_store::manifests(plan));
     manifests.extend(postgres::manifests(plan));
     manifests.extend(canary::manifests(plan));

@@ -2,7 +2,9 @@
 //! mistaken for what is not there. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use bailiwick_fence::Report;
 use jiff::Timestamp;
 
 use crate::patroni::PatroniFacts;
@@ -89,6 +91,8 @@ pub struct Facts {
     pub storage_classes: BTreeMap<String, StorageClassFact>,
     /// Where the API server answers, from the `kubernetes` EndpointSlices.
     pub api_server: BTreeSet<ApiServerAddress>,
+    /// Where the start fence's responder answers, and whether it is ready there. Not asked until it was listed once.
+    pub fence_responder: Observed<BTreeMap<IpAddr, bool>>,
     /// The Region's Secrets that exist, by name.
     pub secrets: BTreeMap<String, SecretFact>,
     /// The Region's PersistentVolumeClaims, by name.
@@ -281,10 +285,45 @@ pub struct PodFact {
     pub terminating: bool,
     /// The revision of the StatefulSet that it was made from (`controller-revision-hash`).
     pub revision: Option<String>,
+    /// Whether it has ended, well or not: none of it runs any more.
+    pub finished: bool,
+    /// Its start fence.
+    pub fence: FenceFact,
     /// What its first container left in its termination message, when it has ended.
     pub termination_message: Option<String>,
     /// When its first container ended.
     pub ended: Option<Timestamp>,
+}
+
+/// The start fence of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FenceFact {
+    /// The pod was made without it, or with something that starts before it.
+    #[default]
+    Missing,
+    /// It holds the pod: nothing else of it has started.
+    Holds {
+        /// How often it ended without letting the pod start.
+        failures: i32,
+        /// What it reported last, when that can be read.
+        report: Option<Report>,
+    },
+    /// It let the pod start.
+    Passed {
+        /// What it reported, when that can be read.
+        report: Option<Report>,
+    },
+}
+
+impl FenceFact {
+    /// What it reported last, when that can be read.
+    #[must_use]
+    pub const fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Missing => None,
+            Self::Holds { report, .. } | Self::Passed { report } => report.as_ref(),
+        }
+    }
 }
 
 /// Another Region, as far as its pods can be told from here.
@@ -316,6 +355,8 @@ pub struct StatefulSetFact {
     pub ready: i32,
     /// The revision that new pods are made from.
     pub update_revision: Option<String>,
+    /// Whether its pods are made to start behind the fence.
+    pub fenced: bool,
     /// The size that its first claim template asks for, a Kubernetes quantity.
     pub volume_size: Option<String>,
 }

@@ -17,6 +17,7 @@ pub mod desired;
 pub mod duration;
 pub mod evidence;
 pub mod facts;
+pub mod fence;
 pub mod names;
 pub mod patroni;
 pub mod plan;

@@ -36,12 +36,19 @@ pub const LABEL_DELETION_PROTECTION: &str = "bailiwick.dev/deletion-protection";
 pub const LABEL_CLIENT: &str = "bailiwick.dev/client";
 /// Annotation: what Argo CD may do with an object.
 pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
+/// Annotation: Argo CD need not look again at what it is on when only its status or its annotations change.
+/// <https://argo-cd.readthedocs.io/en/stable/operator-manual/reconcile/>
+pub const ANNOTATION_ARGO_IGNORE_UPDATES: &str = "argocd.argoproj.io/ignore-resource-updates";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
 /// The namespace of the operator itself.
 pub const OPERATOR_NAMESPACE: &str = "bailiwick-system";
 /// The operator's `ServiceAccount`.
 pub const OPERATOR_SERVICE_ACCOUNT: &str = "bailiwick-operator";
+/// The namespace of the start fence's responder.
+pub const FENCE_NAMESPACE: &str = "bailiwick-fence";
+/// The Service of the start fence's responder, whose EndpointSlices say where it answers.
+pub const FENCE_SERVICE: &str = "fence-responder";
 /// The `ClusterRole` that a Region's manifest binds to the operator in the Region's own namespaces.
 pub const DELEGATED_CLUSTER_ROLE: &str = "bailiwick-region";
 /// The role in Postgres that the operator connects as; neither a superuser nor an application's.
@@ -217,6 +224,12 @@ impl Names {
     #[must_use]
     pub fn postgres_claim(&self, ordinal: i32) -> String {
         format!("data-{}", self.postgres_member(ordinal))
+    }
+
+    /// The ConfigMap that tells the start fence what a closed pod does not reach.
+    #[must_use]
+    pub fn fence_config(&self) -> String {
+        format!("{}-fence", self.region)
     }
 
     /// The object store's StatefulSet and Service.

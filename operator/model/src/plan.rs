@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use bailiwick_fence::Targets;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
@@ -11,6 +12,7 @@ use crate::breach::{breach, known};
 use crate::canary::Surroundings;
 use crate::channel;
 use crate::facts::{ApiServerAddress, Facts};
+use crate::fence;
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::region::{Assurance, BreachStatus, Region, RegionSpec};
 use crate::residency::{
@@ -31,6 +33,8 @@ pub struct Platform {
     pub object_store_image: String,
     /// The operator's own image, which canaries run.
     pub operator_image: String,
+    /// The image of the start fence. It has a version of its own, so that an operator's upgrade changes no pod template.
+    pub fence_image: String,
     /// The registries that images may come from, and the location of each (`*`: every served location).
     pub image_registries: BTreeMap<String, String>,
     /// An endpoint outside the cluster that canaries must not reach.
@@ -60,6 +64,10 @@ pub struct Plan {
     pub object_store_image: Resident<ImagePlace>,
     /// The image of the canaries: the operator's own.
     pub operator_image: Resident<ImagePlace>,
+    /// The image of the start fence.
+    pub fence_image: Resident<ImagePlace>,
+    /// What a fenced pod does not reach; none when nothing is known of the responder, and then what was told before stays.
+    pub fence_targets: Option<Targets>,
     /// The storage class of Postgres' data.
     pub postgres_class: Resident<StorageClassPlace>,
     /// The storage class of the object store.
@@ -136,6 +144,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
         // Secrets are read only where the operator may: without that, none is known to be missing.
         violations.extend(lost_keys(&secrets, facts));
     }
+    violations.extend(fence::violation(facts));
     violations.extend(crate::desired::postgres::violations(&spec));
     violations.extend(crate::desired::object_store::violations(&spec));
 
@@ -148,6 +157,8 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 postgres_image: places.postgres_image,
                 object_store_image: places.object_store_image,
                 operator_image: places.operator_image,
+                fence_image: places.fence_image,
+                fence_targets: fence::targets(facts, platform.outside_address, &places.externals),
                 postgres_class: places.postgres_class,
                 object_store_class: places.object_store_class,
                 postgres_volume: volume::postgres(&names, &spec, facts),
@@ -209,6 +220,7 @@ struct Places {
     postgres_image: Resident<ImagePlace>,
     object_store_image: Resident<ImagePlace>,
     operator_image: Resident<ImagePlace>,
+    fence_image: Resident<ImagePlace>,
     postgres_class: Resident<StorageClassPlace>,
     object_store_class: Resident<StorageClassPlace>,
     backup_bucket: Resident<BucketPlace>,
@@ -244,6 +256,13 @@ fn admit_places(
         policy.admit(
             "spec.residency.location",
             image(platform, &platform.operator_image),
+        ),
+    );
+    let fence_image = keep(
+        violations,
+        policy.admit(
+            "spec.residency.location",
+            image(platform, &platform.fence_image),
         ),
     );
     let postgres_class = keep(
@@ -301,6 +320,7 @@ fn admit_places(
         postgres_image: postgres_image?,
         object_store_image: object_store_image?,
         operator_image: operator_image?,
+        fence_image: fence_image?,
         postgres_class: postgres_class?,
         object_store_class: object_store_class?,
         backup_bucket: backup_bucket?,

@@ -8,6 +8,7 @@ use crate::archive::Archive;
 use crate::canary::verdict as canaries;
 use crate::channel::{self, Channels};
 use crate::facts::{Facts, Observed, ReadFailure};
+use crate::fence;
 use crate::names::NODE_REGION;
 use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
 use crate::plan::Plan;
@@ -677,9 +678,11 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
             "NoPrimary",
             "No member is a running primary; Patroni will elect one.",
         ),
-        (Observed::NotAsked, _) => {
-            Verdict::new(State::False, "Starting", "The members are not up yet.")
-        }
+        (Observed::NotAsked, _) => starting(
+            applied,
+            &applied.plan.names.postgres(),
+            "The members are not up yet.",
+        ),
         (Observed::Failed(failure), _) => Verdict::new(
             State::Unknown,
             failure.as_str(),
@@ -713,7 +716,11 @@ fn object_store(applied: &Applied<'_>) -> Verdict {
     }
     match &applied.facts.store {
         Observed::Seen(_) => Verdict::new(State::True, "Serving", "The object store answers."),
-        Observed::NotAsked => Verdict::new(State::False, "Starting", "The servers are not up yet."),
+        Observed::NotAsked => starting(
+            applied,
+            &applied.plan.names.object_store(),
+            "The servers are not up yet.",
+        ),
         Observed::Failed(failure) => Verdict::new(
             State::False,
             failure.as_str(),
@@ -723,6 +730,19 @@ fn object_store(applied: &Applied<'_>) -> Verdict {
                 applied.plan.names.object_store()
             ),
         ),
+    }
+}
+
+/// Nothing of a StatefulSet is up, and why if that is known.
+fn starting(applied: &Applied<'_>, set: &str, message: &str) -> Verdict {
+    Verdict::new(State::False, "Starting", with_held(applied, set, message))
+}
+
+/// The message, and which pod of a StatefulSet its fence holds.
+fn with_held(applied: &Applied<'_>, set: &str, message: &str) -> String {
+    match fence::held(applied.facts, set) {
+        Some(held) => format!("{message} {held}."),
+        None => message.to_owned(),
     }
 }
 
@@ -874,7 +894,10 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
         Verdict::new(
             State::True,
             "PodsStarting",
-            format!("Waiting for the pods of {}.", unready.join(", ")),
+            unready.iter().fold(
+                format!("Waiting for the pods of {}.", unready.join(", ")),
+                |message, set| with_held(applied, set, &message),
+            ),
         )
     } else if let growing = volume::growing(applied.plan, applied.facts)
         && !growing.is_empty()
@@ -939,7 +962,11 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         return Verdict::new(
             State::True,
             "MembersMissing",
-            format!("{running} of {wanted} members run."),
+            with_held(
+                applied,
+                &applied.plan.names.postgres(),
+                &format!("{running} of {wanted} members run."),
+            ),
         );
     }
     if wanted > 1 && lacks_sync_standby(applied) {

@@ -20,6 +20,10 @@ pub enum Reason {
     ForeignVolume,
     /// A key Secret is gone while data that needs it exists.
     KeyMissing,
+    /// Nothing is known of the start fence's responder, against which a pod is seen to be closed off.
+    FenceResponderMissing,
+    /// A pod runs that did not start behind the fence. Said of pods, in the evidence log; no Region is refused for it.
+    Unfenced,
     /// A value of the spec contradicts another or is not supported.
     Invalid,
 }
@@ -35,6 +39,8 @@ impl Reason {
             Self::NotFound => "NotFound",
             Self::ForeignVolume => "ForeignVolume",
             Self::KeyMissing => "KeyMissing",
+            Self::FenceResponderMissing => "FenceResponderMissing",
+            Self::Unfenced => "Unfenced",
             Self::Invalid => "Invalid",
         }
     }

@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
 use bailiwick_model::channel::{CHANNELS, channels};
 use bailiwick_model::facts::{
-    ClaimFact, ClientNamespace, Facts, Inventory, NamespacePod, Neighbour, NeighbourPod, Observed,
-    PodFact, ReadFailure, SecretFact, VolumeFact,
+    ClaimFact, ClientNamespace, Facts, FenceFact, Inventory, NamespacePod, Neighbour, NeighbourPod,
+    Observed, PodFact, ReadFailure, SecretFact, VolumeFact,
 };
+use bailiwick_model::fence::Outcome as Fenced;
 use bailiwick_model::names::{LABEL_NAME, LABEL_TASK, NODE_HOSTNAME, NODE_REGION, Names};
 use bailiwick_model::plan::{Plan, plan};
 use bailiwick_model::region::{Assurance, ChannelState, Region};
@@ -26,8 +27,8 @@ use bailiwick_model::sql::{
 };
 use bailiwick_model::status::{Applied, Outcome, status};
 use bailiwick_model::store::{BucketFact, BucketOutlet, Lifecycle, Outlet, StoreFacts};
-use bailiwick_model::{policy, rights};
-use fixture::{facts_of_running, identity, planned, platform, tr, tr_with};
+use bailiwick_model::{fence, policy, rights};
+use fixture::{facts_of_running, fenced, identity, passed, planned, platform, report, tr, tr_with};
 
 const RESTRICTED: &str = "pod-security.kubernetes.io/enforce";
 
@@ -63,6 +64,8 @@ fn closed(region: &Region) -> Facts {
             node: Some("tr-1".to_owned()),
             ip: Some(format!("10.0.0.{member}")),
             ready: true,
+            revision: Some("tr-pg-1".to_owned()),
+            fence: fenced(),
             ..PodFact::default()
         };
         facts.pods.insert(names.postgres_member(member), pod);
@@ -295,6 +298,10 @@ fn inside(facts: &mut Facts) -> &mut Inside {
         .expect("a database")
 }
 
+fn member(facts: &mut Facts) -> &mut PodFact {
+    facts.pods.get_mut("tr-pg-0").expect("it is there")
+}
+
 type Break = fn(&mut Facts);
 
 /// One control broken, and the channels that it opens.
@@ -337,6 +344,39 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
         ("the canaries are stale", &[1, 2, 8, 9, 10], |f| {
             f.now += jiff::SignedDuration::from_hours(1);
         }),
+        ("a pod that did not start behind the fence", &[1, 2], |f| {
+            member(f).fence = FenceFact::Missing;
+        }),
+        ("a pod whose fence left no report", &[1, 2], |f| {
+            member(f).fence = FenceFact::Passed { report: None };
+        }),
+        (
+            "a pod of whose addresses not all were tried",
+            &[1, 2],
+            |f| {
+                member(f).fence = passed(Fenced::Unverified, None);
+            },
+        ),
+        (
+            "a pod that runs though its address was open",
+            &[1, 2],
+            |f| {
+                member(f).fence = passed(Fenced::Open, Some(60_000));
+            },
+        ),
+        ("no responder of the fence is ready", &[1, 2], |f| {
+            f.fence_responder = Observed::Seen([([10, 200, 9, 1].into(), false)].into());
+        }),
+        ("the responder of the fence is gone", &[1, 2], |f| {
+            f.fence_responder = Observed::Seen(BTreeMap::new());
+        }),
+        (
+            "the responder of the fence was not looked for",
+            &[1, 2],
+            |f| {
+                f.fence_responder = Observed::NotAsked;
+            },
+        ),
         ("a namespace without default deny", &[1, 2, 9], |f| {
             f.network_policies.remove("tr-obs/default-deny");
         }),
@@ -996,6 +1036,100 @@ fn the_time_of_checking_moves_in_steps() {
         region.status = Some(next);
     }
     assert_eq!(moved, [0, 5, 10]);
+}
+
+/// Each canary measured a window of its own.
+fn measured(facts: &mut Facts, outcome: Fenced, windows: [Option<u64>; 2]) {
+    for (guise, window) in Guise::ALL.into_iter().zip(windows) {
+        let pod = facts.pods.get_mut(&format!("tr-{}-1", guise.label()));
+        pod.expect("a canary").fence = passed(outcome, window);
+    }
+}
+
+/// What channel 1 is known by.
+fn egress(facts: &Facts) -> (ChannelState, String, Option<String>) {
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    let rows = channels(&plan, facts, Assurance::Simulated).rows;
+    let row = rows.into_iter().next().expect("channel 1");
+    (row.state, row.evidence, row.finding)
+}
+
+#[test]
+fn a_start_window_is_no_leak_and_is_told_in_words_that_stay() {
+    let mut evidence = BTreeSet::new();
+    for (windows, words) in [
+        ([None, None], "no window"),
+        ([Some(420), None], "window < 5 s"),
+        ([Some(900), Some(4_800)], "window < 5 s"),
+        ([Some(900), Some(12_000)], "window < 30 s"),
+        ([Some(59_000), None], "window >= 30 s"),
+    ] {
+        let mut facts = closed(&tr());
+        measured(&mut facts, Fenced::Fenced, windows);
+        let (state, told, finding) = egress(&facts);
+        assert_eq!((state, finding), (ChannelState::Enforced, None), "{told}");
+        assert!(
+            told.contains(&format!("fence: 2 pods closed, {words};")),
+            "{told}"
+        );
+        assert!(told.len() <= 120, "{told}");
+        let longest = windows.iter().flatten().max().copied().unwrap_or_default();
+        let seen = fence::start_window(&facts).expect("it was measured");
+        assert_eq!(seen.as_millis(), u128::from(longest));
+        evidence.insert(told);
+    }
+    assert_eq!(evidence.len(), 4);
+}
+
+#[test]
+fn a_boundary_that_stays_open_is_found_by_what_the_canary_tries_after_its_fence() {
+    let mut facts = closed(&tr());
+    sees(&mut facts, Class::OutsideAddress);
+    measured(&mut facts, Fenced::Open, [Some(20_000); 2]);
+    let (state, _, finding) = egress(&facts);
+    assert_eq!(state, ChannelState::Unknown);
+    let finding = finding.expect("a finding");
+    assert!(finding.contains("198.51.100.10:443"), "{finding}");
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    let found = channels(&plan, &facts, Assurance::Simulated);
+    assert!(
+        found.leaks.iter().any(|(id, _)| *id == 1),
+        "{:?}",
+        found.leaks
+    );
+}
+
+#[test]
+fn a_pod_without_its_fence_is_a_finding_that_names_it_and_one_that_is_held_is_none() {
+    let mut facts = closed(&tr());
+    member(&mut facts).fence = FenceFact::Missing;
+    let (state, _, finding) = egress(&facts);
+    assert_eq!(state, ChannelState::Unknown);
+    let finding = finding.expect("a finding");
+    assert!(
+        finding.starts_with("tr-pg-0: runs and did not start behind the fence; delete it"),
+        "{finding}"
+    );
+
+    // Nothing of it runs: the other one is as closed as before.
+    member(&mut facts).fence = FenceFact::Holds {
+        failures: 3,
+        report: Some(report(Fenced::Open, Some(60_000))),
+    };
+    let (state, told, finding) = egress(&facts);
+    assert_eq!((state, finding), (ChannelState::Enforced, None), "{told}");
+    assert!(told.contains("fence: 1 pod closed"), "{told}");
+
+    // A pod of a Job that its fence held to the end is over.
+    let job = PodFact {
+        node: Some("tr-1".to_owned()),
+        finished: true,
+        ..PodFact::default()
+    };
+    facts.pods.insert("tr-pg-stanza-i1-x".to_owned(), job);
+    assert_eq!(egress(&facts).0, ChannelState::Enforced);
 }
 
 /// Keeps the imports of the claims honest: a claim without a volume is none that was read.

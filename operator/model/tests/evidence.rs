@@ -85,6 +85,7 @@ fn run(facts: &mut Facts, uid: &str, ago: i64, answer: Option<&str>) {
             ]
             .into(),
             node: Some("tr-1".to_owned()),
+            fence: fixture::fenced(),
             termination_message: Some(answer.to_owned()),
             ended: Some(seconds(ago + 1)),
             ..PodFact::default()
@@ -327,6 +328,7 @@ fn with_member(facts: &mut Facts, node: &str) {
         "tr-pg-0".to_owned(),
         PodFact {
             node: Some(node.to_owned()),
+            fence: fixture::fenced(),
             ..PodFact::default()
         },
     );

@@ -421,6 +421,7 @@ fn every_image_is_admitted_and_pinned() {
             plan.postgres_image.place().image.as_str(),
             plan.object_store_image.place().image.as_str(),
             plan.operator_image.place().image.as_str(),
+            plan.fence_image.place().image.as_str(),
         ];
         let spec = &template["spec"];
         for container in list(&spec["containers"]).chain(list(&spec["initContainers"])) {
@@ -439,6 +440,83 @@ fn every_image_is_admitted_and_pinned() {
             );
         }
     });
+}
+
+/// Nothing of a pod starts before its own address was seen to be closed.
+#[test]
+fn every_pod_starts_behind_the_fence() {
+    let mut fenced: BTreeMap<&str, usize> = BTreeMap::new();
+    each_pod(|plan, pod, template| {
+        let spec = &template["spec"];
+        let first = &spec["initContainers"][0];
+        assert_eq!(first["name"], "fence", "{pod}");
+        assert!(first["restartPolicy"].is_null(), "{pod}: it must end first");
+        assert_eq!(
+            first["image"],
+            plan.fence_image.place().image.as_str(),
+            "{pod}"
+        );
+        assert_eq!(first["terminationMessagePolicy"], "File", "{pod}");
+        let words: Vec<&str> = list(&first["args"]).map(text).collect();
+        let value = |name: &str| {
+            let found = words.iter().position(|word| *word == name);
+            found.map_or("", |at| words[at + 1])
+        };
+        assert_eq!(words[0], "wait", "{pod}");
+        assert_eq!(value("--targets"), "/fence/targets.json", "{pod}");
+        assert_eq!(value("--report"), "/dev/termination-log", "{pod}");
+        let mounts = json!([{"name": "fence", "mountPath": "/fence", "readOnly": true}]);
+        assert_eq!(first["volumeMounts"], mounts, "{pod}");
+        let volume = json!({"name": "fence", "configMap": {"name": plan.names.fence_config()}});
+        assert!(list(&spec["volumes"]).any(|it| *it == volume), "{pod}");
+        // Only who serves must come up without what it needs, and only a canary on an open address.
+        let canary = spec["containers"][0]["name"] == "canary";
+        let serves = text(&spec["restartPolicy"]) != "Never";
+        assert_eq!(
+            value("--not-closed"),
+            if canary { "report" } else { "fail" },
+            "{pod}"
+        );
+        assert_eq!(
+            value("--not-open"),
+            if canary || serves { "start" } else { "fail" },
+            "{pod}"
+        );
+        assert_eq!(words.contains(&"--open"), !serves, "{pod}");
+        let kind = if canary {
+            "canary"
+        } else if serves {
+            "serves"
+        } else {
+            "job"
+        };
+        *fenced.entry(kind).or_default() += 1;
+    });
+    each_object(10, |_, object| {
+        let job = if object["spec"]["jobTemplate"].is_object() {
+            &object["spec"]["jobTemplate"]["spec"]
+        } else {
+            &object["spec"]
+        };
+        let Some(deadline) = job["activeDeadlineSeconds"].as_i64() else {
+            return false;
+        };
+        // There is time for what it is for, however long it was held.
+        let args = list(&job["template"]["spec"]["initContainers"][0]["args"]);
+        let words: Vec<&str> = args.map(text).collect();
+        let held: i64 = words
+            .windows(2)
+            .filter(|pair| ["--open-for", "--closed-for"].contains(&pair[0]))
+            .map(|pair| pair[1].parse::<i64>().unwrap())
+            .sum();
+        assert!(held >= 40 && deadline - held >= 120, "{}", id(object));
+        true
+    });
+    println!("{fenced:?}");
+    assert!(
+        fenced["serves"] >= 10 && fenced["job"] >= 10 && fenced["canary"] >= 20,
+        "{fenced:?}"
+    );
 }
 
 #[test]

@@ -177,6 +177,7 @@ impl Cluster {
                 observed: true,
                 replicas: self.plan.spec.postgres.instances,
                 ready: 0,
+                fenced: true,
                 volume_size: None,
                 update_revision: Some(NEW.to_owned()),
             },

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bailiwick_model::delegation::{Draft, DraftClient, manifest};
 use bailiwick_model::names::{
-    LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION, OPERATOR_NAMESPACE,
-    OPERATOR_SERVICE_ACCOUNT,
+    FENCE_NAMESPACE, FENCE_SERVICE, LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION,
+    OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,
 };
 use bailiwick_model::plan::Platform;
 use bailiwick_model::region::Region;
@@ -44,6 +44,7 @@ pub fn platform() -> Platform {
         postgres_images: [(17, "bailiwick.dev/postgres:17.12-1".to_owned())].into(),
         object_store_image: "bailiwick.dev/minio:2026-02-12".to_owned(),
         operator_image: "bailiwick.dev/operator:bench".to_owned(),
+        fence_image: "bailiwick.dev/fence:bench".to_owned(),
         outside_address: None,
         outside_name: None,
         image_registries: [("bailiwick.dev".to_owned(), LOCATION.to_owned())].into(),
@@ -111,6 +112,8 @@ impl<'a> Cluster<'a> {
         for folder in ["platform/operator", "platform/policies", "platform/storage"] {
             apply(folder);
         }
+        server.run_kubectl(&["create", "namespace", FENCE_NAMESPACE]);
+        apply("platform/operator/fence");
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
         let request = TokenRequest {
             spec: TokenRequestSpec::default(),
@@ -282,7 +285,8 @@ fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).expect("an object")
 }
 
-/// Three nodes of the location, and the API server's own address, which nobody writes here.
+/// Three nodes of the location, and the addresses of the API server and of the fence's responder, which nobody writes
+/// here.
 fn cluster_objects() -> Vec<DynamicObject> {
     let mut objects: Vec<DynamicObject> = (1..=3)
         .map(|number| {
@@ -293,17 +297,22 @@ fn cluster_objects() -> Vec<DynamicObject> {
             }))
         })
         .collect();
-    objects.push(object(json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kubernetes",
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": ["192.0.2.1"]}],
-        "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
-    })));
+    for (service, namespace, address, port) in [
+        ("kubernetes", "default", "192.0.2.1", 6443),
+        (FENCE_SERVICE, FENCE_NAMESPACE, "192.0.2.2", 7443),
+    ] {
+        objects.push(object(json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": service,
+                "namespace": namespace,
+                "labels": {"kubernetes.io/service-name": service},
+            },
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address]}],
+            "ports": [{"name": "tcp", "port": port, "protocol": "TCP"}],
+        })));
+    }
     objects
 }

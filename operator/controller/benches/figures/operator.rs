@@ -56,6 +56,7 @@ impl Operator {
             "--identity=bench".to_owned(),
             format!("--object-store-image={}", platform.object_store_image),
             format!("--operator-image={}", platform.operator_image),
+            format!("--fence-image={}", platform.fence_image),
         ];
         arguments.extend(
             platform

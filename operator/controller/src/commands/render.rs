@@ -43,6 +43,14 @@ pub struct Render {
         hide_default_value = true
     )]
     operator_image: String,
+    /// The image of the start fence.
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "IMAGE",
+        hide_default_value = true
+    )]
+    fence_image: String,
     /// A registry that images may come from and the location it is in; * for every served location.
     #[arg(long = "image-registry", value_name = "PREFIX=LOCATION", value_parser = registry)]
     image_registries: Vec<(String, String)>,
@@ -63,6 +71,7 @@ pub fn run(
         postgres_images,
         object_store_image,
         operator_image,
+        fence_image,
         image_registries,
     } = render;
     let given = Platform {
@@ -70,6 +79,7 @@ pub fn run(
         postgres_images: postgres_images.into_iter().collect(),
         object_store_image,
         operator_image,
+        fence_image,
         image_registries: image_registries.into_iter().collect(),
         ..Platform::default()
     };

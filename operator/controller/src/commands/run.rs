@@ -30,6 +30,9 @@ pub struct Run {
     /// The operator's own image, which canaries run; the Deployment gives it in OPERATOR_IMAGE.
     #[arg(long, env = "OPERATOR_IMAGE", value_name = "IMAGE")]
     operator_image: String,
+    /// The image of the start fence, of a version of its own; the Deployment gives it in FENCE_IMAGE.
+    #[arg(long, env = "FENCE_IMAGE", value_name = "IMAGE")]
+    fence_image: String,
     /// A registry that images may come from and the location it is in; * for every served location.
     #[arg(long = "image-registry", required = true, value_name = "PREFIX=LOCATION", value_parser = registry)]
     image_registries: Vec<(String, String)>,
@@ -89,6 +92,7 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         postgres_images,
         object_store_image,
         operator_image,
+        fence_image,
         image_registries,
         outside_address,
         outside_name,
@@ -104,6 +108,7 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         postgres_images: postgres_images.into_iter().collect(),
         object_store_image,
         operator_image,
+        fence_image,
         image_registries: image_registries.into_iter().collect(),
         outside_address,
         outside_name,

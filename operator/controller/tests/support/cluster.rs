@@ -185,6 +185,18 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
         )
 }
 
+/// The start fence of a pod whose address was closed at once.
+pub fn fence_passed() -> Value {
+    let report = json!({
+        "outcome": "Fenced", "heldMillis": 3100,
+        "families": [{"family": "IPv4", "closed": true, "reached": 0, "windowMillis": null, "closedMillis": 3000}],
+    });
+    json!([{
+        "name": "fence", "ready": true, "restartCount": 0, "image": "", "imageID": "",
+        "state": {"terminated": {"exitCode": 0, "message": report.to_string()}},
+    }])
+}
+
 /// Whether a pod is ready.
 pub fn is_ready(pod: &Value) -> bool {
     text(pod, "/status/conditions/0/status") == "True"
@@ -197,6 +209,7 @@ pub fn set_ready(api: &FakeApi, key: &Key, ready: bool) -> bool {
     };
     let word = if ready { "True" } else { "False" };
     pod["status"]["conditions"] = json!([{"type": "Ready", "status": word}]);
+    pod["status"]["initContainerStatuses"] = fence_passed();
     api.put(key, "kubelet", "status", pod)
 }
 
@@ -227,6 +240,7 @@ fn run_job(api: &FakeApi, namespace: &str, job: &Value) -> bool {
     };
     let mut pod = api.get(&key).unwrap();
     pod["status"] = json!({
+        "phase": "Succeeded", "initContainerStatuses": fence_passed(),
         "containerStatuses": [{
             "name": "pgbackrest", "ready": false, "restartCount": 0, "image": "", "imageID": "",
             "state": {"terminated": {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bailiwick_model::names::{
-    LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names,
+    FENCE_NAMESPACE, FENCE_SERVICE, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION,
+    Names,
 };
 use bailiwick_model::plan::Platform;
 use bailiwick_model::region::{Region, RegionStatus};
@@ -26,7 +27,7 @@ use super::journal::{Call, Journal};
 use super::world::World;
 
 /// How many watches the controller opens, that of Regions aside.
-const WATCHES: usize = 15;
+const WATCHES: usize = 16;
 /// How long the certificates of the tests are valid.
 pub const LIFETIME_HOURS: i64 = 2160;
 /// The field manager of the people in the tests.
@@ -62,6 +63,7 @@ fn platform() -> Platform {
         postgres_images: [(17, "registry.test/bailiwick/postgres:17.12-1".to_owned())].into(),
         object_store_image: "registry.test/bailiwick/minio:1".to_owned(),
         operator_image: "registry.test/bailiwick/operator:1".to_owned(),
+        fence_image: "registry.test/bailiwick/fence:1".to_owned(),
         image_registries: [("registry.test/bailiwick".to_owned(), "*".to_owned())].into(),
         outside_address: Some(([198, 51, 100, 10], 443).into()),
         outside_name: Some("outside.test".to_owned()),
@@ -150,6 +152,7 @@ impl Harness {
             "",
             slice,
         );
+        put_responder(&api, &[("10.200.9.1", true)]);
         put_policies(&api);
         let harness = Self::on(api.clone(), World::new(api, journal.clone()), journal);
         harness.make_namespaces();
@@ -340,6 +343,20 @@ impl Harness {
         harness.journal.take();
         harness
     }
+}
+
+/// The start fence's responder at these addresses, ready there or not.
+pub fn put_responder(api: &FakeApi, addresses: &[(&str, bool)]) {
+    let endpoints: Vec<Value> = addresses
+        .iter()
+        .map(|(ip, ready)| json!({"addresses": [ip], "conditions": {"ready": ready}}))
+        .collect();
+    let slice = json!({
+        "metadata": {"labels": {"kubernetes.io/service-name": FENCE_SERVICE}}, "addressType": "IPv4",
+        "endpoints": endpoints, "ports": [{"port": 7443}],
+    });
+    let key = Key::new("endpointslices", FENCE_NAMESPACE, "fence-responder-x7x7x");
+    api.put(&key, "kube-controller-manager", "", slice);
 }
 
 /// The admission policies as they are shipped, with the registries of this operator.

@@ -10,6 +10,7 @@ mod channels;
 mod controls;
 mod evidence;
 mod failover;
+mod fence;
 mod marker;
 mod placement;
 mod plugin;
@@ -49,6 +50,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("regions-keep-apart", |cluster| {
         apart::regions(cluster).boxed()
     }),
+    ("start-fence", |cluster| fence::holds(cluster).boxed()),
     ("canary-holds", |cluster| canary::holds(cluster).boxed()),
     ("canary-finds-a-leak", |cluster| {
         canary::finds_a_leak(cluster).boxed()

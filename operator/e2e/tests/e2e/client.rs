@@ -191,6 +191,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("table.py", include_str!("scripts/table.py")),
         ("sql_access.py", include_str!("scripts/sql_access.py")),
         ("store_access.py", include_str!("scripts/store_access.py")),
+        ("first.py", include_str!("scripts/first.py")),
         ("reach.py", include_str!("scripts/reach.py")),
         ("writer.py", include_str!("scripts/writer.py")),
         ("lose.py", include_str!("scripts/lose.py")),
@@ -276,6 +277,16 @@ pub struct Running {
 impl Running {
     /// Starts a script.
     pub async fn start(cluster: &Cluster, stand: &Stand, script: &Script<'_>) -> Outcome<Self> {
+        Self::start_with(cluster, stand, script, |_| {}).await
+    }
+
+    /// The same, as a pod that `change` has made another one.
+    pub async fn start_with(
+        cluster: &Cluster,
+        stand: &Stand,
+        script: &Script<'_>,
+        change: impl FnOnce(&mut Value),
+    ) -> Outcome<Self> {
         // In a Region's own namespace nobody else makes pods but the operator.
         let client = match stand.flow {
             Some(_) => &cluster.break_glass,
@@ -290,7 +301,9 @@ impl Running {
             script.name.replace('_', "-"),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let pod: Pod = serde_json::from_value(pod(&name, stand, script))?;
+        let mut pod = pod(&name, stand, script);
+        change(&mut pod);
+        let pod: Pod = serde_json::from_value(pod)?;
         api.create(&PostParams::default(), &pod)
             .await
             .during(format_args!(

@@ -386,6 +386,11 @@ pub fn audit_log() -> PathBuf {
     kubeconfig().with_file_name("audit").join("audit.log")
 }
 
+/// What `outside` recorded, beside the kubeconfig: one JSON object a line.
+pub fn outside_log() -> PathBuf {
+    kubeconfig().with_file_name("outside.jsonl")
+}
+
 /// Where the kubeconfig is.
 pub fn kubeconfig() -> PathBuf {
     std::env::var_os("KUBECONFIG")

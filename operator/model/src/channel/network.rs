@@ -1,5 +1,6 @@
 //! Channels of the network: what the boundary, admission and the canary say of them.
 
+use super::fence::closed_before_start;
 use super::{Sight, Verdict, counted, some_of};
 use crate::canary::Class;
 use crate::canary::verdict::ClassVerdict;
@@ -91,13 +92,20 @@ fn default_deny(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn egress(sight: &Sight<'_>) -> Verdict {
     default_deny(sight)
-        .and(|| tried(sight, Class::OutsideAddress))
+        .and(|| closed_before_start(sight, true))
+        .and(|| outside(sight))
+}
+
+/// What is outside of the cluster, or beneath it.
+fn outside(sight: &Sight<'_>) -> Verdict {
+    tried(sight, Class::OutsideAddress)
         .and(|| tried(sight, Class::MetadataAddress))
         .and(|| tried(sight, Class::OtherNode))
 }
 
 pub(super) fn between_regions(sight: &Sight<'_>) -> Verdict {
     default_deny(sight)
+        .and(|| closed_before_start(sight, false))
         .and(|| tried(sight, Class::OtherRegionPod))
         .and(|| tried(sight, Class::OtherRegionService))
         .and(|| clients(sight))
@@ -240,7 +248,7 @@ pub(super) fn names(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn declared(sight: &Sight<'_>) -> Verdict {
     // What was admitted is in the plan, and nothing else is rendered.
-    egress(sight).and(|| {
+    default_deny(sight).and(|| outside(sight)).and(|| {
         let places: Vec<String> = sight
             .plan
             .externals

@@ -21,7 +21,7 @@ use crate::region::{Client, Service};
 /// The label that the API server itself puts on every namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// The value of [`LABEL_NAME`] on the boundary's objects.
-const COMPONENT: &str = "boundary";
+pub(super) const COMPONENT: &str = "boundary";
 
 /// The boundary, default deny first.
 #[must_use]

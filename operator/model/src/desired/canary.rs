@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest, Sha256};
 
+use super::fence::{Start, behind};
 use super::{Manifest, affinity, container_security, labels, owned, pod_security, resources};
 use crate::canary::{Guise, Question, VARIABLE, questions, verdict};
 use crate::names::{LABEL_FLOW, LABEL_TASK, OPERATOR_UID};
@@ -15,7 +16,7 @@ use crate::region::Resources;
 
 /// The component's name in labels: that of nothing that a Service, a StatefulSet or a budget selects.
 pub const COMPONENT: &str = "canary";
-/// How long a canary may take, its image included: each attempt is bounded by a few seconds.
+/// How long a canary may take, its images included and its fence aside: each attempt is bounded by a few seconds.
 const DEADLINE_SECONDS: i64 = 120;
 /// How long a Job of its own stays after its end. By then the schedule has asked the same.
 const KEPT_SECONDS: i32 = 600;
@@ -109,41 +110,45 @@ fn job_spec(plan: &Plan, guise: Guise, question: &Question) -> JobSpec {
     pod_labels.insert(LABEL_FLOW.to_owned(), guise.flow().label().to_owned());
     JobSpec {
         backoff_limit: Some(0),
-        active_deadline_seconds: Some(DEADLINE_SECONDS),
+        active_deadline_seconds: Some(DEADLINE_SECONDS + Start::Canary.seconds()),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta {
                 labels: Some(pod_labels),
                 ..ObjectMeta::default()
             }),
-            spec: Some(PodSpec {
-                restart_policy: Some("Never".to_owned()),
-                automount_service_account_token: Some(false),
-                enable_service_links: Some(false),
-                termination_grace_period_seconds: Some(5),
-                affinity: Some(affinity(plan, COMPONENT)),
-                security_context: Some(pod_security(OPERATOR_UID)),
-                containers: vec![Container {
-                    name: "canary".to_owned(),
-                    image: Some(plan.operator_image.place().image.clone()),
-                    image_pull_policy: Some("IfNotPresent".to_owned()),
-                    args: Some(vec!["probe".to_owned()]),
-                    env: Some(vec![EnvVar {
-                        name: VARIABLE.to_owned(),
-                        value: serde_json::to_string(question).ok(),
-                        value_from: None,
-                    }]),
-                    resources: Some(resources(
-                        &Resources {
-                            cpu: "10m".to_owned(),
-                            memory: "32Mi".to_owned(),
-                        },
-                        "16Mi",
-                    )),
-                    security_context: Some(container_security()),
-                    ..Container::default()
-                }],
-                ..PodSpec::default()
-            }),
+            spec: Some(behind(
+                plan,
+                Start::Canary,
+                PodSpec {
+                    restart_policy: Some("Never".to_owned()),
+                    automount_service_account_token: Some(false),
+                    enable_service_links: Some(false),
+                    termination_grace_period_seconds: Some(5),
+                    affinity: Some(affinity(plan, COMPONENT)),
+                    security_context: Some(pod_security(OPERATOR_UID)),
+                    containers: vec![Container {
+                        name: "canary".to_owned(),
+                        image: Some(plan.operator_image.place().image.clone()),
+                        image_pull_policy: Some("IfNotPresent".to_owned()),
+                        args: Some(vec!["probe".to_owned()]),
+                        env: Some(vec![EnvVar {
+                            name: VARIABLE.to_owned(),
+                            value: serde_json::to_string(question).ok(),
+                            value_from: None,
+                        }]),
+                        resources: Some(resources(
+                            &Resources {
+                                cpu: "10m".to_owned(),
+                                memory: "32Mi".to_owned(),
+                            },
+                            "16Mi",
+                        )),
+                        security_context: Some(container_security()),
+                        ..Container::default()
+                    }],
+                    ..PodSpec::default()
+                },
+            )),
         },
         ..JobSpec::default()
     }

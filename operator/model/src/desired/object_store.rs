@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::fence::{Start, behind};
 use super::{
     Manifest, affinity, container_security, disruption_budget, labels, owned, pod_security,
     resources, selector,
@@ -146,7 +147,7 @@ fn stateful_set(plan: &Plan) -> StatefulSet {
                     labels: Some(pod_labels),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(plan)),
+                spec: Some(behind(plan, Start::Serving, pod(plan))),
             },
             volume_claim_templates: Some(
                 (0..store.volumes_per_server)

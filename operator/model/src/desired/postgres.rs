@@ -23,12 +23,14 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::fence::{Start, behind};
 use super::{
     Manifest, affinity, container_security, disruption_budget, labels, owned, pod_security,
     resources, selector,
 };
 use crate::names::{
-    ANNOTATION_CONFIG_HASH, Flow, LABEL_FLOW, LABEL_ROLE, Names, POSTGRES_UID, port,
+    ANNOTATION_ARGO_IGNORE_UPDATES, ANNOTATION_CONFIG_HASH, Flow, LABEL_FLOW, LABEL_ROLE, Names,
+    POSTGRES_UID, port,
 };
 use crate::plan::Plan;
 use crate::quantity;
@@ -292,24 +294,32 @@ fn pod_template(plan: &Plan) -> PodTemplateSpec {
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
-            annotations: Some(BTreeMap::from([(
-                ANNOTATION_CONFIG_HASH.to_owned(),
-                config::restart_hash(plan),
-            )])),
+            annotations: Some(BTreeMap::from([
+                (
+                    ANNOTATION_CONFIG_HASH.to_owned(),
+                    config::restart_hash(plan),
+                ),
+                // Patroni writes to its pod with every heartbeat.
+                (ANNOTATION_ARGO_IGNORE_UPDATES.to_owned(), "true".to_owned()),
+            ])),
             ..ObjectMeta::default()
         }),
-        spec: Some(PodSpec {
-            service_account_name: Some(plan.names.postgres()),
-            // Patroni keeps its lock and its state in ConfigMaps.
-            automount_service_account_token: Some(true),
-            enable_service_links: Some(false),
-            affinity: Some(affinity(plan, COMPONENT)),
-            security_context: Some(pod_security(POSTGRES_UID)),
-            termination_grace_period_seconds: Some(STOP_SECONDS),
-            containers: vec![postgres_container(plan), pgbackrest_container(plan)],
-            volumes: Some(volumes(plan)),
-            ..PodSpec::default()
-        }),
+        spec: Some(behind(
+            plan,
+            Start::Serving,
+            PodSpec {
+                service_account_name: Some(plan.names.postgres()),
+                // Patroni keeps its lock and its state in ConfigMaps.
+                automount_service_account_token: Some(true),
+                enable_service_links: Some(false),
+                affinity: Some(affinity(plan, COMPONENT)),
+                security_context: Some(pod_security(POSTGRES_UID)),
+                termination_grace_period_seconds: Some(STOP_SECONDS),
+                containers: vec![postgres_container(plan), pgbackrest_container(plan)],
+                volumes: Some(volumes(plan)),
+                ..PodSpec::default()
+            },
+        )),
     }
 }
 

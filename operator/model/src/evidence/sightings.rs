@@ -14,6 +14,7 @@ use crate::canary::verdict::Hearing;
 use crate::canary::{Answer, Attempt, Question, Target, Tried, made_of, questions};
 use crate::channel::placement::{host_of, location_of, place_of, running_pods, volumes_of};
 use crate::facts::{Facts, JobFact};
+use crate::fence;
 use crate::names::LABEL_TASK;
 use crate::patroni::LABEL_JOB;
 use crate::plan::Plan;
@@ -100,6 +101,9 @@ impl Sightings {
         }
         if facts.inventory.seen().is_some() {
             sightings.kinds.extend([Kind::Placement, Kind::Violation]);
+        }
+        for unfenced in unfenced(plan, facts) {
+            sightings.add(Kind::Violation, unfenced);
         }
         for placement in placements(plan, facts) {
             let violation = violation(&placement);
@@ -401,6 +405,20 @@ fn placements(plan: &Plan, facts: &Facts) -> Vec<Entry> {
         Some(placement(plan, object, host_of(volume), place.as_deref()))
     }));
     entries
+}
+
+/// The pods that run and did not start behind the fence.
+fn unfenced(plan: &Plan, facts: &Facts) -> Vec<Entry> {
+    fence::unfenced(facts)
+        .filter_map(|pod| {
+            Some(Entry::Violation {
+                channel: Channel::new(1).ok(),
+                reason: Reason::Unfenced,
+                object: object("Pod", Some(&plan.names.namespace()), pod)?,
+                field: Name::new("spec.initContainers").ok(),
+            })
+        })
+        .collect()
 }
 
 fn object(kind: &str, namespace: Option<&str>, name: &str) -> Option<ObjectRef> {

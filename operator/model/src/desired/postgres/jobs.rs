@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{certificate, config, file, mount, read_only, repository_env, scratch, value};
+use crate::desired::fence::{Start, behind};
 use crate::desired::{affinity, container_security, labels, owned, pod_security, resources};
 use crate::names::{Flow, LABEL_FLOW, LABEL_TASK, POSTGRES_UID};
 use crate::plan::Plan;
@@ -42,7 +43,7 @@ impl Task {
         }
     }
 
-    /// How long it may take, in seconds. A backup's time grows with its database; a day is a lost one.
+    /// How long it may take once its fence has let it start, in seconds. A backup's time grows with its database; a day is a lost one.
     const fn deadline(self) -> i64 {
         match self {
             Self::Stanza => 300,
@@ -125,46 +126,50 @@ pub fn job(plan: &Plan, name: &str, task: Task) -> Job {
         spec: Some(JobSpec {
             // The operator tries again, later each time, and can say why.
             backoff_limit: Some(0),
-            active_deadline_seconds: Some(task.deadline()),
+            active_deadline_seconds: Some(task.deadline() + Start::Job.seconds()),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(pod_labels),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(PodSpec {
-                    restart_policy: Some("Never".to_owned()),
-                    automount_service_account_token: Some(false),
-                    enable_service_links: Some(false),
-                    affinity: Some(affinity(plan, COMPONENT)),
-                    security_context: Some(pod_security(POSTGRES_UID)),
-                    containers: vec![Container {
-                        name: "pgbackrest".to_owned(),
-                        image: Some(plan.postgres_image.place().image.clone()),
-                        image_pull_policy: Some("IfNotPresent".to_owned()),
-                        command: Some(command),
-                        env: Some(env),
-                        resources: Some(resources(
-                            &Resources {
-                                cpu: "50m".to_owned(),
-                                memory: "256Mi".to_owned(),
-                            },
-                            "256Mi",
-                        )),
-                        security_context: Some(container_security()),
-                        volume_mounts: Some(vec![
-                            mount("tmp", "/tmp"),
-                            read_only("pgbackrest", "/etc/pgbackrest"),
-                            read_only("certificate", config::TLS),
+                spec: Some(behind(
+                    plan,
+                    Start::Job,
+                    PodSpec {
+                        restart_policy: Some("Never".to_owned()),
+                        automount_service_account_token: Some(false),
+                        enable_service_links: Some(false),
+                        affinity: Some(affinity(plan, COMPONENT)),
+                        security_context: Some(pod_security(POSTGRES_UID)),
+                        containers: vec![Container {
+                            name: "pgbackrest".to_owned(),
+                            image: Some(plan.postgres_image.place().image.clone()),
+                            image_pull_policy: Some("IfNotPresent".to_owned()),
+                            command: Some(command),
+                            env: Some(env),
+                            resources: Some(resources(
+                                &Resources {
+                                    cpu: "50m".to_owned(),
+                                    memory: "256Mi".to_owned(),
+                                },
+                                "256Mi",
+                            )),
+                            security_context: Some(container_security()),
+                            volume_mounts: Some(vec![
+                                mount("tmp", "/tmp"),
+                                read_only("pgbackrest", "/etc/pgbackrest"),
+                                read_only("certificate", config::TLS),
+                            ]),
+                            ..Container::default()
+                        }],
+                        volumes: Some(vec![
+                            scratch("tmp", "128Mi"),
+                            file(plan, "pgbackrest", config::JOB_FILE, "pgbackrest.conf"),
+                            certificate(&plan.names.client_certificate()),
                         ]),
-                        ..Container::default()
-                    }],
-                    volumes: Some(vec![
-                        scratch("tmp", "128Mi"),
-                        file(plan, "pgbackrest", config::JOB_FILE, "pgbackrest.conf"),
-                        certificate(&plan.names.client_certificate()),
-                    ]),
-                    ..PodSpec::default()
-                }),
+                        ..PodSpec::default()
+                    },
+                )),
             },
             ..JobSpec::default()
         }),
