@@ -25,6 +25,10 @@ waivers=(
   --ignore-test networkpolicy-targets-pod
 )
 
+# What one object's own annotation waives. The start fence's responder has no NetworkPolicy: one would make "closed" say
+# nothing (platform/fence/namespace.yaml).
+own_waivers='kube-score/ignore: pod-networkpolicy'
+
 for overlay in overlays/*/; do
   "$cache/bin/kubectl" kustomize "$overlay" >>"$work/manifests.yaml"
   echo --- >>"$work/manifests.yaml"
@@ -38,6 +42,10 @@ done
 count=$(grep -c '^kind: ' "$work/manifests.yaml" || true)
 # An empty list would be found to be faultless.
 ((count >= 90)) || { echo "lint: only $count manifests were rendered, expected 90 at least" >&2; exit 1; }
+
+waived=$(grep -F 'kube-score/ignore' "$work/manifests.yaml" | sed 's/^ *//' | sort -u || true)
+[[ $waived == "$own_waivers" ]] ||
+  { printf 'lint: manifests waive for themselves\n%s\nexpected\n%s\n' "$waived" "$own_waivers" >&2; exit 1; }
 
 # A linter that lets this pass would let everything pass.
 bad='{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad"}, "spec": {"containers": [
@@ -55,5 +63,5 @@ grep '^\[CRITICAL\]' "$work/found" >&2 || true
 found=$(grep -c '^\[CRITICAL\]' "$work/found" || true)
 checked=$(grep -c '^\[OK\]' "$work/found" || true)
 ((checked > 0)) || { cat "$work/found" >&2; echo "lint: kube-score checked nothing" >&2; exit 1; }
-echo "lint: $count manifests, $checked checks passed, $found failed, 3 waivers (infra/lint.sh)"
+echo "lint: $count manifests, $checked checks passed, $found failed, 4 waivers (infra/lint.sh)"
 ((found == 0 && status == 0))

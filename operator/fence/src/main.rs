@@ -178,5 +178,11 @@ mod tests {
     fn version_is_the_images() {
         let image = include_str!("../../../platform/images/fence/VERSION").trim();
         assert_eq!(env!("CARGO_PKG_VERSION"), image);
+        let responder = include_str!("../../../platform/fence/deployment.yaml");
+        let images: Vec<&str> = responder
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("image: "))
+            .collect();
+        assert_eq!(images, [format!("bailiwick.dev/fence:{image}")]);
     }
 }

@@ -216,6 +216,8 @@ fn targets(file: &Path) -> Result<BTreeMap<Kind, Vec<SocketAddr>>, FenceError> {
     Ok(targets)
 }
 
+/// One attempt after the other: by timeouts they take three seconds, in which a network that is not up at first (IPv6
+/// addresses are tentative for up to two) comes up and shows that nothing was closed.
 fn try_family(shared: &Shared, kind: Kind, targets: &[SocketAddr]) {
     loop {
         let started = shared.now();
