@@ -16,6 +16,7 @@ use crate::region::{Assurance, BreachStatus, Region, RegionSpec};
 use crate::residency::{
     BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
 };
+use crate::scale::{self, Members};
 use crate::secret::{self, SecretWanted};
 use crate::violation::{Reason, Violation};
 use crate::volume::{self, VolumeSize};
@@ -64,6 +65,8 @@ pub struct Plan {
     pub postgres_class: Resident<StorageClassPlace>,
     /// The storage class of the object store.
     pub object_store_class: Resident<StorageClassPlace>,
+    /// How many members of Postgres there are to be now.
+    pub members: Members,
     /// The size of Postgres' data volumes.
     pub postgres_volume: VolumeSize,
     /// The size of the object store's volumes.
@@ -150,6 +153,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 operator_image: places.operator_image,
                 postgres_class: places.postgres_class,
                 object_store_class: places.object_store_class,
+                members: scale::members(&names, &spec, facts),
                 postgres_volume: volume::postgres(&names, &spec, facts),
                 object_store_volume: volume::object_store(&names, &spec, facts),
                 backup_bucket: places.backup_bucket,

@@ -348,7 +348,8 @@ pub struct Postgres {
     /// The major version of PostgreSQL.
     #[x_kube(validation = rules::version_supported(), validation = rules::version_rises())]
     pub version: i32,
-    /// How many members the cluster has, one of them the primary.
+    /// How many members the cluster has, one of them the primary. Lowered, members leave one at a time, the highest
+    /// ordinal first; the primary hands over to one that stays first. Their volumes stay.
     pub instances: i32,
     /// What a commit waits for. `Bounded`: the primary's disk alone, so a failover may lose the last moments.
     /// `PreferZeroLoss`: a replica too, as long as one is there. `ZeroLoss`: a replica too, always; without one, writes

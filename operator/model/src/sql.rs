@@ -66,6 +66,8 @@ pub struct PostgresFacts {
     pub cron_database: Option<String>,
     /// The archive.
     pub archiver: ArchiverFact,
+    /// The members whose answer commits wait for, as the primary was told (`synchronous_standby_names`).
+    pub awaited: BTreeSet<String>,
     /// Who streams WAL from here.
     pub replication: Vec<ReplicationFact>,
     /// The replication slots, by name.

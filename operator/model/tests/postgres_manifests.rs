@@ -187,7 +187,7 @@ fn durability_is_patronis_synchronous_mode() {
         let region = tr_with(&format!(
             "spec: {{postgres: {{durability: {durability}, instances: {instances}}}}}"
         ));
-        let dynamic = parameters::dynamic(&region.spec, planned(&region).postgres_volume.present);
+        let dynamic = parameters::dynamic(&planned(&region));
         assert_eq!(
             dynamic["synchronous_mode"], mode,
             "{durability} {instances}"

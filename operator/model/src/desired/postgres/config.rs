@@ -103,7 +103,7 @@ fn patroni(plan: &Plan) -> String {
             "cacert": own("ca.crt"),
         },
         "bootstrap": {
-            "dcs": parameters::dynamic(&plan.spec, plan.postgres_volume.present),
+            "dcs": parameters::dynamic(plan),
             // Sorting by the server's own tables: an update of the C library cannot break an index.
             "initdb": [
                 "data-checksums",
@@ -340,7 +340,8 @@ fn job(plan: &Plan) -> String {
         ("archive-timeout", "120"),
     ]));
     let mut stanza = Vec::new();
-    for ordinal in 0..plan.spec.postgres.instances {
+    // One that is to leave may still be the primary.
+    for ordinal in 0..plan.members.replicas.max(plan.spec.postgres.instances) {
         let index = ordinal + 1;
         for (key, value) in [
             ("host", plan.names.postgres_member_host(ordinal)),

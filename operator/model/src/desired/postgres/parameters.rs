@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Durability, RegionSpec, is_denied_parameter};
 use serde_json::{Value, json};
@@ -29,36 +30,53 @@ const OVERHEAD: u64 = 128 * MIB;
 
 /// The dynamic configuration that Patroni is to have, in its own words (`GET /config`). Every key in it, and the
 /// whole of `postgresql.parameters`, is the operator's. Changed with `PATCH /config`, without a restart of a pod.
-/// `volume` is what every data volume holds, in bytes.
 #[must_use]
-pub fn dynamic(spec: &RegionSpec, volume: u64) -> Value {
-    let postgres = &spec.postgres;
-    let failover = &postgres.failover;
-    let synchronous = match (postgres.durability, postgres.instances) {
-        (Durability::Bounded, _) => json!(false),
-        // With one standby there is no choice for a quorum to make.
-        (_, ..=2) => json!(true),
-        _ => json!("quorum"),
-    };
-    json!({
+pub fn dynamic(plan: &Plan) -> Value {
+    let failover = &plan.spec.postgres.failover;
+    let mut settings = json!({
         "ttl": failover.ttl_seconds,
         "loop_wait": failover.loop_wait_seconds,
         "retry_timeout": failover.retry_timeout_seconds,
         "failsafe_mode": failover.failsafe,
         "maximum_lag_on_failover": MIB,
+        // One that comes back on an old volume never leads before it follows the timeline of the last leader.
+        "check_timeline": true,
         // A postmaster that died is replaced by a standby instead of being restarted in place for minutes.
         "primary_start_timeout": 0,
         // One that cannot stop in time is ended hard, so that a standby may lead (with synchronous_mode only).
         "primary_stop_timeout": 60,
-        "synchronous_mode": synchronous,
-        "synchronous_mode_strict": postgres.durability == Durability::ZeroLoss,
         "synchronous_node_count": 1,
         "postgresql": {
             "use_pg_rewind": true,
             "use_slots": true,
-            "parameters": parameters(spec, volume),
+            "parameters": parameters(&plan.spec, plan.postgres_volume.present),
         },
-    })
+    });
+    if let Some(settings) = settings.as_object_mut() {
+        // One that leaves still counts until it is gone: Patroni takes the change over while nobody goes.
+        let synchronous = synchronous(&plan.spec, plan.members.present);
+        settings.extend(synchronous.map(|(key, value)| (key.to_owned(), value)));
+    }
+    settings
+}
+
+/// What commits wait for with so many members, in Patroni's words.
+#[must_use]
+pub fn synchronous(spec: &RegionSpec, members: i32) -> [(&'static str, Value); 2] {
+    let durability = spec.postgres.durability;
+    let mode = match (durability, members) {
+        (Durability::Bounded, _) => json!(false),
+        // With one standby there is no choice for a quorum to make.
+        (_, ..=2) => json!(true),
+        _ => json!("quorum"),
+    };
+    [
+        ("synchronous_mode", mode),
+        (
+            "synchronous_mode_strict",
+            json!(durability == Durability::ZeroLoss),
+        ),
+    ]
 }
 
 /// The settings in the dynamic configuration: computed ones, with those of users over them.
