@@ -545,7 +545,8 @@ pub struct Role {
     #[serde(default = "default_connection_limit")]
     #[x_kube(validation = rules::connection_limit())]
     pub connection_limit: i32,
-    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is dropped.
+    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is dropped,
+    /// and no data with it: what it owns in a database is given to the database's `_db_admin` role (`REASSIGN OWNED`).
     #[serde(default)]
     pub reclaim: Reclaim,
 }

@@ -547,13 +547,19 @@ pub enum SqlStep {
         /// The database.
         database: String,
     },
-    /// Drop a role with what it owns. It left the spec and is marked `Delete`.
+    /// Drop a role; what it owns in a database is given to [`database_admin`]. It left the spec and is marked `Delete`.
     DropRole {
         /// The role.
         role: String,
         /// The databases in which it may own something or hold privileges.
         databases: Vec<String>,
     },
+}
+
+/// The role that administers a database, and owns what is in it.
+#[must_use]
+pub fn database_admin(database: &str) -> String {
+    format!("{database}_db_admin")
 }
 
 /// What is to change for one grantee.
