@@ -10,6 +10,7 @@ use kube::Resource;
 use crate::breach::{breach, known};
 use crate::canary::Surroundings;
 use crate::channel;
+use crate::desired::postgres::parameters::Preloaded;
 use crate::facts::{ApiServerAddress, Facts};
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::region::{Assurance, BreachStatus, Region, RegionSpec};
@@ -67,6 +68,8 @@ pub struct Plan {
     pub object_store_class: Resident<StorageClassPlace>,
     /// How many members of Postgres there are to be now.
     pub members: Members,
+    /// What Postgres loads when it starts.
+    pub preloaded: Preloaded,
     /// The size of Postgres' data volumes.
     pub postgres_volume: VolumeSize,
     /// The size of the object store's volumes.
@@ -153,6 +156,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 operator_image: places.operator_image,
                 postgres_class: places.postgres_class,
                 object_store_class: places.object_store_class,
+                preloaded: Preloaded::of(&spec, facts),
                 members: scale::members(&names, &spec, facts),
                 postgres_volume: volume::postgres(&names, &spec, facts),
                 object_store_volume: volume::object_store(&names, &spec, facts),

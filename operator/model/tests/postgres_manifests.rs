@@ -134,7 +134,7 @@ fn memory_sizes_the_settings() {
         let region = tr_with(&format!(
             "spec: {{postgres: {{resources: {{memory: {memory}}}, storage: {{data: {{size: {volume}}}}}}}}}"
         ));
-        parameters::parameters(&region.spec, planned(&region).postgres_volume.present)
+        parameters::parameters(&planned(&region))
     };
     let small = settings("512Mi", "1Gi");
     let large = settings("64Gi", "500Gi");
@@ -155,7 +155,7 @@ fn memory_sizes_the_settings() {
 fn users_settings_win_over_computed_ones() {
     let region =
         tr_with("spec: {postgres: {parameters: {shared_buffers: 64MB, max_connections: '200'}}}");
-    let parameters = parameters::parameters(&region.spec, planned(&region).postgres_volume.present);
+    let parameters = parameters::parameters(&planned(&region));
     assert_eq!(parameters["shared_buffers"], "64MB");
     assert_eq!(parameters["max_connections"], "200");
 }
@@ -165,13 +165,10 @@ fn extensions_that_must_be_preloaded_are() {
     let region = tr_with(
         "spec: {postgres: {databases: [{name: clinical, extensions: [pg_cron, pgaudit]}]}}",
     );
-    let parameters = parameters::parameters(&region.spec, planned(&region).postgres_volume.present);
+    let parameters = parameters::parameters(&planned(&region));
     assert_eq!(parameters["shared_preload_libraries"], "pg_cron,pgaudit");
     assert_eq!(parameters["cron.database_name"], "clinical");
-    assert!(
-        !parameters::parameters(&tr().spec, planned(&tr()).postgres_volume.present)
-            .contains_key("shared_preload_libraries")
-    );
+    assert!(!parameters::parameters(&planned(&tr())).contains_key("shared_preload_libraries"));
 }
 
 #[test]
