@@ -201,7 +201,8 @@ fn durability_is_patronis_synchronous_mode() {
 fn nobody_gets_in_without_tls_and_a_password() {
     let rules = config::access_rules();
     for rule in &rules {
-        let words: Vec<&str> = rule.split_whitespace().collect();
+        let mut words: Vec<&str> = rule.split_whitespace().collect();
+        words.retain(|word| !word.starts_with("clientcert="));
         let method = *words.last().expect("a method");
         match words[0] {
             "local" => assert!(
@@ -221,6 +222,36 @@ fn nobody_gets_in_without_tls_and_a_password() {
         rules.last().map(String::as_str),
         Some("host all all all reject")
     );
+}
+
+#[test]
+fn whoever_copies_the_database_shows_a_certificate_and_members_do() {
+    let rules = config::access_rules();
+    let mut certified = 0;
+    for role in ["bailiwick_replication", "bailiwick_rewind"] {
+        let open: Vec<&String> = rules
+            .iter()
+            .filter(|rule| rule.starts_with("host") && rule.contains(role))
+            .filter(|rule| !rule.ends_with("reject"))
+            .collect();
+        for rule in &open {
+            assert!(
+                rule.ends_with("scram-sha-256 clientcert=verify-ca"),
+                "{rule}"
+            );
+        }
+        certified += open.len();
+    }
+    assert_eq!(certified, 2);
+
+    let files = config::files(&planned(&tr()));
+    let patroni: Value = serde_json::from_str(&files[config::PATRONI_FILE]).expect("JSON");
+    for role in ["replication", "rewind"] {
+        let login = &patroni["postgresql"]["authentication"][role];
+        for (key, file) in [("sslcert", "tls.crt"), ("sslkey", "tls.key")] {
+            assert_eq!(login[key], format!("/etc/bailiwick/tls/{file}"), "{role}");
+        }
+    }
 }
 
 #[test]
