@@ -255,6 +255,14 @@ fn whoever_copies_the_database_shows_a_certificate_and_members_do() {
 }
 
 #[test]
+fn patroni_listens_on_both_address_families() {
+    let files = config::files(&planned(&tr()));
+    let patroni: Value = serde_json::from_str(&files[config::PATRONI_FILE]).expect("JSON");
+    assert_eq!(patroni["restapi"]["listen"], "*:8008");
+    assert_eq!(patroni["postgresql"]["listen"], "*:5432");
+}
+
+#[test]
 fn wal_is_archived_within_the_objective() {
     for (rpo, expected) in [("30s", 24), ("5m", 240), ("1h", 2880)] {
         let region = tr_with(&format!("spec: {{backup: {{rpo: {rpo}}}}}"));

@@ -397,6 +397,12 @@ with_certificate="sslcert=/etc/bailiwick/tls/tls.crt sslkey=/etc/bailiwick/tls/t
 refused "a standby with the right password and no certificate" "requires a valid client certificate" copies "$replication_password" 'IDENTIFY_SYSTEM' "user=bailiwick_replication dbname=postgres replication=true"
 refused "pg_rewind with the right password and no certificate" "requires a valid client certificate" copies "$rewind_password" 'SELECT 1' "user=bailiwick_rewind dbname=postgres"
 expect "pg_rewind's role with both" is "$(copies "$rewind_password" 'SELECT 1' "user=bailiwick_rewind dbname=postgres" "$with_certificate")" 1
+families() { ip netns exec "$1" ss -Hltn | awk '{print $4}' | grep -cE "^(\*|\[::\]):$2$" || true; }
+for port in 5432 8008 8432; do
+  if read -r _ 2>/dev/null </proc/net/if_inet6; then
+    expect "port $port takes IPv6 and IPv4" is "$(families "$primary" "$port")" 1
+  fi
+done
 
 # --- the control role -------------------------------------------------------------------------------------------
 

@@ -89,7 +89,8 @@ fn patroni(plan: &Plan) -> String {
     let own = |file: &str| format!("{TLS}/{file}");
     let rest = json!({
         "restapi": {
-            "listen": format!("0.0.0.0:{}", port::PATRONI),
+            // Of both address families, where there are two.
+            "listen": format!("*:{}", port::PATRONI),
             "certfile": own("tls.crt"),
             "keyfile": own("tls.key"),
             "cafile": own("ca.crt"),
@@ -314,6 +315,7 @@ fn member_path() -> Vec<(String, String)> {
 fn server(plan: &Plan) -> String {
     let mut global = everywhere();
     global.extend(owned(&[
+        // The image listens on `::` instead where there are two address families.
         ("tls-server-address", "0.0.0.0"),
         ("tls-server-port", &port::PGBACKREST.to_string()),
         ("tls-server-ca-file", AUTHORITY),
