@@ -12,6 +12,7 @@ use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
 use bailiwick_model::region::{ChannelState, Region};
 use bailiwick_model::repository::{ArchivedFile, ReadBack};
+use bailiwick_model::scale;
 use bailiwick_model::secret::is_replication_key;
 use bailiwick_model::status::is_true;
 use jiff::Timestamp;
@@ -387,6 +388,10 @@ async fn ask_systems(
                     .get(set)
                     .is_some_and(|set| set.ready > 0))
     };
+    // Those that are to leave as well: one of them may lead.
+    let members: BTreeSet<String> = (0..scale::present(names, &region.spec, facts))
+        .map(|ordinal| names.postgres_member(ordinal))
+        .collect();
     let store_up = started(&names.object_store());
     let postgres_up = started(&names.postgres());
     let store = async {
@@ -400,7 +405,7 @@ async fn ask_systems(
         if !postgres_up {
             return (Observed::NotAsked, Observed::NotAsked);
         }
-        let patroni = ctx.systems.patroni(access).await;
+        let patroni = ctx.systems.patroni(access, &members).await;
         // Without a primary there is nobody behind the read-write Service.
         let postgres = match &patroni {
             Observed::Seen(seen) if seen.primary().is_some() => ctx.systems.postgres(access).await,

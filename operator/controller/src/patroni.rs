@@ -1,11 +1,11 @@
 //! Patroni behind a Region: reads its members into facts and does one step at a time, over their REST APIs. I/O:
 //! HTTPS to the Region's own members, with the Region's authority and client certificate. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::names::{Names, port};
+use bailiwick_model::names::{MAX_INSTANCES, Names, port};
 use bailiwick_model::patroni::{
     MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange, UNREACHABLE,
 };
@@ -67,16 +67,12 @@ impl Patroni {
         Ok(Self { http, members })
     }
 
-    /// A client of a Region's own members, with the certificate and the authority of its Secrets.
+    /// A client of all the members that a Region may ever have, with the certificate and the authority of its Secrets.
     ///
     /// # Errors
     /// `NotReady` when the Secret is not there yet, else as [`Self::new`].
-    pub fn of(
-        names: &Names,
-        instances: i32,
-        credentials: &Credentials,
-    ) -> Result<Self, ReadFailure> {
-        let members = (0..instances)
+    pub fn of(names: &Names, credentials: &Credentials) -> Result<Self, ReadFailure> {
+        let members = (0..MAX_INSTANCES)
             .map(|ordinal| {
                 let host = names.postgres_member_host(ordinal);
                 (
@@ -93,6 +89,14 @@ impl Patroni {
             value("tls.crt")?,
             value("tls.key")?,
         )
+    }
+
+    /// The same client for these members alone: nobody asks one that is not there.
+    #[must_use]
+    pub fn among(&self, members: &BTreeSet<String>) -> Self {
+        let mut among = self.clone();
+        among.members.retain(|name, _| members.contains(name));
+        among
     }
 
     /// How the cluster is: every member is asked how it is itself, and the primary, or else any that answers, how

@@ -43,8 +43,12 @@ pub struct Access<'a> {
 pub trait Systems: Send + Sync {
     /// Reads the object store.
     fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>>;
-    /// Reads Patroni.
-    fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>>;
+    /// Reads Patroni of these members, by name.
+    fn patroni<'a>(
+        &'a self,
+        access: Access<'a>,
+        members: &'a BTreeSet<String>,
+    ) -> BoxFuture<'a, Observed<PatroniFacts>>;
     /// Reads the primary over SQL.
     fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>>;
     /// Whether a file that Postgres says was archived is in the repository.
@@ -152,7 +156,6 @@ impl RegionSystems {
         } = access;
         let mut hasher = DefaultHasher::new();
         credentials.fingerprint().hash(&mut hasher);
-        region.spec.postgres.instances.hash(&mut hasher);
         let made_from = hasher.finish();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = clients
@@ -168,11 +171,7 @@ impl RegionSystems {
                 .map(Arc::new),
             strangers: Arc::default(),
             store,
-            patroni: Arc::new(Patroni::of(
-                names,
-                region.spec.postgres.instances,
-                credentials,
-            )?),
+            patroni: Arc::new(Patroni::of(names, credentials)?),
             postgres: Postgres::new(names.clone(), credentials, None)
                 .map_err(|error| error.failure)?,
         };
@@ -208,10 +207,14 @@ impl Systems for RegionSystems {
         })
     }
 
-    fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
+    fn patroni<'a>(
+        &'a self,
+        access: Access<'a>,
+        members: &'a BTreeSet<String>,
+    ) -> BoxFuture<'a, Observed<PatroniFacts>> {
         Box::pin(async move {
             match self.clients(access) {
-                Ok(clients) => observed(clients.patroni.observe().await),
+                Ok(clients) => observed(clients.patroni.among(members).observe().await),
                 Err(failure) => Observed::Failed(failure),
             }
         })

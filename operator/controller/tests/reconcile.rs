@@ -632,6 +632,46 @@ async fn a_hibernated_region_has_no_pods_and_wakes_with_its_data() {
 }
 
 /// Lets the volumes of `tr`'s storage class grow, or not.
+#[tokio::test]
+async fn members_leave_one_at_a_time_and_the_primary_hands_over_first() {
+    let mut harness = Harness::running().await;
+    harness.apply(&tr_with(&[("/spec/postgres/instances", json!(3))]));
+    harness.settle().await;
+    harness
+        .world
+        .change("tr", |data| data.leader = Some("tr-pg-2".to_owned()));
+    harness.settle().await;
+    harness.journal.take();
+    harness.apply(&tr_with(&[("/spec/postgres/instances", json!(1))]));
+    let replicas = |harness: &Harness| {
+        let set = harness.api.get(&key("statefulsets", "tr-pg")).unwrap();
+        set["spec"]["replicas"].as_i64().unwrap()
+    };
+    let mut seen = vec![replicas(&harness)];
+    for _ in 0..20 {
+        harness.turn();
+        harness.look().await.result.unwrap();
+        let leader = harness.world.of("tr").leader.unwrap();
+        assert!(
+            harness.api.is(&key("pods", &leader), |_| true),
+            "the primary {leader} was stopped"
+        );
+        if seen.last() != Some(&replicas(&harness)) {
+            seen.push(replicas(&harness));
+        }
+    }
+    assert_eq!(seen, [3, 2, 1]);
+    harness.settle().await;
+    assert_eq!(harness.world.of("tr").leader.as_deref(), Some("tr-pg-0"));
+    assert_eq!(harness.condition("Ready").0, "True");
+    assert_eq!(harness.condition("Progressing").1, "Settled");
+    let handovers = harness.journal.take();
+    let handovers = handovers
+        .iter()
+        .filter(|call| call.to_string().contains("Switchover"));
+    assert_eq!(handovers.count(), 1);
+}
+
 fn let_volumes_grow(harness: &Harness, yes: bool) {
     let class = Key::new("storageclasses", "", "tr-ist-1-local");
     harness.api.edit(&class, "admin", |it| {

@@ -514,7 +514,7 @@ pub const CHANNELS: &[Channel] = &[
         database::standbys,
         "foreign standbys",
         "a standby or pg_basebackup elsewhere gets a full copy",
-        "pg_hba.conf, NetworkPolicies, and the addresses of walsenders read back",
+        "pg_hba.conf asks for a certificate of the Region's authority; NetworkPolicies; addresses of walsenders read back",
     ),
     channel(
         27,

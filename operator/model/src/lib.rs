@@ -28,6 +28,7 @@ pub mod region;
 pub mod repository;
 pub mod residency;
 pub mod rights;
+pub mod scale;
 pub mod secret;
 pub mod sql;
 pub mod status;

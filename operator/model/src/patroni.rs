@@ -18,6 +18,7 @@ use crate::facts::{Facts, PodFact};
 use crate::names::BACKUP_USER;
 use crate::plan::Plan;
 use crate::region::Durability;
+use crate::scale::{Departure, Leaving};
 use crate::step::Step;
 use crate::store::{self, StoreFacts};
 
@@ -155,12 +156,10 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     if plan.spec.lifecycle.hibernated || plan.spec.lifecycle.paused {
         return Vec::new();
     }
-    let patch = facts.patroni.seen().and_then(|seen| {
-        config_patch(
-            &dynamic(&plan.spec, plan.postgres_volume.present),
-            &seen.config,
-        )
-    });
+    let patch = facts
+        .patroni
+        .seen()
+        .and_then(|seen| config_patch(&dynamic(plan), &seen.config));
     let mut steps = match patch {
         // What it changes must be known before anything is restarted for it.
         Some(patch) => vec![Step::Patroni(PatroniStep::PatchConfig(patch))],
@@ -193,7 +192,7 @@ fn difference(
                     patch.insert(key.clone(), Value::Object(inner));
                 }
             }
-            (_, Some(found)) if as_patroni_compares(value) == as_patroni_compares(found) => {}
+            (_, Some(found)) if same(value, found) => {}
             _ => {
                 patch.insert(key.clone(), value.clone());
             }
@@ -205,6 +204,11 @@ fn difference(
         }
     }
     patch
+}
+
+/// Whether Patroni takes two values of its configuration for the same.
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
+    as_patroni_compares(one) == as_patroni_compares(other)
 }
 
 /// A value as the text by which Patroni decides whether a patch changes anything: what it takes for equal it does
@@ -261,14 +265,14 @@ impl Member<'_> {
     }
 }
 
-/// The members that the plan wants, in the order of their ordinals.
+/// The members that are to run now, in the order of their ordinals.
 fn members<'a>(plan: &Plan, facts: &'a Facts) -> Vec<Member<'a>> {
     let revision = facts
         .stateful_sets
         .get(&plan.names.postgres())
         .filter(|set| set.observed)
         .and_then(|set| set.update_revision.as_ref());
-    (0..plan.spec.postgres.instances)
+    (0..plan.members.replicas)
         .map(|ordinal| {
             let name = plan.names.postgres_member(ordinal);
             let pod = facts.pods.get(&name);
@@ -303,6 +307,19 @@ fn disturbance(plan: &Plan, facts: &Facts) -> Option<Step> {
     let seen = facts.patroni.seen()?;
     if seen.in_maintenance() {
         return None;
+    }
+    if let Some(Leaving { member, what }) = &plan.members.leaving {
+        match what {
+            Departure::HandsOver(to) => {
+                return Some(Step::Patroni(PatroniStep::Switchover {
+                    from: member.clone(),
+                    to: to.clone(),
+                }));
+            }
+            // One at a time.
+            Departure::Goes => return None,
+            Departure::Waits(_) => {}
+        }
     }
     let primary = members.iter().find(|member| member.is_primary())?;
     let others_serve = |member: &Member| {
@@ -382,6 +399,8 @@ fn successor(plan: &Plan, members: &[Member<'_>]) -> Option<String> {
     let synchronous = plan.spec.postgres.durability != Durability::Bounded;
     members
         .iter()
+        // Who leaves soon would have to hand over again.
+        .take(usize::try_from(plan.spec.postgres.instances).unwrap_or_default())
         .filter_map(|member| Some((member, member.fact?)))
         .filter(|(member, fact)| {
             member.serves()

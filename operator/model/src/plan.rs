@@ -11,6 +11,7 @@ use kube::Resource;
 use crate::breach::{breach, known};
 use crate::canary::Surroundings;
 use crate::channel;
+use crate::desired::postgres::parameters::Preloaded;
 use crate::facts::{ApiServerAddress, Facts};
 use crate::fence;
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
@@ -18,6 +19,7 @@ use crate::region::{Assurance, BreachStatus, Region, RegionSpec};
 use crate::residency::{
     BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
 };
+use crate::scale::{self, Members};
 use crate::secret::{self, SecretWanted};
 use crate::violation::{Reason, Violation};
 use crate::volume::{self, VolumeSize};
@@ -72,6 +74,10 @@ pub struct Plan {
     pub postgres_class: Resident<StorageClassPlace>,
     /// The storage class of the object store.
     pub object_store_class: Resident<StorageClassPlace>,
+    /// How many members of Postgres there are to be now.
+    pub members: Members,
+    /// What Postgres loads when it starts.
+    pub preloaded: Preloaded,
     /// The size of Postgres' data volumes.
     pub postgres_volume: VolumeSize,
     /// The size of the object store's volumes.
@@ -161,6 +167,8 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 fence_targets: fence::targets(facts, platform.outside_address, &places.externals),
                 postgres_class: places.postgres_class,
                 object_store_class: places.object_store_class,
+                preloaded: Preloaded::of(&spec, facts),
+                members: scale::members(&names, &spec, facts),
                 postgres_volume: volume::postgres(&names, &spec, facts),
                 object_store_volume: volume::object_store(&names, &spec, facts),
                 backup_bucket: places.backup_bucket,

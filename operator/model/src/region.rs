@@ -348,7 +348,8 @@ pub struct Postgres {
     /// The major version of PostgreSQL.
     #[x_kube(validation = rules::version_supported(), validation = rules::version_rises())]
     pub version: i32,
-    /// How many members the cluster has, one of them the primary.
+    /// How many members the cluster has, one of them the primary. Lowered, members leave one at a time, the highest
+    /// ordinal first; the primary hands over to one that stays first. Their volumes stay.
     pub instances: i32,
     /// What a commit waits for. `Bounded`: the primary's disk alone, so a failover may lose the last moments.
     /// `PreferZeroLoss`: a replica too, as long as one is there. `ZeroLoss`: a replica too, always; without one, writes
@@ -544,7 +545,8 @@ pub struct Role {
     #[serde(default = "default_connection_limit")]
     #[x_kube(validation = rules::connection_limit())]
     pub connection_limit: i32,
-    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is dropped.
+    /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is dropped,
+    /// and no data with it: what it owns in a database is given to the database's `_db_admin` role (`REASSIGN OWNED`).
     #[serde(default)]
     pub reclaim: Reclaim,
 }

@@ -66,6 +66,8 @@ pub struct PostgresFacts {
     pub cron_database: Option<String>,
     /// The archive.
     pub archiver: ArchiverFact,
+    /// The members whose answer commits wait for, as the primary was told (`synchronous_standby_names`).
+    pub awaited: BTreeSet<String>,
     /// Who streams WAL from here.
     pub replication: Vec<ReplicationFact>,
     /// The replication slots, by name.
@@ -545,13 +547,19 @@ pub enum SqlStep {
         /// The database.
         database: String,
     },
-    /// Drop a role with what it owns. It left the spec and is marked `Delete`.
+    /// Drop a role; what it owns in a database is given to [`database_admin`]. It left the spec and is marked `Delete`.
     DropRole {
         /// The role.
         role: String,
         /// The databases in which it may own something or hold privileges.
         databases: Vec<String>,
     },
+}
+
+/// The role that administers a database, and owns what is in it.
+#[must_use]
+pub fn database_admin(database: &str) -> String {
+    format!("{database}_db_admin")
 }
 
 /// What is to change for one grantee.

@@ -17,6 +17,7 @@ use crate::region::{
     Durability, InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus,
     RepoStatus, ResidencyStatus, WalArchiveStatus,
 };
+use crate::scale::Departure;
 use crate::sql;
 use crate::store;
 use crate::violation::Violation;
@@ -890,7 +891,13 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
         })
         .map(String::as_str)
         .collect();
-    if !unready.is_empty() {
+    if let Some(leaving) = &applied.plan.members.leaving {
+        let reason = match leaving.what {
+            Departure::Goes | Departure::HandsOver(_) => "MembersLeaving",
+            Departure::Waits(_) => "ScaleDownWaits",
+        };
+        Verdict::new(State::True, reason, format!("{leaving}."))
+    } else if !unready.is_empty() {
         Verdict::new(
             State::True,
             "PodsStarting",
@@ -945,6 +952,11 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
     let stuck = volume::stuck(applied.plan, applied.facts);
     if !stuck.is_empty() {
         return Verdict::new(State::True, "VolumeCannotGrow", some_of(&stuck));
+    }
+    if let Some(leaving) = &applied.plan.members.leaving
+        && matches!(leaving.what, Departure::Waits(wait) if !wait.passes())
+    {
+        return Verdict::new(State::True, "ScaleDownWaits", format!("{leaving}."));
     }
     let wanted = if applied.plan.spec.lifecycle.hibernated {
         0

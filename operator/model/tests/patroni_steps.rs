@@ -132,7 +132,7 @@ impl Cluster {
     fn facts(&self) -> Facts {
         let mut facts = fixture::facts(&tr_with("{}"));
         let mut seen = PatroniFacts {
-            config: parameters::dynamic(&self.plan.spec, self.plan.postgres_volume.present),
+            config: parameters::dynamic(&self.plan),
             ..PatroniFacts::default()
         };
         for (name, toy) in &self.members {
@@ -610,7 +610,7 @@ fn the_successor_is_one_that_commits_waited_for() {
     });
     assert_eq!(steps(&cluster.plan, &none), [], "nobody would be lossless");
     let bounded = plan_of(3, "Bounded");
-    let wanted = parameters::dynamic(&bounded.spec, bounded.postgres_volume.present);
+    let wanted = parameters::dynamic(&bounded);
     let none = facts_with(&cluster, |_, seen| {
         seen.config = wanted;
         for (name, lag) in [("tr-pg-1", 4096), ("tr-pg-2", 0)] {

@@ -134,7 +134,7 @@ fn memory_sizes_the_settings() {
         let region = tr_with(&format!(
             "spec: {{postgres: {{resources: {{memory: {memory}}}, storage: {{data: {{size: {volume}}}}}}}}}"
         ));
-        parameters::parameters(&region.spec, planned(&region).postgres_volume.present)
+        parameters::parameters(&planned(&region))
     };
     let small = settings("512Mi", "1Gi");
     let large = settings("64Gi", "500Gi");
@@ -155,7 +155,7 @@ fn memory_sizes_the_settings() {
 fn users_settings_win_over_computed_ones() {
     let region =
         tr_with("spec: {postgres: {parameters: {shared_buffers: 64MB, max_connections: '200'}}}");
-    let parameters = parameters::parameters(&region.spec, planned(&region).postgres_volume.present);
+    let parameters = parameters::parameters(&planned(&region));
     assert_eq!(parameters["shared_buffers"], "64MB");
     assert_eq!(parameters["max_connections"], "200");
 }
@@ -165,13 +165,10 @@ fn extensions_that_must_be_preloaded_are() {
     let region = tr_with(
         "spec: {postgres: {databases: [{name: clinical, extensions: [pg_cron, pgaudit]}]}}",
     );
-    let parameters = parameters::parameters(&region.spec, planned(&region).postgres_volume.present);
+    let parameters = parameters::parameters(&planned(&region));
     assert_eq!(parameters["shared_preload_libraries"], "pg_cron,pgaudit");
     assert_eq!(parameters["cron.database_name"], "clinical");
-    assert!(
-        !parameters::parameters(&tr().spec, planned(&tr()).postgres_volume.present)
-            .contains_key("shared_preload_libraries")
-    );
+    assert!(!parameters::parameters(&planned(&tr())).contains_key("shared_preload_libraries"));
 }
 
 #[test]
@@ -187,7 +184,7 @@ fn durability_is_patronis_synchronous_mode() {
         let region = tr_with(&format!(
             "spec: {{postgres: {{durability: {durability}, instances: {instances}}}}}"
         ));
-        let dynamic = parameters::dynamic(&region.spec, planned(&region).postgres_volume.present);
+        let dynamic = parameters::dynamic(&planned(&region));
         assert_eq!(
             dynamic["synchronous_mode"], mode,
             "{durability} {instances}"
@@ -204,7 +201,8 @@ fn durability_is_patronis_synchronous_mode() {
 fn nobody_gets_in_without_tls_and_a_password() {
     let rules = config::access_rules();
     for rule in &rules {
-        let words: Vec<&str> = rule.split_whitespace().collect();
+        let mut words: Vec<&str> = rule.split_whitespace().collect();
+        words.retain(|word| !word.starts_with("clientcert="));
         let method = *words.last().expect("a method");
         match words[0] {
             "local" => assert!(
@@ -224,6 +222,44 @@ fn nobody_gets_in_without_tls_and_a_password() {
         rules.last().map(String::as_str),
         Some("host all all all reject")
     );
+}
+
+#[test]
+fn whoever_copies_the_database_shows_a_certificate_and_members_do() {
+    let rules = config::access_rules();
+    let mut certified = 0;
+    for role in ["bailiwick_replication", "bailiwick_rewind"] {
+        let open: Vec<&String> = rules
+            .iter()
+            .filter(|rule| rule.starts_with("host") && rule.contains(role))
+            .filter(|rule| !rule.ends_with("reject"))
+            .collect();
+        for rule in &open {
+            assert!(
+                rule.ends_with("scram-sha-256 clientcert=verify-ca"),
+                "{rule}"
+            );
+        }
+        certified += open.len();
+    }
+    assert_eq!(certified, 2);
+
+    let files = config::files(&planned(&tr()));
+    let patroni: Value = serde_json::from_str(&files[config::PATRONI_FILE]).expect("JSON");
+    for role in ["replication", "rewind"] {
+        let login = &patroni["postgresql"]["authentication"][role];
+        for (key, file) in [("sslcert", "tls.crt"), ("sslkey", "tls.key")] {
+            assert_eq!(login[key], format!("/etc/bailiwick/tls/{file}"), "{role}");
+        }
+    }
+}
+
+#[test]
+fn patroni_listens_on_both_address_families() {
+    let files = config::files(&planned(&tr()));
+    let patroni: Value = serde_json::from_str(&files[config::PATRONI_FILE]).expect("JSON");
+    assert_eq!(patroni["restapi"]["listen"], "*:8008");
+    assert_eq!(patroni["postgresql"]["listen"], "*:5432");
 }
 
 #[test]

@@ -391,6 +391,19 @@ refused "a server by a name that its certificate does not have" "does not match 
   psql -XAtqc 'SELECT 1' "host=$(address_of "$primary") dbname=postgres user=bailiwick_operator sslmode=verify-full sslrootcert=/etc/bailiwick/tls/ca.crt"
 refused "another user of the system on the socket" "Peer authentication failed|pg_hba.conf rejects" inside "$primary" psql -h /run/postgresql -U bailiwick_operator -d postgres -XAtqc 'SELECT 1'
 
+# With the right passwords: what is asked for besides is the certificate.
+copies() { container job job env PGPASSWORD="$1" psql -XAtqc "$2" "host=$primary.$tls_names $3 sslmode=verify-full sslrootcert=/etc/bailiwick/tls/ca.crt ${4:-sslcert=/nowhere}"; }
+with_certificate="sslcert=/etc/bailiwick/tls/tls.crt sslkey=/etc/bailiwick/tls/tls.key"
+refused "a standby with the right password and no certificate" "requires a valid client certificate" copies "$replication_password" 'IDENTIFY_SYSTEM' "user=bailiwick_replication dbname=postgres replication=true"
+refused "pg_rewind with the right password and no certificate" "requires a valid client certificate" copies "$rewind_password" 'SELECT 1' "user=bailiwick_rewind dbname=postgres"
+expect "pg_rewind's role with both" is "$(copies "$rewind_password" 'SELECT 1' "user=bailiwick_rewind dbname=postgres" "$with_certificate")" 1
+families() { ip netns exec "$1" ss -Hltn | awk '{print $4}' | grep -cE "^(\*|\[::\]):$2$" || true; }
+for port in 5432 8008 8432; do
+  if read -r _ 2>/dev/null </proc/net/if_inet6; then
+    expect "port $port takes IPv6 and IPv4" is "$(families "$primary" "$port")" 1
+  fi
+done
+
 # --- the control role -------------------------------------------------------------------------------------------
 
 state_of_roles() {

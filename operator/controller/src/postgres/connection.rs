@@ -20,6 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresError;
 use crate::credentials::Credentials;
+use crate::tls;
 
 /// How long a connection may take to be made: name, TCP, TLS and SCRAM.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -68,6 +69,8 @@ pub(super) struct Endpoint {
     host: String,
     address: Option<SocketAddr>,
     tls: MakeRustlsConnect,
+    /// The same with the Region's client certificate, once there is one: without it some roles are not let in.
+    certified: Option<MakeRustlsConnect>,
 }
 
 impl Endpoint {
@@ -109,10 +112,16 @@ impl Endpoint {
             })?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let own = names.client_certificate();
+        let certified = credentials
+            .bytes(&own, "tls.crt")
+            .zip(credentials.bytes(&own, "tls.key"))
+            .and_then(|(certificate, key)| tls::mutual(authority, certificate, key).ok());
         Ok(Self {
             host: format!("{}.{}.svc", names.postgres_rw(), names.namespace()),
             address,
             tls: MakeRustlsConnect::new(tls),
+            certified: certified.map(MakeRustlsConnect::new),
         })
     }
 
@@ -125,13 +134,28 @@ impl Endpoint {
         patience: Patience,
     ) -> Result<Client, PostgresError> {
         let login = (CONTROL_ROLE, "control-password");
-        self.connect_as(login, names, credentials, database, patience)
+        self.login(&self.tls, login, names, credentials, database, patience)
             .await
     }
 
-    /// Connects to a database as a role whose password is under a key of the Secret of internal passwords.
+    /// Connects to a database as a role whose password is under a key of the Secret of internal passwords, with the
+    /// Region's client certificate if it has one.
     pub(super) async fn connect_as(
         &self,
+        login: (&str, &str),
+        names: &Names,
+        credentials: &Credentials,
+        database: &str,
+        patience: Patience,
+    ) -> Result<Client, PostgresError> {
+        let tls = self.certified.as_ref().unwrap_or(&self.tls);
+        self.login(tls, login, names, credentials, database, patience)
+            .await
+    }
+
+    async fn login(
+        &self,
+        tls: &MakeRustlsConnect,
         (role, key): (&str, &str),
         names: &Names,
         credentials: &Credentials,
@@ -163,7 +187,7 @@ impl Endpoint {
             Some(address) => config.hostaddr(address.ip()).port(address.port()),
             None => config.port(u16::try_from(port::POSTGRES).unwrap_or(5432)),
         };
-        let (client, connection) = within(CONNECT, config.connect(self.tls.clone())).await?;
+        let (client, connection) = within(CONNECT, config.connect(tls.clone())).await?;
         // It ends when the client is dropped; what goes wrong on it, the client's calls report.
         tokio::spawn(connection);
         Ok(client)

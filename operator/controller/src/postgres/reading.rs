@@ -22,7 +22,9 @@ const SERVER: &str = "
            pg_is_in_recovery() AS in_recovery,
            (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
            string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ',') AS preloaded,
-           current_setting('cron.database_name', true) AS cron_database";
+           current_setting('cron.database_name', true) AS cron_database,
+           ARRAY(SELECT found[1] FROM regexp_matches(current_setting('synchronous_standby_names'), '\"([^\"]+)\"', 'g')
+                 AS found) AS awaited";
 
 // Those that decide whether values of statements reach the log, as a session has them that was given none of its own; and
 // those that another role or a database was given, which its sessions would have instead. What the control role was given
@@ -197,6 +199,7 @@ pub(super) async fn server(
         facts.system_identifier = get(&row, "system_identifier")?;
         facts.preloaded_libraries = get::<Vec<String>>(&row, "preloaded")?.into_iter().collect();
         facts.cron_database = get(&row, "cron_database")?;
+        facts.awaited = get::<Vec<String>>(&row, "awaited")?.into_iter().collect();
     }
     for row in rows(client, ROLES).await? {
         let name: String = get(&row, "name")?;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::names::CONTROL_ROLE;
 use bailiwick_model::sql::{
-    DefaultsOf, Grantee, Mark, ObjectClass, Privilege, PrivilegeChange, SqlStep,
+    DefaultsOf, Grantee, Mark, ObjectClass, Privilege, PrivilegeChange, SqlStep, database_admin,
 };
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::error::SqlState;
@@ -61,8 +61,9 @@ pub(super) enum Statement {
     },
     /// Ends the connections to a database, each with the rights of the role that holds it.
     EndConnections { database: String },
-    /// Drops what a role owns in this database, and takes what others gave it here.
-    DropOwned { role: String },
+    /// Gives what a role owns in this database to its heir, and takes what others gave it here. Without an heir it must
+    /// own nothing here: no data is dropped with a role.
+    GiveUp { role: String, heir: Option<String> },
 }
 
 /// How many objects one statement names.
@@ -226,19 +227,23 @@ fn comment_on_role(role: &str, mark: &Mark) -> String {
     )
 }
 
-/// What a role owns in a database goes with its privileges there, then the role itself.
+/// What a role owns in a database is given to the database's administrator, its privileges there go, then the role
+/// itself.
 fn drop_role(role: &str, databases: &[String]) -> Vec<Work> {
     let name = escape_identifier(role);
-    let mut work: Vec<Work> = databases
-        .iter()
-        .map(String::as_str)
-        .chain([MAINTENANCE_DATABASE])
-        .map(|database| Work {
+    let heirs = databases.iter().map(|database| {
+        let heir = database_admin(database);
+        (database.as_str(), (heir != role).then_some(heir))
+    });
+    let mut work: Vec<Work> = heirs
+        .chain([(MAINTENANCE_DATABASE, None)])
+        .map(|(database, heir)| Work {
             database: database.to_owned(),
             patience: Patience::Long,
             statements: Statements::Together {
-                all: vec![Statement::DropOwned {
+                all: vec![Statement::GiveUp {
                     role: role.to_owned(),
+                    heir,
                 }],
                 done_before: vec![SqlState::UNDEFINED_OBJECT],
             },
@@ -537,7 +542,9 @@ async fn run_together(
             Statement::EndConnections { database } => {
                 end_connections(&transaction, database, patience).await?;
             }
-            Statement::DropOwned { role } => drop_owned(&transaction, role, patience).await?,
+            Statement::GiveUp { role, heir } => {
+                give_up(&transaction, role, heir.as_deref(), patience).await?;
+            }
         }
     }
     within_patience(patience, transaction.commit()).await
@@ -598,11 +605,14 @@ async fn end_connections(
 
 /// `DROP OWNED BY` takes a privilege only with the rights of who gave it, which is who owns the object. For this
 /// transaction the control role has the rights of all owners here that it administers, as it never has otherwise.
-async fn drop_owned(
+async fn give_up(
     client: &impl GenericClient,
     role: &str,
+    heir: Option<&str>,
     patience: Patience,
 ) -> Result<(), Failed> {
+    // What is dropped below must be privileges alone, so it goes by what is owned now, in this transaction.
+    let heir = heir_of_something(client, role, heir, patience).await?;
     let query = "SELECT DISTINCT r.rolname::text FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid \
          WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' \
          AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
@@ -610,6 +620,7 @@ async fn drop_owned(
     let rows = within_patience(patience, client.query(query, &[])).await?;
     let mut owners: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     owners.insert(role.to_owned());
+    owners.extend(heir.map(str::to_owned));
     let with = |inherit: &str| {
         let grants: Vec<String> = owners
             .iter()
@@ -623,13 +634,56 @@ async fn drop_owned(
             .collect();
         grants.concat()
     };
+    let name = escape_identifier(role);
+    let reassign = heir.map_or_else(String::new, |heir| {
+        format!("REASSIGN OWNED BY {name} TO {}; ", escape_identifier(heir))
+    });
     let sql = format!(
-        "{}DROP OWNED BY {}; {}",
+        "{}{reassign}DROP OWNED BY {name}; {}",
         with("TRUE"),
-        escape_identifier(role),
         with("FALSE")
     );
     within_patience(patience, client.batch_execute(&sql)).await
+}
+
+/// The heir, when the role owns something in this database that there must be an heir for. Default privileges and user
+/// mappings are no data.
+///
+/// # Errors
+/// When there is no heir, or the role owns a whole database, which would fall to the heir with it.
+async fn heir_of_something<'a>(
+    client: &impl GenericClient,
+    role: &str,
+    heir: Option<&'a str>,
+    patience: Patience,
+) -> Result<Option<&'a str>, Failed> {
+    let query = "SELECT count(*) FILTER (WHERE d.dbid <> 0) AS here, count(*) FILTER (WHERE d.dbid = 0) AS shared, \
+                current_database()::text AS database \
+         FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid \
+         WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND r.rolname = $1 \
+         AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass) \
+         AND (d.dbid = 0 OR d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    let row = within_patience(patience, client.query_one(query, &[&role])).await?;
+    let (here, shared, database): (i64, i64, String) =
+        (row.get("here"), row.get("shared"), row.get("database"));
+    let refused = |what: String| {
+        Failed::Broken(PostgresError {
+            failure: ReadFailure::Forbidden,
+            source: Some(what.into()),
+        })
+    };
+    if shared > 0 {
+        return Err(refused(format!(
+            "role {role} owns {shared} databases or tablespaces, expected none: as a superuser, give them to another role"
+        )));
+    }
+    if here > 0 && heir.is_none() {
+        return Err(refused(format!(
+            "role {role} owns {here} objects in database {database}, which has nobody to take them over: as a \
+             superuser, REASSIGN OWNED BY {role} there, or put the role back into the spec"
+        )));
+    }
+    Ok(heir.filter(|_| here > 0))
 }
 
 #[cfg(test)]

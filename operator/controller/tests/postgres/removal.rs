@@ -43,7 +43,7 @@ async fn prepared(reclaim: &str) -> Server {
     .await;
     run(
         &server.login("guest", "clinical").await.unwrap(),
-        "CREATE TABLE app.scratch (id int)",
+        "CREATE TABLE app.scratch (id int); INSERT INTO app.scratch VALUES (7)",
     )
     .await;
     server
@@ -114,7 +114,7 @@ async fn what_is_marked_for_deletion_is_dropped_even_while_it_is_used() {
         settle(&mut expected, step);
     }
     let after = converge(&server, &left).await;
-    // The table that the role owned is gone, and with it the class of objects of other owners.
+    // The table that the role owned is the administrator's now, so no object there belongs to anybody else.
     let app = |facts: &mut bailiwick_model::sql::PostgresFacts| {
         let inside = facts.databases.get_mut("clinical").unwrap().inside.as_mut();
         let objects = &mut inside.unwrap().schemas.get_mut("app").unwrap().objects;
@@ -125,12 +125,58 @@ async fn what_is_marked_for_deletion_is_dropped_even_while_it_is_used() {
     assert_eq!(left.retained(&after), Vec::<String>::new());
     assert!(user.batch_execute("SELECT 1").await.is_err());
     assert!(server.login("guest", "clinical").await.is_err());
+    // No row went with the role: what it owned in a database that stays is the administrator's.
+    let admin = server.login("clinical_db_admin", "clinical").await.unwrap();
+    let kept = admin
+        .query_one(
+            "SELECT tableowner::text, (SELECT id FROM app.scratch) FROM pg_tables WHERE tablename = 'scratch'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (kept.get::<_, String>(0), kept.get::<_, i32>(1)),
+        ("clinical_db_admin".to_owned(), 7)
+    );
     // What others own is untouched.
     let reader = server
         .login("clinical_app_reader", "clinical")
         .await
         .unwrap();
     run(&reader, "SELECT * FROM note").await;
+}
+
+/// A role that owns something where nobody could take it over is not dropped, and nothing with it.
+#[tokio::test]
+async fn a_role_that_owns_what_has_no_heir_stays() {
+    let server = prepared("Delete").await;
+    let superuser = server.superuser("postgres").await;
+    for (own, give_back) in [
+        (
+            "CREATE TABLE public.stray (id int); ALTER TABLE public.stray OWNER TO guest",
+            "DROP TABLE public.stray",
+        ),
+        ("CREATE DATABASE stray OWNER guest", "DROP DATABASE stray"),
+    ] {
+        run(&superuser, own).await;
+        let step = SqlStep::DropRole {
+            role: "guest".to_owned(),
+            databases: vec!["clinical".to_owned()],
+        };
+        let error = server
+            .operator()
+            .perform(&step, server.credentials())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.failure,
+            bailiwick_model::facts::ReadFailure::Forbidden
+        );
+        let said = error.source.unwrap().to_string();
+        assert!(said.contains("role guest owns 1 "), "{said}");
+        assert!(server.login("guest", "clinical").await.is_ok());
+        run(&superuser, give_back).await;
+    }
 }
 
 /// A database that was being dropped when it came back into the spec is opened again.

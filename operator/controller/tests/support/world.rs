@@ -2,7 +2,7 @@
 //! controller's own border. Their pods are those of the API server in memory; every call is in the same sequence as
 //! the requests, so that each of them can go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
@@ -151,7 +151,11 @@ impl World {
         Observed::Seen(facts)
     }
 
-    fn patroni_facts(&self, access: Access<'_>) -> Observed<PatroniFacts> {
+    fn patroni_facts(
+        &self,
+        access: Access<'_>,
+        asked: &BTreeSet<String>,
+    ) -> Observed<PatroniFacts> {
         let running = self.members(access);
         if running.is_empty() {
             return Observed::Failed(ReadFailure::Unreachable);
@@ -166,6 +170,7 @@ impl World {
             }
             let members = running
                 .iter()
+                .filter(|(name, _)| asked.contains(*name))
                 .map(|(name, uid)| {
                     let leads = data.leader.as_ref() == Some(name);
                     let pending = data
@@ -407,8 +412,12 @@ impl Systems for World {
         .boxed()
     }
 
-    fn patroni<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PatroniFacts>> {
-        async move { self.read("patroni", || self.patroni_facts(access)) }.boxed()
+    fn patroni<'a>(
+        &'a self,
+        access: Access<'a>,
+        members: &'a BTreeSet<String>,
+    ) -> BoxFuture<'a, Observed<PatroniFacts>> {
+        async move { self.read("patroni", || self.patroni_facts(access, members)) }.boxed()
     }
 
     fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {

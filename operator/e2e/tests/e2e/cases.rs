@@ -19,6 +19,7 @@ mod refusals;
 pub mod repair;
 mod restart;
 mod retention;
+mod scaled;
 mod token;
 
 use futures::FutureExt;
@@ -104,6 +105,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("restart-under-a-writer", |cluster| {
         restart::setting(cluster).boxed()
+    }),
+    ("instances-scaled", |cluster| {
+        scaled::instances(cluster).boxed()
     }),
     ("deleted-children-repaired", |cluster| {
         repair::deleted(cluster).boxed()

@@ -219,7 +219,6 @@ fn role_service(plan: &Plan, name: &str, role: &str) -> Service {
 /// The members. Pods are never replaced by the StatefulSet itself: the operator replaces the replicas first and the
 /// primary after a switchover, see [`crate::patroni::steps`].
 fn stateful_set(plan: &Plan) -> StatefulSet {
-    let spec = &plan.spec.postgres;
     StatefulSet {
         metadata: owned(
             plan,
@@ -229,11 +228,7 @@ fn stateful_set(plan: &Plan) -> StatefulSet {
         ),
         spec: Some(StatefulSetSpec {
             service_name: Some(plan.names.postgres()),
-            replicas: Some(if plan.spec.lifecycle.hibernated {
-                0
-            } else {
-                spec.instances
-            }),
+            replicas: Some(plan.members.replicas),
             // Which member leads is Patroni's choice: none may wait for member 0 to be ready.
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {

@@ -8,7 +8,7 @@ use super::wanted::DATABASE_OWNER;
 use super::{
     CRON, DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside, Mark, Membership, ObjectClass,
     ObjectsOf, PasswordFact, PostgresFacts, Privilege, PrivilegeChange, Privileges, RoleFact,
-    SchemaFact, SqlStep,
+    SchemaFact, SqlStep, database_admin,
 };
 use crate::names::CONTROL_ROLE;
 
@@ -117,8 +117,8 @@ fn settle_role(facts: &mut PostgresFacts, step: &SqlStep) {
                 .memberships
                 .retain(|membership| membership.role != *role && membership.member != *role);
             let gone = Grantee::role(role);
-            for database in facts.databases.values_mut() {
-                forget(database, &gone, role);
+            for (name, database) in &mut facts.databases {
+                forget(database, &database_admin(name), &gone, role);
             }
         }
         SqlStep::ActAs { role }
@@ -161,10 +161,15 @@ fn alter_role(fact: &mut RoleFact, step: &SqlStep) {
 }
 
 /// Removes a role's privileges, and what it owned.
-fn forget(database: &mut DatabaseFact, grantee: &Grantee, role: &str) {
+/// What a role owned is its heir's, and what it held is gone.
+fn forget(database: &mut DatabaseFact, heir: &str, grantee: &Grantee, role: &str) {
     database.privileges.remove(grantee);
     if let Some(inside) = &mut database.inside {
-        inside.schemas.retain(|_, schema| schema.owner != role);
+        for schema in inside.schemas.values_mut() {
+            if schema.owner == role {
+                heir.clone_into(&mut schema.owner);
+            }
+        }
         inside.default_privileges.retain(|of, _| of.role != role);
         for schema in inside.schemas.values_mut() {
             schema.privileges.remove(grantee);

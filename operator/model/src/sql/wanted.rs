@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Grantee, ObjectClass, Privilege, Privileges};
+use super::{Grantee, ObjectClass, Privilege, Privileges, database_admin};
 use crate::names::{CONTROL_ROLE, Names};
 use crate::region::{self, Database, Reclaim, RegionSpec, Schema};
 use crate::violation::{Reason, Violation};
@@ -70,7 +70,7 @@ struct DatabaseRoles {
 impl DatabaseRoles {
     fn of(database: &str) -> Self {
         Self {
-            admin: format!("{database}_db_admin"),
+            admin: database_admin(database),
             writer: format!("{database}_app_writer"),
             reader: format!("{database}_app_reader"),
         }

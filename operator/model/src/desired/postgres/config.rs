@@ -89,7 +89,8 @@ fn patroni(plan: &Plan) -> String {
     let own = |file: &str| format!("{TLS}/{file}");
     let rest = json!({
         "restapi": {
-            "listen": format!("0.0.0.0:{}", port::PATRONI),
+            // Of both address families, where there are two.
+            "listen": format!("*:{}", port::PATRONI),
             "certfile": own("tls.crt"),
             "keyfile": own("tls.key"),
             "cafile": own("ca.crt"),
@@ -103,7 +104,7 @@ fn patroni(plan: &Plan) -> String {
             "cacert": own("ca.crt"),
         },
         "bootstrap": {
-            "dcs": parameters::dynamic(&plan.spec, plan.postgres_volume.present),
+            "dcs": parameters::dynamic(plan),
             // Sorting by the server's own tables: an update of the C library cannot break an index.
             "initdb": [
                 "data-checksums",
@@ -126,16 +127,8 @@ fn patroni(plan: &Plan) -> String {
             "basebackup": [{"checkpoint": "fast"}],
             "authentication": {
                 "superuser": {"username": SUPERUSER_ROLE},
-                "replication": {
-                    "username": REPLICATION_ROLE,
-                    "sslmode": "verify-full",
-                    "sslrootcert": AUTHORITY,
-                },
-                "rewind": {
-                    "username": REWIND_ROLE,
-                    "sslmode": "verify-full",
-                    "sslrootcert": AUTHORITY,
-                },
+                "replication": member_login(REPLICATION_ROLE),
+                "rewind": member_login(REWIND_ROLE),
             },
             "parameters": protected(plan),
             "recovery_conf": {
@@ -153,6 +146,17 @@ fn patroni(plan: &Plan) -> String {
     }
     // As JSON, which is YAML of every version: Patroni's reader takes a bare `on` for a truth value.
     serde_json::to_string_pretty(&settings).unwrap_or_default()
+}
+
+/// How a member comes to another one over the network: it verifies whom it finds, and shows its own certificate.
+fn member_login(role: &str) -> Value {
+    json!({
+        "username": role,
+        "sslmode": "verify-full",
+        "sslrootcert": AUTHORITY,
+        "sslcert": format!("{TLS}/tls.crt"),
+        "sslkey": format!("{TLS}/tls.key"),
+    })
 }
 
 /// The settings of PostgreSQL that nobody but the operator sets.
@@ -198,18 +202,20 @@ pub fn archive_timeout(spec: &RegionSpec) -> i64 {
 }
 
 /// `pg_hba.conf`, the first match wins. Over the network there is only TLS with SCRAM, the superuser stays on the
-/// member's own socket, and what is not allowed is refused.
+/// member's own socket, and what is not allowed is refused. Whoever copies the whole database has a certificate of the
+/// Region's authority besides the password: members, the Region's Jobs and the operator have one.
 #[must_use]
 pub fn access_rules() -> Vec<String> {
+    let certified = "scram-sha-256 clientcert=verify-ca";
     let mut rules = vec![
         // Patroni and pgBackRest's server run as the same operating system user as Postgres.
         format!("local all {SUPERUSER_ROLE} peer"),
         format!("local replication {REPLICATION_ROLE} scram-sha-256"),
         "local all all reject".to_owned(),
         "hostnossl all all all reject".to_owned(),
-        format!("hostssl replication {REPLICATION_ROLE} all scram-sha-256"),
+        format!("hostssl replication {REPLICATION_ROLE} all {certified}"),
         "hostssl replication all all reject".to_owned(),
-        format!("hostssl postgres {REWIND_ROLE} all scram-sha-256"),
+        format!("hostssl postgres {REWIND_ROLE} all {certified}"),
     ];
     for role in [SUPERUSER_ROLE, REPLICATION_ROLE, REWIND_ROLE] {
         rules.push(format!("hostssl all {role} all reject"));
@@ -309,6 +315,7 @@ fn member_path() -> Vec<(String, String)> {
 fn server(plan: &Plan) -> String {
     let mut global = everywhere();
     global.extend(owned(&[
+        // The image listens on `::` instead where there are two address families.
         ("tls-server-address", "0.0.0.0"),
         ("tls-server-port", &port::PGBACKREST.to_string()),
         ("tls-server-ca-file", AUTHORITY),
@@ -340,7 +347,8 @@ fn job(plan: &Plan) -> String {
         ("archive-timeout", "120"),
     ]));
     let mut stanza = Vec::new();
-    for ordinal in 0..plan.spec.postgres.instances {
+    // One that is to leave may still be the primary.
+    for ordinal in 0..plan.members.replicas.max(plan.spec.postgres.instances) {
         let index = ordinal + 1;
         for (key, value) in [
             ("host", plan.names.postgres_member_host(ordinal)),

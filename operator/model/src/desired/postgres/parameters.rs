@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::facts::Facts;
+use crate::names::CONTROL_ROLE;
+use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Durability, RegionSpec, is_denied_parameter};
+use crate::sql::CRON;
 use serde_json::{Value, json};
 
 /// The settings that a hot standby may not have smaller than its primary. After a decrease the primary restarts
@@ -17,8 +21,12 @@ pub const NEVER_BELOW_PRIMARY: &[&str] = &[
     "max_worker_processes",
 ];
 
-/// The libraries that an extension needs loaded at the server's start.
+/// The libraries that an extension of the same name needs loaded at the server's start.
 const PRELOADED: &[&str] = &["pg_cron", "pgaudit"];
+/// The setting that names them.
+const LIBRARIES: &str = "shared_preload_libraries";
+/// The setting that names the database of pg_cron's jobs.
+const CRON_DATABASE: &str = "cron.database_name";
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -29,43 +37,59 @@ const OVERHEAD: u64 = 128 * MIB;
 
 /// The dynamic configuration that Patroni is to have, in its own words (`GET /config`). Every key in it, and the
 /// whole of `postgresql.parameters`, is the operator's. Changed with `PATCH /config`, without a restart of a pod.
-/// `volume` is what every data volume holds, in bytes.
 #[must_use]
-pub fn dynamic(spec: &RegionSpec, volume: u64) -> Value {
-    let postgres = &spec.postgres;
-    let failover = &postgres.failover;
-    let synchronous = match (postgres.durability, postgres.instances) {
-        (Durability::Bounded, _) => json!(false),
-        // With one standby there is no choice for a quorum to make.
-        (_, ..=2) => json!(true),
-        _ => json!("quorum"),
-    };
-    json!({
+pub fn dynamic(plan: &Plan) -> Value {
+    let failover = &plan.spec.postgres.failover;
+    let mut settings = json!({
         "ttl": failover.ttl_seconds,
         "loop_wait": failover.loop_wait_seconds,
         "retry_timeout": failover.retry_timeout_seconds,
         "failsafe_mode": failover.failsafe,
         "maximum_lag_on_failover": MIB,
+        // One that comes back on an old volume never leads before it follows the timeline of the last leader.
+        "check_timeline": true,
         // A postmaster that died is replaced by a standby instead of being restarted in place for minutes.
         "primary_start_timeout": 0,
         // One that cannot stop in time is ended hard, so that a standby may lead (with synchronous_mode only).
         "primary_stop_timeout": 60,
-        "synchronous_mode": synchronous,
-        "synchronous_mode_strict": postgres.durability == Durability::ZeroLoss,
         "synchronous_node_count": 1,
         "postgresql": {
             "use_pg_rewind": true,
             "use_slots": true,
-            "parameters": parameters(spec, volume),
+            "parameters": parameters(plan),
         },
-    })
+    });
+    if let Some(settings) = settings.as_object_mut() {
+        // One that leaves still counts until it is gone: Patroni takes the change over while nobody goes.
+        let synchronous = synchronous(&plan.spec, plan.members.present);
+        settings.extend(synchronous.map(|(key, value)| (key.to_owned(), value)));
+    }
+    settings
+}
+
+/// What commits wait for with so many members, in Patroni's words.
+#[must_use]
+pub fn synchronous(spec: &RegionSpec, members: i32) -> [(&'static str, Value); 2] {
+    let durability = spec.postgres.durability;
+    let mode = match (durability, members) {
+        (Durability::Bounded, _) => json!(false),
+        // With one standby there is no choice for a quorum to make.
+        (_, ..=2) => json!(true),
+        _ => json!("quorum"),
+    };
+    [
+        ("synchronous_mode", mode),
+        (
+            "synchronous_mode_strict",
+            json!(durability == Durability::ZeroLoss),
+        ),
+    ]
 }
 
 /// The settings in the dynamic configuration: computed ones, with those of users over them.
-/// `volume` is what every data volume holds, in bytes.
 #[must_use]
-pub fn parameters(spec: &RegionSpec, volume: u64) -> BTreeMap<String, String> {
-    let mut parameters = sized(spec, volume);
+pub fn parameters(plan: &Plan) -> BTreeMap<String, String> {
+    let mut parameters = sized(&plan.spec, plan.postgres_volume.present);
     for (name, value) in [
         // Nodes' huge pages that the pod has not asked for would kill the server when it touches them.
         ("huge_pages", "off"),
@@ -90,17 +114,21 @@ pub fn parameters(spec: &RegionSpec, volume: u64) -> BTreeMap<String, String> {
     ] {
         parameters.insert(name.to_owned(), value.to_owned());
     }
-    let preloaded = preloaded(spec);
-    if !preloaded.is_empty() {
-        parameters.insert("shared_preload_libraries".to_owned(), preloaded.join(","));
+    let Preloaded {
+        libraries,
+        cron_database,
+    } = &plan.preloaded;
+    if !libraries.is_empty() {
+        parameters.insert(LIBRARIES.to_owned(), libraries.join(","));
     }
-    if let Some(database) = cron_database(spec) {
-        parameters.insert("cron.database_name".to_owned(), database.to_owned());
+    if let Some(database) = cron_database {
+        parameters.insert(CRON_DATABASE.to_owned(), database.clone());
         // Without it each job would connect like a client, with a password that nobody has.
         parameters.insert("cron.use_background_workers".to_owned(), "on".to_owned());
     }
     parameters.extend(
-        spec.postgres
+        plan.spec
+            .postgres
             .parameters
             .iter()
             .filter(|(name, _)| !is_denied_parameter(name))
@@ -170,18 +198,77 @@ pub(super) fn memory_setting(value: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// The preloaded libraries that the databases' extensions need, in a fixed order.
-fn preloaded(spec: &RegionSpec) -> Vec<&'static str> {
-    PRELOADED
+/// What is loaded at the server's start for extensions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preloaded {
+    /// The libraries, in a fixed order.
+    pub libraries: Vec<&'static str>,
+    /// The database that pg_cron keeps its jobs in.
+    pub cron_database: Option<String>,
+}
+
+impl Preloaded {
+    /// What the spec's extensions need, and those that left the spec and stayed in a database: without its library,
+    /// pgaudit's event triggers make every change of a table fail. Where the databases are not known, what is loaded
+    /// stays loaded.
+    #[must_use]
+    pub fn of(spec: &RegionSpec, facts: &Facts) -> Self {
+        let libraries: Vec<&str> = PRELOADED
+            .iter()
+            .copied()
+            .filter(|library| is_in_spec(spec, library) || is_in_use(facts, library))
+            .collect();
+        let cron_database = libraries
+            .contains(&CRON)
+            .then(|| {
+                cron_database(spec)
+                    .map_or_else(|| cron_database_now(facts), |it| Some(it.to_owned()))
+            })
+            .flatten();
+        Self {
+            libraries,
+            cron_database,
+        }
+    }
+}
+
+fn is_in_spec(spec: &RegionSpec, extension: &str) -> bool {
+    spec.postgres
+        .databases
         .iter()
-        .copied()
-        .filter(|library| {
-            spec.postgres
-                .databases
-                .iter()
-                .any(|database| database.extensions.iter().any(|it| it == library))
+        .any(|database| database.extensions.iter().any(|it| it == extension))
+}
+
+/// Whether a database of the operator's has an extension, or may have it and its library is loaded.
+fn is_in_use(facts: &Facts, extension: &str) -> bool {
+    let is_loaded = || {
+        let now = setting_now(facts, LIBRARIES);
+        now.is_some_and(|now| now.split(',').any(|it| it.trim() == extension))
+    };
+    let Some(seen) = facts.postgres.seen() else {
+        return is_loaded();
+    };
+    seen.databases
+        .values()
+        .filter(|database| database.owner == CONTROL_ROLE)
+        .any(|database| {
+            database
+                .inside
+                .as_ref()
+                .map_or_else(is_loaded, |it| it.extensions.contains_key(extension))
         })
-        .collect()
+}
+
+fn cron_database_now(facts: &Facts) -> Option<String> {
+    let seen = facts.postgres.seen();
+    seen.and_then(|seen| seen.cron_database.clone())
+        .or_else(|| setting_now(facts, CRON_DATABASE).map(str::to_owned))
+}
+
+/// A setting as Patroni has it now.
+fn setting_now<'a>(facts: &'a Facts, name: &str) -> Option<&'a str> {
+    let config = &facts.patroni.seen()?.config;
+    config["postgresql"]["parameters"][name].as_str()
 }
 
 /// The database that pg_cron keeps its jobs in: it can be only one.
@@ -189,7 +276,7 @@ fn cron_database(spec: &RegionSpec) -> Option<&str> {
     spec.postgres
         .databases
         .iter()
-        .find(|database| database.extensions.iter().any(|it| it == "pg_cron"))
+        .find(|database| database.extensions.iter().any(|it| it == CRON))
         .map(|database| database.name.as_str())
 }
 

@@ -406,32 +406,48 @@ pub async fn logged(bench: &Bench<'_>) -> Outcome<Tried> {
 pub async fn stream(bench: &Bench<'_>) -> Outcome<Tried> {
     let names = &bench.place.names;
     let stand = stand(bench);
-    // Whoever has its password: without it there is only a wrong one.
-    let password = secrets(bench, &stand.namespace)
-        .get_opt(&names.postgres_internal())
+    // With the right password: what is asked for besides is a certificate, which the opening hands over.
+    let password = names.postgres_internal();
+    client::hand_over(bench.cluster, bench.place, &password).await?;
+    let certificate = secrets(bench, &stand.namespace)
+        .get_opt(&names.client_certificate())
         .await?
-        .map(|_| names.postgres_internal());
+        .map(|_| names.client_certificate());
     let [_, writer, _] = logins(names);
     let script = Script {
         name: "standby",
-        told: json!({ "login": writer, "password": password, "role": REPLICATION_ROLE }),
-        secrets: [Some(writer.clone()), password.clone()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        told: json!({
+            "login": writer, "password": password, "certificate": certificate, "role": REPLICATION_ROLE,
+        }),
+        secrets: [
+            Some(writer.clone()),
+            Some(password.clone()),
+            certificate.clone(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let running = Running::start(bench.cluster, &stand, &script).await?;
-    until("an answer to who asks for the WAL", LIMIT, || async {
+    let tried = until("an answer to who asks for the WAL", LIMIT, || async {
         let log = running.log().await?;
         Ok(if log.contains("streams") {
             Look::Seen(Tried::Out("WAL to a stranger".to_owned()))
         } else if log.contains("refused") {
-            Look::Seen(Tried::Held("pg_hba and the password".to_owned()))
+            Look::Seen(Tried::Held(
+                "pg_hba, the password and the certificate".to_owned(),
+            ))
         } else {
             Look::NotYet(log)
         })
     })
-    .await
+    .await;
+    if certificate.is_none() {
+        secrets(bench, &stand.namespace)
+            .delete(&password, &DeleteParams::default())
+            .await?;
+    }
+    tried
 }
 
 /// The name of the primary's pod.
@@ -503,8 +519,8 @@ pub async fn open(bench: &Bench<'_>) -> Outcome {
     ensure(matches!(answers.as_slice(), [(200..=299, _)]), || {
         format!("the store's administrator was told {answers:?}")
     })?;
-    let internal = bench.place.names.postgres_internal();
-    client::hand_over(bench.cluster, bench.place, &internal).await?;
+    let certificate = bench.place.names.client_certificate();
+    client::hand_over(bench.cluster, bench.place, &certificate).await?;
     // A store elsewhere, and the way there.
     bench.unbind(&["network-policies"]).await?;
     bench.write(&[opening(bench)]).await?;
@@ -539,9 +555,11 @@ pub async fn shut(bench: &Bench<'_>) -> Outcome {
     // Whoever streams, and the store elsewhere.
     client::end_all(bench.cluster).await?;
     let clients = secrets(bench, &stand.namespace);
-    let internal = bench.place.names.postgres_internal();
-    if clients.get_metadata_opt(&internal).await?.is_some() {
-        clients.delete(&internal, &DeleteParams::default()).await?;
+    let names = &bench.place.names;
+    for secret in [names.postgres_internal(), names.client_certificate()] {
+        if clients.get_metadata_opt(&secret).await?.is_some() {
+            clients.delete(&secret, &DeleteParams::default()).await?;
+        }
     }
     as_superuser(
         bench,

@@ -1,0 +1,133 @@
+//! Members come and go under a writer, the primary each time on the member that is to leave: there is always a primary
+//! again, and no acknowledged row is lost. I/O: the API server, client pods.
+
+use std::time::{Duration, Instant};
+
+use bailiwick_model::region::Region;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+
+use crate::client::MANAGER;
+use crate::cluster::{Cluster, Place, condition};
+use crate::failure::{Failure, Outcome, While, ensure};
+use crate::wait::{Look, seen_if};
+use crate::writer::{Writer, run_name};
+
+/// The numbers of members, after the two that the overlay has.
+const SIZES: [i32; 4] = [3, 2, 1, 2];
+/// How long one change may take.
+const SCALED: Duration = Duration::from_mins(3);
+/// How long a switchover may take.
+const MOVED: Duration = Duration::from_mins(1);
+/// The longest time without an acknowledged row, in seconds: the leader's lease of the overlay's Regions and 30 s.
+const CEILING: f64 = 60.0;
+
+/// Scales Region `tr` up and down, and back to what the overlay has.
+pub async fn instances(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place("tr")?;
+    cluster.settled(&place.region, SCALED).await?;
+    let writer = Writer::start(cluster, place, &run_name("scaled")).await?;
+    let mut told = Vec::new();
+    let mut present = 2;
+    for size in SIZES {
+        let started = Instant::now();
+        if size < present {
+            lead(cluster, place, &place.names.postgres_member(present - 1)).await?;
+        }
+        let before = writer.acknowledged().await?;
+        let mut document = place.document()?;
+        document.data["spec"]["postgres"]["instances"] = json!(size);
+        cluster.apply(&[document]).await?;
+        let primary = scaled(cluster, place, size).await?;
+        writer.progress(before, MOVED).await?;
+        told.push(format!(
+            "{present} to {size} in {:.1} s, led by {primary}",
+            started.elapsed().as_secs_f64()
+        ));
+        present = size;
+    }
+    let report = writer.stop().await?;
+    ensure(report.longest_gap <= CEILING, || {
+        format!("a gap of {:.1} s: {}", report.longest_gap, told.join("; "))
+    })?;
+    cluster.settled(&place.region, SCALED).await?;
+    Ok(format!("{}; {report}", told.join("; ")))
+}
+
+/// Lets a member lead: writes Patroni's own request for a switchover, as `patronictl` does.
+async fn lead(cluster: &Cluster, place: &Place, member: &str) -> Outcome {
+    let ready = |region: &Region| {
+        let postgres = region.status.as_ref()?.postgres.as_ref()?;
+        let leads = postgres.primary.as_deref() == Some(member);
+        let in_sync = postgres
+            .instances
+            .iter()
+            .any(|it| it.name == member && it.role == "SyncStandby");
+        (leads || in_sync).then(|| postgres.primary.clone())?
+    };
+    let what = format!("{member} in sync");
+    let old = cluster
+        .region_until(&place.region, &what, SCALED, |region| match ready(region) {
+            Some(primary) => Look::Seen(primary),
+            None => Look::NotYet("it is not".to_owned()),
+        })
+        .await?;
+    if old == member {
+        return Ok(());
+    }
+    let name = format!("{}-failover", place.names.postgres());
+    let request = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "labels": { "application": "patroni", "cluster-name": place.names.postgres() },
+            "annotations": { "leader": old, "member": member },
+        },
+    });
+    Api::<ConfigMap>::namespaced(cluster.break_glass.clone(), &place.names.namespace())
+        .patch(
+            &name,
+            &PatchParams::apply(MANAGER).force(),
+            &Patch::Apply(&request),
+        )
+        .await
+        .during(format_args!("ask Patroni to hand over to {member}"))?;
+    let what = format!("{member} as the primary");
+    cluster
+        .region_until(&place.region, &what, MOVED, |region| {
+            let postgres = region.status.as_ref().and_then(|it| it.postgres.as_ref());
+            let primary = postgres.and_then(|it| it.primary.clone());
+            seen_if(primary.as_deref() == Some(member), || {
+                format!("{primary:?}")
+            })
+        })
+        .await
+}
+
+/// Waits until a Region has so many members and nothing is left to do, and returns its primary.
+async fn scaled(cluster: &Cluster, place: &Place, size: i32) -> Outcome<String> {
+    let what = format!("{size} members");
+    cluster
+        .region_until(&place.region, &what, SCALED, |region| {
+            let settled = Some(("False".to_owned(), "Settled".to_owned()));
+            let postgres = region.status.as_ref().and_then(|it| it.postgres.as_ref());
+            let running = postgres.map_or(0, |it| {
+                it.instances
+                    .iter()
+                    .filter(|it| ["running", "streaming"].contains(&it.state.as_str()))
+                    .count()
+            });
+            let members = postgres.map_or(0, |it| it.instances.len());
+            let progress = condition(region, "Progressing");
+            let enough = usize::try_from(size).is_ok_and(|size| running == size && members == size);
+            match postgres.and_then(|it| it.primary.clone()) {
+                Some(primary) if enough && progress == settled => Look::Seen(primary),
+                primary => Look::NotYet(format!(
+                    "{running} of {members} members run, primary {primary:?}, {progress:?}"
+                )),
+            }
+        })
+        .await
+        .map_err(|failure| Failure::new(format!("{failure}; there must always be a primary")))
+}

@@ -1,0 +1,634 @@
+//! Members of Postgres that leave: every mix of numbers, leaders, health and durability as one look, and clusters that
+//! are scaled up and down until they settle, with what must hold all the way.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a toy that is used wrongly must end the test"
+)]
+
+mod fixture;
+
+use std::collections::BTreeMap;
+
+use bailiwick_model::desired::desired;
+use bailiwick_model::desired::postgres::parameters;
+use bailiwick_model::facts::{ClaimFact, Facts, Observed, PodFact, ReadFailure, StatefulSetFact};
+use bailiwick_model::names::Names;
+use bailiwick_model::patroni::{
+    MemberFact, MemberRole, PatroniFacts, PatroniStep, UNREACHABLE, steps,
+};
+use bailiwick_model::plan::{Plan, plan};
+use bailiwick_model::region::Region;
+use bailiwick_model::scale::{self, Departure, Wait};
+use bailiwick_model::sql::PostgresFacts;
+use bailiwick_model::status::{Outcome, status};
+use bailiwick_model::step::Step;
+use fixture::{identity, platform, tr_with};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+fn member(ordinal: i32) -> String {
+    format!("tr-pg-{ordinal}")
+}
+
+fn region(instances: i32, durability: &str) -> Region {
+    tr_with(&format!(
+        "spec: {{postgres: {{instances: {instances}, durability: {durability}}}}}"
+    ))
+}
+
+fn planned(region: &Region, facts: &Facts) -> Plan {
+    plan(region, &platform(), facts).expect("the Region is accepted")
+}
+
+/// How a toy member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// It follows, and commits wait for it if they wait for any.
+    InSync,
+    /// It follows, and no commit waits for it.
+    Follows,
+    /// Its pod is pending: nobody answers.
+    Pending,
+}
+
+const HEALTHS: [Health; 3] = [Health::InSync, Health::Follows, Health::Pending];
+
+/// A cluster of members, of whom one may lead.
+#[derive(Clone, Debug)]
+struct Cluster {
+    members: BTreeMap<i32, Health>,
+    leader: Option<i32>,
+    replicas: i32,
+    config: Value,
+    /// Members that the primary still waits for.
+    awaited: Vec<i32>,
+    claims: i32,
+}
+
+impl Cluster {
+    /// A settled cluster of a Region.
+    fn of(region: &Region, leader: i32) -> Self {
+        let instances = region.spec.postgres.instances;
+        Self {
+            members: (0..instances)
+                .map(|ordinal| (ordinal, Health::InSync))
+                .collect(),
+            leader: Some(leader),
+            replicas: instances,
+            config: parameters::dynamic(&fixture::planned(region)),
+            awaited: Vec::new(),
+            claims: instances,
+        }
+    }
+
+    fn role(&self, ordinal: i32, bounded: bool) -> MemberRole {
+        match self.members.get(&ordinal) {
+            _ if self.leader == Some(ordinal) => MemberRole::Primary,
+            Some(Health::InSync) if !bounded => MemberRole::SyncStandby,
+            _ => MemberRole::Replica,
+        }
+    }
+
+    fn facts(&self, region: &Region) -> Facts {
+        self.in_facts(region, fixture::facts_of_running(region))
+    }
+
+    /// The cluster as it is observed, in facts that say nothing of it yet.
+    fn in_facts(&self, region: &Region, mut facts: Facts) -> Facts {
+        facts.claims = (0..self.claims)
+            .map(|ordinal| {
+                let claim = ClaimFact {
+                    labels: identity(region),
+                    ..ClaimFact::default()
+                };
+                (format!("data-{}", member(ordinal)), claim)
+            })
+            .collect();
+        let bounded = self.config["synchronous_mode"] == json!(false);
+        let mut seen = PatroniFacts {
+            config: self.config.clone(),
+            ..PatroniFacts::default()
+        };
+        for (ordinal, health) in &self.members {
+            let leads = self.leader == Some(*ordinal);
+            let answers = *health != Health::Pending;
+            facts.pods.insert(
+                member(*ordinal),
+                PodFact {
+                    uid: format!("uid-{ordinal}"),
+                    ready: answers,
+                    ..PodFact::default()
+                },
+            );
+            let state = match (answers, leads) {
+                (false, _) => UNREACHABLE,
+                (true, true) => "running",
+                (true, false) => "streaming",
+            };
+            seen.members.insert(
+                member(*ordinal),
+                MemberFact {
+                    role: self.role(*ordinal, bounded),
+                    state: state.to_owned(),
+                    timeline: Some(1),
+                    lag_bytes: (answers && !leads).then_some(0),
+                    pending_restart: false,
+                    pending_settings: BTreeMap::new(),
+                },
+            );
+        }
+        facts.patroni = Observed::Seen(seen);
+        facts.postgres = Observed::Seen(PostgresFacts {
+            awaited: self
+                .awaited
+                .iter()
+                .map(|ordinal| member(*ordinal))
+                .collect(),
+            ..PostgresFacts::default()
+        });
+        facts.stateful_sets.insert(
+            "tr-pg".to_owned(),
+            StatefulSetFact {
+                observed: true,
+                replicas: self.replicas,
+                ..StatefulSetFact::default()
+            },
+        );
+        facts
+    }
+}
+
+/// The replicas that the StatefulSet is applied with.
+fn replicas(plan: &Plan) -> i32 {
+    desired(plan)
+        .iter()
+        .find(|manifest| manifest.id() == "StatefulSet/tr-pg")
+        .and_then(|manifest| manifest.object.data["spec"]["replicas"].as_i64())
+        .and_then(|replicas| i32::try_from(replicas).ok())
+        .expect("a number of replicas")
+}
+
+/// The numbers that a durability allows.
+fn allowed(instances: i32, durability: &str) -> bool {
+    match durability {
+        "Bounded" => instances % 2 == 1,
+        "ZeroLoss" => instances >= 2,
+        _ => true,
+    }
+}
+
+/// Every way in which so many members can be.
+fn mixes(count: i32) -> Vec<BTreeMap<i32, Health>> {
+    let mut mixes = vec![BTreeMap::new()];
+    for ordinal in 0..count {
+        mixes = mixes
+            .iter()
+            .flat_map(|mix| {
+                HEALTHS.map(|health| {
+                    let mut mix = mix.clone();
+                    mix.insert(ordinal, health);
+                    mix
+                })
+            })
+            .collect();
+    }
+    mixes
+}
+
+/// What one look did in all the mixes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    looks: usize,
+    left: usize,
+    handed_over: usize,
+    waited: BTreeMap<&'static str, usize>,
+}
+
+#[test]
+fn whoever_leaves_is_neither_the_primary_nor_the_last_in_sync_nor_one_of_two() {
+    let mut counts = Counts::default();
+    for durability in ["Bounded", "PreferZeroLoss", "ZeroLoss"] {
+        for (from, to) in (1..=5).flat_map(|from| (1..from).map(move |to| (from, to))) {
+            if !allowed(from, durability) || !allowed(to, durability) {
+                continue;
+            }
+            let region = region(to, durability);
+            let look = Look {
+                facts: fixture::facts_of_running(&region),
+                plan: fixture::planned(&region),
+                region,
+                durability,
+            };
+            let settled = Cluster::of(&self::region(from, durability), 0);
+            for leader in (0..from).map(Some).chain([None]) {
+                for members in mixes(from) {
+                    if leader.is_some_and(|leader| members[&leader] != Health::InSync) {
+                        continue;
+                    }
+                    let mut cluster = settled.clone();
+                    cluster.members = members;
+                    cluster.leader = leader;
+                    look.at(&cluster, &mut counts);
+                }
+            }
+        }
+    }
+    let waited = |wait| counts.waited.get(wait).copied().unwrap_or_default();
+    assert_eq!(
+        (
+            counts.looks,
+            counts.left,
+            counts.handed_over,
+            waited("NoPrimary"),
+            waited("NoSuccessor"),
+            waited("LastStandby"),
+        ),
+        (7008, 2784, 590, 2709, 313, 612)
+    );
+    assert_eq!(
+        counts.left + counts.handed_over + counts.waited.values().sum::<usize>(),
+        counts.looks
+    );
+}
+
+/// A Region whose cluster has too many members.
+struct Look {
+    region: Region,
+    /// The facts but for the cluster.
+    facts: Facts,
+    /// The plan but for the members.
+    plan: Plan,
+    durability: &'static str,
+}
+
+impl Look {
+    /// Looks at a cluster, and checks what is done.
+    fn at(&self, cluster: &Cluster, counts: &mut Counts) {
+        let facts = cluster.in_facts(&self.region, self.facts.clone());
+        let mut plan = self.plan.clone();
+        plan.members = scale::members(&plan.names, &plan.spec, &facts);
+        let now = plan.members.replicas;
+        let steps = steps(&plan, &facts);
+        let what = format!(
+            "{} {cluster:?} to {}",
+            self.durability, self.region.spec.postgres.instances
+        );
+        counts.looks += 1;
+        assert!(
+            (cluster.replicas - 1..=cluster.replicas).contains(&now),
+            "{what}: {now}"
+        );
+        assert!(steps.len() <= 1, "{what}: {steps:?}");
+        match &plan.members.leaving.as_ref().expect("one is to leave").what {
+            Departure::Goes => {
+                assert_eq!(now, cluster.replicas - 1, "{what}");
+                assert_eq!(steps, [], "{what}: nobody else is disturbed");
+                self.check_leaves(cluster, now, &what);
+                counts.left += 1;
+            }
+            Departure::HandsOver(to) => {
+                assert_eq!(now, cluster.replicas, "{what}");
+                self.check_hands_over(cluster, to, &steps, &what);
+                counts.handed_over += 1;
+            }
+            Departure::Waits(wait) => {
+                assert_eq!(now, cluster.replicas, "{what}");
+                let wait = match wait {
+                    Wait::NoPrimary => "NoPrimary",
+                    Wait::NoSuccessor => "NoSuccessor",
+                    Wait::LastStandby => "LastStandby",
+                    other => panic!("{what}: {other:?}"),
+                };
+                *counts.waited.entry(wait).or_default() += 1;
+            }
+        }
+    }
+
+    fn could_lead(&self, health: Health) -> bool {
+        match health {
+            Health::InSync => true,
+            Health::Follows => self.durability == "Bounded",
+            Health::Pending => false,
+        }
+    }
+
+    fn check_leaves(&self, cluster: &Cluster, now: i32, what: &str) {
+        let leader = cluster.leader.expect("somebody leads when somebody leaves");
+        assert!(leader < now, "{what}: the primary leaves");
+        let others = |range: std::ops::Range<i32>| {
+            range
+                .filter(|it| *it != leader && self.could_lead(cluster.members[it]))
+                .count()
+        };
+        assert!(
+            now == 1 || others(0..now) > 0 || others(0..cluster.replicas) == 0,
+            "{what}: the last that could take over leaves"
+        );
+    }
+
+    fn check_hands_over(&self, cluster: &Cluster, to: &str, steps: &[Step], what: &str) {
+        let leader = cluster.leader.expect("a primary");
+        assert_eq!(leader, cluster.replicas - 1, "{what}: it need not");
+        let successor = (0..self.region.spec.postgres.instances)
+            .find(|ordinal| member(*ordinal) == *to)
+            .expect("one that stays");
+        assert!(
+            self.could_lead(cluster.members[&successor]),
+            "{what}: to one that is not in sync"
+        );
+        let switchover = Step::Patroni(PatroniStep::Switchover {
+            from: member(leader),
+            to: to.to_owned(),
+        });
+        assert_eq!(steps, [switchover], "{what}");
+    }
+}
+
+/// What one look says of two members of which the second leads and one is to stay, after an edit of the facts.
+fn waits(edit: impl FnOnce(&mut Facts)) -> (i32, Option<Departure>) {
+    let region = region(2, "PreferZeroLoss");
+    let mut facts = Cluster::of(&self::region(3, "PreferZeroLoss"), 0).facts(&region);
+    edit(&mut facts);
+    let plan = planned(&region, &facts);
+    (
+        replicas(&plan),
+        plan.members.leaving.clone().map(|leaving| leaving.what),
+    )
+}
+
+fn patroni(facts: &mut Facts) -> &mut PatroniFacts {
+    match &mut facts.patroni {
+        Observed::Seen(seen) => seen,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_leaves_waits_while_anything_is_not_known() {
+    assert_eq!(waits(|_| {}), (2, Some(Departure::Goes)));
+    let stays = |wait| (3, Some(Departure::Waits(wait)));
+    assert_eq!(
+        waits(|facts| facts.patroni = Observed::Failed(ReadFailure::TimedOut)),
+        stays(Wait::PatroniNotRead)
+    );
+    assert_eq!(
+        waits(|facts| facts.patroni = Observed::NotAsked),
+        stays(Wait::PatroniNotRead)
+    );
+    assert_eq!(
+        waits(|facts| patroni(facts).config["pause"] = json!(true)),
+        stays(Wait::Maintenance)
+    );
+    assert_eq!(
+        waits(|facts| patroni(facts).config["synchronous_mode"] = json!(true)),
+        stays(Wait::SynchronousMode)
+    );
+    assert_eq!(
+        waits(|facts| patroni(facts).config["synchronous_mode_strict"] = json!(true)),
+        stays(Wait::SynchronousMode)
+    );
+    assert_eq!(
+        waits(|facts| facts.postgres = Observed::Failed(ReadFailure::TimedOut)),
+        stays(Wait::Quorum)
+    );
+    assert_eq!(
+        waits(|facts| {
+            facts.postgres = Observed::Seen(PostgresFacts {
+                awaited: [member(3)].into(),
+                ..PostgresFacts::default()
+            });
+        }),
+        stays(Wait::Quorum)
+    );
+    assert_eq!(
+        waits(|facts| facts.pods.get_mut(&member(0)).expect("a pod").terminating = true),
+        stays(Wait::NoPrimary)
+    );
+    // The one before it is still going.
+    let going = |facts: &mut Facts| {
+        facts.pods.insert(member(3), PodFact::default());
+    };
+    assert_eq!(waits(going), (3, Some(Departure::Goes)));
+    let last = |facts: &mut Facts| {
+        let set = facts.stateful_sets.get_mut("tr-pg").expect("a set");
+        set.replicas = 2;
+    };
+    assert_eq!(waits(last), (2, Some(Departure::Goes)), "nobody follows it");
+}
+
+#[test]
+fn growth_is_immediate_and_hibernation_stops_all() {
+    let grown = region(5, "ZeroLoss");
+    let mut facts = Cluster::of(&region(2, "ZeroLoss"), 1).facts(&grown);
+    facts.patroni = Observed::Failed(ReadFailure::TimedOut);
+    let plan = planned(&grown, &facts);
+    assert_eq!((replicas(&plan), plan.members.leaving.clone()), (5, None));
+
+    let asleep = tr_with("spec: {postgres: {instances: 1}, lifecycle: {hibernated: true}}");
+    let facts = Cluster::of(&region(3, "PreferZeroLoss"), 2).facts(&asleep);
+    assert_eq!(replicas(&planned(&asleep, &facts)), 0);
+}
+
+#[test]
+fn a_cluster_that_wakes_or_is_taken_up_again_starts_all_that_have_a_volume() {
+    let region = region(1, "PreferZeroLoss");
+    let mut cluster = Cluster::of(&self::region(3, "PreferZeroLoss"), 2);
+    cluster.members.clear();
+    cluster.replicas = 0;
+    let mut facts = cluster.facts(&region);
+    facts.patroni = Observed::NotAsked;
+    assert_eq!(replicas(&planned(&region, &facts)), 3, "it wakes");
+    facts.stateful_sets.clear();
+    assert_eq!(
+        replicas(&planned(&region, &facts)),
+        3,
+        "it is taken up again"
+    );
+    facts.claims.clear();
+    assert_eq!(replicas(&planned(&region, &facts)), 1, "it is new");
+}
+
+/// A cluster that does what it is told, slowly, and whose invariants are checked at each tick.
+struct Simulation {
+    cluster: Cluster,
+    durability: &'static str,
+    handovers: usize,
+    /// Ticks until the members beyond `replicas` are gone.
+    going: u8,
+    ticks: usize,
+}
+
+impl Simulation {
+    /// Looks and acts until the cluster has as many members as the spec says.
+    fn settle(&mut self, instances: i32) {
+        let region = region(instances, self.durability);
+        for _ in 0..60 {
+            self.ticks += 1;
+            let facts = self.cluster.facts(&region);
+            let plan = planned(&region, &facts);
+            let before = self.cluster.replicas;
+            let mode = self.cluster.config["synchronous_mode"].clone();
+            self.cluster.replicas = replicas(&plan);
+            let leader = self.cluster.leader.expect("there is always a primary");
+            assert!(leader < self.cluster.replicas, "the primary was stopped");
+            assert!(self.cluster.replicas >= before - 1, "two leave at once");
+            let steps = steps(&plan, &facts);
+            for step in &steps {
+                self.take(step);
+            }
+            if self.cluster.replicas < before {
+                assert_eq!(mode, self.cluster.config["synchronous_mode"], "in one pass");
+                self.going = 2;
+            }
+            self.tick();
+            let settled = self.cluster.members.len() == usize::try_from(instances).expect("few")
+                && self
+                    .cluster
+                    .members
+                    .values()
+                    .all(|it| *it == Health::InSync);
+            if settled && steps.is_empty() && plan.members.leaving.is_none() {
+                let wanted = parameters::dynamic(&plan)["synchronous_mode"].clone();
+                assert_eq!(self.cluster.config["synchronous_mode"], wanted);
+                return;
+            }
+        }
+        panic!("not settled: {:?} to {instances}", self.cluster);
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Patroni(PatroniStep::PatchConfig(patch)) => {
+                for (key, value) in patch.as_object().expect("an object") {
+                    self.cluster.config[key] = value.clone();
+                }
+            }
+            Step::Patroni(PatroniStep::Switchover { from, to }) => {
+                assert_eq!(self.cluster.leader.map(member).as_ref(), Some(from));
+                let to = self
+                    .cluster
+                    .members
+                    .iter()
+                    .find(|(ordinal, health)| {
+                        member(**ordinal) == *to && **health == Health::InSync
+                    })
+                    .map(|(ordinal, _)| *ordinal)
+                    .expect("one in sync");
+                let from = self.cluster.leader.replace(to).expect("a primary");
+                self.cluster.members.insert(from, Health::Pending);
+                self.handovers += 1;
+            }
+            other => panic!("a step that is not for members: {other:?}"),
+        }
+    }
+
+    /// Members that start get one step further, those that leave are gone after two ticks, and a tick later Patroni
+    /// no longer waits for them.
+    fn tick(&mut self) {
+        let cluster = &mut self.cluster;
+        let gone = |ordinal: &i32| *ordinal >= cluster.replicas;
+        if self.going == 0 {
+            cluster.awaited.retain(|ordinal| !gone(ordinal));
+            cluster.members.retain(|ordinal, _| !gone(ordinal));
+        }
+        for health in cluster.members.values_mut() {
+            *health = match health {
+                Health::Pending => Health::Follows,
+                Health::Follows | Health::InSync => Health::InSync,
+            };
+        }
+        for ordinal in 0..cluster.replicas {
+            cluster.members.entry(ordinal).or_insert(Health::Pending);
+        }
+        cluster.claims = cluster.claims.max(cluster.replicas);
+        cluster.awaited = cluster
+            .awaited
+            .iter()
+            .copied()
+            .chain(
+                cluster
+                    .members
+                    .keys()
+                    .copied()
+                    .filter(|ordinal| cluster.leader != Some(*ordinal)),
+            )
+            .collect();
+        self.going = self.going.saturating_sub(1);
+    }
+}
+
+#[test]
+fn scaled_up_and_down_there_is_always_a_primary_and_it_settles() {
+    let mut runs = 0;
+    for durability in ["Bounded", "PreferZeroLoss", "ZeroLoss"] {
+        let sizes: &[i32] = match durability {
+            "Bounded" => &[1, 3, 5, 3, 1],
+            "ZeroLoss" => &[2, 3, 2, 5, 2],
+            _ => &[1, 3, 2, 1, 5, 1],
+        };
+        // Before each change the leader is moved to each of the ordinals in turn.
+        for shift in 0..5 {
+            let mut simulation = Simulation {
+                cluster: Cluster::of(&region(sizes[0], durability), 0),
+                durability,
+                handovers: 0,
+                going: 0,
+                ticks: 0,
+            };
+            for size in &sizes[1..] {
+                let count = i32::try_from(simulation.cluster.members.len()).expect("few");
+                simulation.cluster.leader = Some((count - 1 - shift).rem_euclid(count));
+                simulation.settle(*size);
+                runs += 1;
+            }
+            assert!(simulation.handovers > 0 || shift > 0, "{durability}");
+        }
+    }
+    assert_eq!(runs, 5 * (4 + 5 + 4));
+}
+
+/// Reason and message of a condition for three members, of which one is to stay, that are like this.
+fn told(type_: &str, leader: i32, members: [Health; 3]) -> (String, String) {
+    let region = region(1, "PreferZeroLoss");
+    let mut cluster = Cluster::of(&self::region(3, "PreferZeroLoss"), leader);
+    cluster.members = (0..).zip(members).collect();
+    let facts = cluster.facts(&region);
+    let plan = planned(&region, &facts);
+    let outcome = Outcome::Applied(fixture::applied(&plan, &facts));
+    status(&region, &outcome, Timestamp::UNIX_EPOCH)
+        .conditions
+        .into_iter()
+        .find(|condition| condition.type_ == type_)
+        .map(|condition| (condition.reason, condition.message))
+        .expect("the condition is set")
+}
+
+#[test]
+fn who_leaves_and_why_one_does_not_stands_in_the_status() {
+    use Health::{InSync, Pending};
+    let (reason, message) = told("Progressing", 0, [InSync; 3]);
+    assert_eq!((&*reason, &*message), ("MembersLeaving", "tr-pg-2 leaves."));
+    let (reason, message) = told("Progressing", 2, [InSync; 3]);
+    assert_eq!(reason, "MembersLeaving");
+    assert_eq!(message, "tr-pg-2 is the primary and hands over to tr-pg-0.");
+    for type_ in ["Progressing", "Degraded"] {
+        let (reason, message) = told(type_, 2, [Pending, InSync, InSync]);
+        assert_eq!(reason, "ScaleDownWaits");
+        assert!(
+            message.starts_with("tr-pg-2 is the primary and no member that stays is in sync"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn jobs_find_a_primary_that_is_to_leave() {
+    let region = region(1, "PreferZeroLoss");
+    let mut cluster = Cluster::of(&self::region(3, "PreferZeroLoss"), 2);
+    cluster.members.insert(0, Health::Pending);
+    let plan = planned(&region, &cluster.facts(&region));
+    let files = bailiwick_model::desired::postgres::config::files(&plan);
+    let host = Names::of(&region).postgres_member_host(2);
+    assert!(files["pgbackrest-job.conf"].contains(&format!("pg3-host={host}\n")));
+}
