@@ -53,11 +53,15 @@ pub async fn observe(
         namespaces: by_name(watched.namespaces.of(names.region())),
         node_addresses: nodes
             .iter()
-            .filter_map(|(node, (_, address))| Some((node.clone(), address.clone()?)))
+            .filter_map(|(node, fact)| Some((node.clone(), fact.address.clone()?)))
+            .collect(),
+        pod_ranges: nodes
+            .values()
+            .flat_map(|fact| fact.pod_ranges.iter().cloned())
             .collect(),
         nodes: nodes
             .into_iter()
-            .map(|(node, (labels, _))| (node, labels))
+            .map(|(node, fact)| (node, fact.labels))
             .collect(),
         neighbours: neighbours(ctx, names.region()),
         storage_classes: by_name(watched.storage_classes.of("")),

@@ -83,8 +83,16 @@ pub struct Watched {
 /// How long the first list of the fence's responder is waited for.
 const RESPONDER: Duration = Duration::from_secs(5);
 
-/// A node: its labels, and its address inside the cluster.
-pub type NodeFact = (Labels, Option<String>);
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFact {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its address inside the cluster.
+    pub address: Option<String>,
+    /// The ranges that its pods have addresses from.
+    pub pod_ranges: Vec<String>,
+}
 
 impl Watched {
     /// Opens all watches; the stream yields the group of each change and must be polled for facts to stay current.
@@ -413,7 +421,14 @@ fn node(node: &Node) -> NodeFact {
         .flat_map(|status| status.addresses.iter().flatten())
         .find(|address| address.type_ == "InternalIP")
         .map(|address| address.address.clone());
-    (labels_of(node), address)
+    let spec = node.spec.as_ref();
+    NodeFact {
+        labels: labels_of(node),
+        address,
+        pod_ranges: spec
+            .and_then(|spec| spec.pod_cidrs.clone())
+            .unwrap_or_default(),
+    }
 }
 
 fn storage_class(class: &StorageClass) -> StorageClassFact {

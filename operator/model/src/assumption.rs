@@ -13,7 +13,7 @@ use crate::region::Region;
 const REGISTRY: &str = "bailiwick.dev";
 
 /// The platform, with what was not given filled in: the Region's location, an image of its version, a registry that
-/// is where the Region is.
+/// is where the Region is, its declared endpoints where it says.
 #[must_use]
 pub fn platform(region: &Region, given: Platform) -> Platform {
     let Platform {
@@ -25,6 +25,8 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
         mut image_registries,
         outside_address,
         outside_name,
+        mut location_addresses,
+        cluster_addresses,
     } = given;
     let version = region.spec.postgres.version;
     if locations.is_empty() {
@@ -45,6 +47,18 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
     if image_registries.is_empty() {
         image_registries.insert(REGISTRY.to_owned(), "*".to_owned());
     }
+    if location_addresses.is_empty() {
+        for external in &region.spec.network.external {
+            let ranges = external
+                .cidrs
+                .iter()
+                .filter_map(|cidr| cidr.parse::<ipnet::IpNet>().ok());
+            location_addresses
+                .entry(external.location.clone())
+                .or_default()
+                .extend(ranges);
+        }
+    }
     Platform {
         locations,
         postgres_images,
@@ -54,6 +68,8 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
         image_registries,
         outside_address,
         outside_name,
+        location_addresses,
+        cluster_addresses,
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Facts {
     pub nodes: BTreeMap<String, BTreeMap<String, String>>,
     /// The addresses of nodes inside the cluster, where they are known.
     pub node_addresses: BTreeMap<String, String>,
+    /// The ranges that nodes give their pods addresses from (`spec.podCIDRs`).
+    pub pod_ranges: BTreeSet<String>,
     /// The other Regions that have pods in this cluster, by name.
     pub neighbours: BTreeMap<String, Neighbour>,
     /// All storage classes.

@@ -15,6 +15,7 @@ pub mod channel;
 pub mod delegation;
 pub mod desired;
 pub mod duration;
+pub mod endpoint;
 pub mod evidence;
 pub mod facts;
 pub mod fence;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bailiwick_fence::Targets;
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
@@ -12,6 +13,7 @@ use crate::breach::{breach, known};
 use crate::canary::Surroundings;
 use crate::channel;
 use crate::desired::postgres::parameters::Preloaded;
+use crate::endpoint;
 use crate::facts::{ApiServerAddress, Facts};
 use crate::fence;
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
@@ -43,6 +45,11 @@ pub struct Platform {
     pub outside_address: Option<SocketAddr>,
     /// A name outside the cluster that canaries must not be told the address of.
     pub outside_name: Option<String>,
+    /// Which addresses are in which location, as the platform says; what a Region declares lies in them. Empty: nobody
+    /// said, and what a Region declares is its own word.
+    pub location_addresses: BTreeMap<String, Vec<IpNet>>,
+    /// The cluster's own ranges beside those that are seen: of Services, and of pods where nodes do not tell.
+    pub cluster_addresses: Vec<IpNet>,
 }
 
 /// A Region that may be made so. Every place in it is a `Resident`.
@@ -90,6 +97,8 @@ pub struct Plan {
     pub buckets: BTreeMap<String, Resident<BucketPlace>>,
     /// The only places outside the cluster that pods may connect to.
     pub externals: Vec<Resident<ExternalEndpoint>>,
+    /// Whether the platform says which addresses are in which location: else nobody but the Region says where they are.
+    pub addresses_are_told: bool,
     /// Where the API server answers, for Patroni's flow to it.
     pub api_server: Vec<ApiServerAddress>,
     /// What is around the Region, for canaries to try.
@@ -137,6 +146,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
     violations.extend(foreign_claims(&policy, facts));
     violations.extend(other_version(&spec, facts));
     let places = admit_places(&spec, &policy, platform, facts, &mut violations);
+    violations.extend(endpoint::violations(&spec, platform, facts));
     let owner = region.controller_owner_ref(&());
     if owner.is_none() {
         violations.push(Violation::new(
@@ -175,6 +185,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 evidence_bucket: places.evidence_bucket,
                 buckets: places.buckets,
                 externals: places.externals,
+                addresses_are_told: !platform.location_addresses.is_empty(),
                 api_server: facts.api_server.iter().cloned().collect(),
                 surroundings: surroundings(platform, facts),
                 secrets,

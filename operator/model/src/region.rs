@@ -169,7 +169,8 @@ pub struct Residency {
     #[x_kube(validation = rules::labels())]
     pub node_selector: BTreeMap<String, String>,
     /// Leakage channels that somebody answers for, each for a time: an open or unknown channel counts as `Exception`
-    /// until then, and blocks again when it has expired. See docs/reference/channels.md.
+    /// until then, and blocks again when it has expired. Anybody who may write Regions may take one out; adding or changing
+    /// one is for the group `bailiwick:residency-approvers`. See docs/explanation/residency.md.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 46), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["channel"]))]
     pub exceptions: Vec<Exception>,
@@ -186,7 +187,8 @@ pub struct Exception {
     /// Why it is accepted. No user data: everybody who may read Regions reads it.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
-    /// Who answers for it, for example an e-mail address or a role.
+    /// Who answers for it: the user name, as the API server knows it, of whoever adds or changes the exception, who must
+    /// be in the group `bailiwick:residency-approvers`.
     #[schemars(length(min = 1, max = 128))]
     pub approved_by: String,
     /// When it ends (RFC 3339).
@@ -230,7 +232,8 @@ pub struct Client {
     #[schemars(length(max = 63))]
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
-    /// The namespaces of the client's pods. It must select something: an empty selector is refused.
+    /// The namespaces of the client's pods, among those that carry the label `bailiwick.dev/region` of this Region: no
+    /// other is let in, whatever the selector says. It must select something: an empty selector is refused.
     #[schemars(schema_with = "bounded_selector")]
     #[x_kube(
         validation = rules::selects_something(),
@@ -316,7 +319,9 @@ pub struct External {
     #[schemars(length(max = 253))]
     #[x_kube(validation = rules::host())]
     pub host: String,
-    /// Its addresses, in CIDR notation; no wider than /8.
+    /// Its addresses, in CIDR notation: no range wider than /20 (IPv6: /116), and at most 4096 addresses in all of a
+    /// Region's. They lie in what the operator was told of the location (`--location-addresses`), and hold no address of
+    /// the cluster, of a metadata service or of what the canary tries outside.
     #[schemars(
         length(min = 1, max = 32),
         inner(length(max = 43)),

@@ -11,6 +11,7 @@ use bailiwick_model::desired::boundary;
 use bailiwick_model::facts::{Facts, Observed, PodFact};
 use bailiwick_model::names::LABEL_TASK;
 use bailiwick_model::plan::{Plan, Platform, plan};
+use bailiwick_model::policy;
 use bailiwick_model::region::{
     BreachStatus, BreachedChannel, Exception, Region, RegionStatus, ResidencyStatus,
 };
@@ -33,6 +34,7 @@ impl Looks {
             facts: Facts {
                 now: BEGIN,
                 store: Observed::Seen(store()),
+                admission: policy::names().map(str::to_owned).collect(),
                 ..facts(&region)
             },
             platform: Platform {
@@ -128,8 +130,13 @@ fn ways(plan: &Plan) -> (bool, bool) {
             (manifest.object.metadata.name.clone().unwrap(), text)
         })
         .collect();
-    let label = &plan.spec.network.clients[0].namespace_selector;
-    let label = serde_json::to_string(label).unwrap();
+    // As it is written: with the Region's own label.
+    let mut label = plan.spec.network.clients[0].namespace_selector.clone();
+    label
+        .match_labels
+        .get_or_insert_default()
+        .insert("bailiwick.dev/region".to_owned(), "tr".to_owned());
+    let label = serde_json::to_string(&label).unwrap();
     (
         policies.iter().any(|(_, text)| text.contains(&label)),
         policies

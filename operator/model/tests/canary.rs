@@ -9,11 +9,13 @@ use bailiwick_model::canary::verdict::{ClassVerdict, Heard, STALE, verdict};
 use bailiwick_model::canary::{
     Answer, Attempt, Class, Guise, MOST_TARGETS, Question, Tried, VARIABLE, questions, steps,
 };
+use bailiwick_model::channel::Channel;
 use bailiwick_model::desired::{canary, desired};
 use bailiwick_model::facts::{Facts, JobFact, Neighbour, NeighbourPod, Observed, PodFact};
 use bailiwick_model::names::{LABEL_FLOW, LABEL_TASK};
 use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::Region;
+use bailiwick_model::region::{ChannelState, Region};
+use bailiwick_model::residency::ExternalEndpoint;
 use bailiwick_model::step::Step;
 use bailiwick_model::store::StoreFacts;
 use fixture::{facts, platform, tr, tr_with};
@@ -209,12 +211,21 @@ fn the_largest_answer_fits_a_termination_message_and_leaves_no_neighbour_out() {
     assert_ne!(own(&plan), own(&planned_with(&es, &platform(), &beside)));
 }
 
+/// No plan lets Postgres out to what the canary tries; if one did, nobody would be told that it is shut.
 #[test]
-fn what_is_declared_for_postgres_is_not_forbidden_to_it() {
-    let region = tr_with(
-        "spec: {network: {external: [{name: lab, host: lab.test, cidrs: [198.51.100.0/24], ports: [443], location: tr-ist-1}]}}",
+fn what_one_guise_leaves_out_is_not_tested() {
+    let mut plan = planned_with(&tr(), &platform(), &around());
+    let endpoint = ExternalEndpoint {
+        name: "wide".to_owned(),
+        cidrs: vec!["198.0.0.0/8".to_owned()],
+        ports: vec![443],
+        location: "tr-ist-1".to_owned(),
+    };
+    plan.externals.push(
+        plan.policy
+            .admit("spec.network.external[0]", endpoint)
+            .unwrap(),
     );
-    let plan = planned_with(&region, &platform(), &around());
     let tries = |guise: Guise| {
         questions(&plan)[&guise]
             .targets
@@ -223,12 +234,56 @@ fn what_is_declared_for_postgres_is_not_forbidden_to_it() {
     };
     assert!(tries(Guise::Plain));
     assert!(!tries(Guise::Postgres));
-    // The other one still shows that the rest of the Region is shut.
     let facts = with_answers(&plan, &around(), 1, |_, _, _| None);
     assert_eq!(
         verdict(&plan, &facts).classes[&Class::OutsideAddress],
-        ClassVerdict::Held { attempts: 1 }
+        ClassVerdict::NotTested
     );
+    assert_eq!(judged(&plan, &facts).1, "NotTested");
+    for id in [1, 9] {
+        let judged = Channel::of(id).unwrap().judge(&plan, &facts);
+        assert_eq!(judged.state, ChannelState::Unknown, "{id}");
+        assert_eq!(judged.leak, None, "{id}");
+    }
+}
+
+/// What one guise saw does not stand for what the other did not: each class, each guise.
+#[test]
+fn one_guise_does_not_answer_for_the_other() {
+    let mut facts = around();
+    facts.node_addresses.remove("tr-1");
+    facts.nodes.remove("tr-1");
+    let plan = planned_with(&tr(), &platform(), &facts);
+    // Of the one node that is known, Postgres' canary runs on it: it tried none.
+    let mut heard = with_answers(&plan, &facts, 1, |_, _, _| None);
+    for (name, pod) in &mut heard.pods {
+        let node = if name.contains("canary-pg") {
+            "es-1"
+        } else {
+            "tr-1"
+        };
+        pod.node = Some(node.to_owned());
+    }
+    assert_eq!(
+        verdict(&plan, &heard).classes[&Class::OtherNode],
+        ClassVerdict::NotTested
+    );
+    let plan = planned_with(&tr(), &platform(), &around());
+    let mut tried = 0;
+    for guise in Guise::ALL {
+        for class in Class::ALL {
+            let facts = with_answers(&plan, &around(), 1, |who, what, _| {
+                (who == guise && what == class).then_some(Tried::Failed)
+            });
+            let found = &verdict(&plan, &facts).classes[&class];
+            assert!(
+                matches!(found, ClassVerdict::NotTested | ClassVerdict::Broken { .. }),
+                "{guise:?} {class:?}: {found:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 18);
 }
 
 #[test]

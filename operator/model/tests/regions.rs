@@ -24,6 +24,12 @@ fn region(value: &Value) -> Region {
 fn platform() -> Platform {
     let mut platform = fixture::platform();
     platform.locations.push("tr-ank-1".to_owned());
+    platform.location_addresses.insert(
+        "tr-ank-1".to_owned(),
+        ["198.51.100.128/25", "2001:db8::/64"]
+            .map(|range| range.parse().unwrap())
+            .into(),
+    );
     platform
 }
 

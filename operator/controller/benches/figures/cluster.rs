@@ -45,9 +45,8 @@ pub fn platform() -> Platform {
         object_store_image: "bailiwick.dev/minio:2026-02-12".to_owned(),
         operator_image: "bailiwick.dev/operator:bench".to_owned(),
         fence_image: "bailiwick.dev/fence:bench".to_owned(),
-        outside_address: None,
-        outside_name: None,
         image_registries: [("bailiwick.dev".to_owned(), LOCATION.to_owned())].into(),
+        ..Platform::default()
     }
 }
 

@@ -1,10 +1,12 @@
 //! `run`: the operator itself. Arguments in; runs until it is asked to stop or loses its Lease.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bailiwick_model::plan::Platform;
 use clap::Args;
+use ipnet::IpNet;
 use jiff::SignedDuration;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,6 +46,20 @@ pub struct Run {
     /// own: without it NetworkEnforced is Unknown.
     #[arg(long, value_name = "NAME")]
     outside_name: Option<String>,
+    /// The addresses outside the cluster that are in a location, as tr-ist-1=203.0.113.0/28,2001:db8::/120: Regions may
+    /// declare endpoints among them and nowhere else. Without it, a Region that declares an endpoint has channel 9
+    /// Unknown.
+    #[arg(long, env = "LOCATION_ADDRESSES", value_delimiter = ';', value_name = "LOCATION=CIDR[,CIDR...]", value_parser = addresses)]
+    location_addresses: Vec<(String, Vec<IpNet>)>,
+    /// A range of the cluster's own Services or pods, which no Region may declare; nodes, the API server and what nodes
+    /// say of their pods are seen without it.
+    #[arg(
+        long,
+        env = "CLUSTER_ADDRESSES",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    cluster_addresses: Vec<IpNet>,
     /// The address of /livez, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: String,
@@ -81,6 +97,34 @@ pub(super) fn registry(text: &str) -> Result<(String, String), String> {
         })
 }
 
+/// Reads `LOCATION=CIDR[,CIDR...]`.
+fn addresses(text: &str) -> Result<(String, Vec<IpNet>), String> {
+    let (location, ranges) = text
+        .split_once('=')
+        .filter(|(location, _)| !location.is_empty())
+        .ok_or("expected LOCATION=CIDR[,CIDR...], for example tr-ist-1=203.0.113.0/28")?;
+    let ranges = ranges
+        .split(',')
+        .map(|range| {
+            range.trim().parse().map_err(|_| {
+                format!(
+                    "{range:?} is no range of addresses; expected CIDR notation, as 203.0.113.0/28"
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((location.to_owned(), ranges))
+}
+
+/// The ranges of each location, of however many arguments.
+fn by_location(told: Vec<(String, Vec<IpNet>)>) -> BTreeMap<String, Vec<IpNet>> {
+    let mut by_location: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+    for (location, ranges) in told {
+        by_location.entry(location).or_default().extend(ranges);
+    }
+    by_location
+}
+
 /// Runs the operator until it is told to stop.
 ///
 /// # Errors
@@ -96,6 +140,8 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         image_registries,
         outside_address,
         outside_name,
+        location_addresses,
+        cluster_addresses,
         listen,
         namespace,
         identity,
@@ -112,6 +158,8 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         image_registries: image_registries.into_iter().collect(),
         outside_address,
         outside_name,
+        location_addresses: by_location(location_addresses),
+        cluster_addresses,
     };
     let client = Client::try_default()
         .await
@@ -149,4 +197,41 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
     }
     server.abort();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_a_location() {
+        let read = |text: &str| addresses(text).map(|told| by_location(vec![told]));
+        let ranges = |texts: &[&str]| -> Vec<IpNet> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(
+            read("tr-ist-1=203.0.113.0/28,2001:db8::/120"),
+            Ok([(
+                "tr-ist-1".to_owned(),
+                ranges(&["203.0.113.0/28", "2001:db8::/120"])
+            )]
+            .into())
+        );
+        for wrong in [
+            "",
+            "tr-ist-1",
+            "=203.0.113.0/28",
+            "tr-ist-1=",
+            "tr-ist-1=203.0.113.1",
+            "tr-ist-1=203.0.113.0/28,",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let twice = ["a=203.0.113.0/28", "b=198.51.100.0/28", "a=2001:db8::/120"]
+            .map(|text| addresses(text).unwrap());
+        assert_eq!(
+            by_location(twice.into())["a"],
+            ranges(&["203.0.113.0/28", "2001:db8::/120"])
+        );
+    }
 }

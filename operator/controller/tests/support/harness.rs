@@ -67,6 +67,12 @@ fn platform() -> Platform {
         image_registries: [("registry.test/bailiwick".to_owned(), "*".to_owned())].into(),
         outside_address: Some(([198, 51, 100, 10], 443).into()),
         outside_name: Some("outside.test".to_owned()),
+        location_addresses: [(
+            "tr-ist-1".to_owned(),
+            vec!["198.51.100.7/32".parse().unwrap()],
+        )]
+        .into(),
+        cluster_addresses: Vec::new(),
     }
 }
 

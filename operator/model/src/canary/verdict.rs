@@ -118,7 +118,13 @@ pub fn verdict(plan: &Plan, facts: &Facts) -> NetworkVerdict {
         .map(|class| (class, Tally::default()))
         .collect();
     let mut canaries = BTreeMap::new();
-    for (guise, question) in questions(plan) {
+    let questions = questions(plan);
+    for (class, tally) in &mut tallies {
+        // What one of them leaves out, the other does not try in its place.
+        let asked = |question: &Question| question.targets.iter().any(|it| it.class == *class);
+        tally.untested = questions.values().any(asked) && !questions.values().all(asked);
+    }
+    for (guise, question) in questions {
         let all = answers(facts, guise);
         let newest = all.iter().find(|heard| {
             heard.answer.question == question.id
@@ -151,6 +157,8 @@ pub fn verdict(plan: &Plan, facts: &Facts) -> NetworkVerdict {
 #[derive(Default)]
 struct Tally {
     as_wanted: usize,
+    /// Who saw it as it is wanted.
+    by: BTreeSet<Guise>,
     leaked: BTreeSet<String>,
     proven: bool,
     broken: BTreeSet<String>,
@@ -174,6 +182,10 @@ impl Tally {
             return ClassVerdict::Broken {
                 targets: self.broken,
             };
+        }
+        // The policies that surround one of them say nothing of those around the other.
+        if self.as_wanted > 0 && Guise::ALL.iter().any(|guise| !self.by.contains(guise)) {
+            return ClassVerdict::NotTested;
         }
         if self.as_wanted > 0 {
             return ClassVerdict::Held {
@@ -222,6 +234,7 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
         match (outcome, target.class.allowed(guise)) {
             (Tried::Reached | Tried::Resolved, true) | (Tried::Blocked, false) => {
                 tally.as_wanted += 1;
+                tally.by.insert(guise);
             }
             // Of several API servers one may be away.
             (_, true) if any_reached(question, heard, target.class) => {}
@@ -235,6 +248,7 @@ fn tally(tallies: &mut BTreeMap<Class, Tally>, guise: Guise, question: &Question
             // Of a name: that is as it should be. Of an endpoint: there was nothing to try.
             (Tried::NotResolved, false) if target.class == Class::OutsideName => {
                 tally.as_wanted += 1;
+                tally.by.insert(guise);
             }
             (Tried::NotResolved | Tried::Failed, false) => tally.untested = true,
         }

@@ -120,7 +120,10 @@ fn clients(sight: &Sight<'_>) -> Verdict {
     let location = sight.plan.policy.location();
     for (namespace, client) in &inventory.clients {
         let why = if client.region.as_deref() != Some(sight.plan.names.region()) {
-            format!("has no label {LABEL_REGION}={}", sight.plan.names.region())
+            format!(
+                "has no label {LABEL_REGION}={} and is not let in",
+                sight.plan.names.region()
+            )
         } else if !client.default_deny {
             "has no NetworkPolicy that denies all by default".to_owned()
         } else if let Some(node) = client.nodes.iter().find(|node| {
@@ -257,6 +260,12 @@ pub(super) fn declared(sight: &Sight<'_>) -> Verdict {
             .collect();
         if places.is_empty() {
             Verdict::enforced("no declared endpoint")
+        } else if !sight.plan.addresses_are_told {
+            // Whoever declares a place would also say where it is.
+            Verdict::unknown(format!(
+                "{}: the operator was told no --location-addresses, so nobody but the Region says where it is",
+                some_of(places.iter().map(String::as_str))
+            ))
         } else {
             Verdict::enforced(some_of(places.iter().map(String::as_str)))
         }

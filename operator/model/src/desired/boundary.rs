@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Manifest, owned};
 use crate::names::{
-    Flow, LABEL_FLOW, LABEL_NAME, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
+    Flow, LABEL_FLOW, LABEL_NAME, LABEL_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
 };
 use crate::plan::Plan;
 use crate::region::{Client, Service};
@@ -193,12 +193,31 @@ fn clients(plan: &Plan, service: Service) -> impl Iterator<Item = NetworkPolicyP
         .clients
         .iter()
         .filter(move |client| client.to.contains(&service) && !plan.breach.is_active())
-        .map(client_peer)
+        .map(|client| client_peer(plan, client))
 }
 
-fn client_peer(client: &Client) -> NetworkPolicyPeer {
+/// The client's pods, in namespaces of the Region alone: whatever else a selector finds, and whoever may label a
+/// namespace, the label that the admission policies guard is asked for too.
+fn client_peer(plan: &Plan, client: &Client) -> NetworkPolicyPeer {
+    let region = plan.names.region();
+    let mut namespaces = client.namespace_selector.clone();
+    let labels = namespaces.match_labels.get_or_insert_default();
+    let named = labels
+        .entry(LABEL_REGION.to_owned())
+        .or_insert_with(|| region.to_owned());
+    if named != region {
+        // Of two values a label has one at most: this selects nothing, which is what was asked for.
+        namespaces
+            .match_expressions
+            .get_or_insert_default()
+            .push(LabelSelectorRequirement {
+                key: LABEL_REGION.to_owned(),
+                operator: "In".to_owned(),
+                values: Some(vec![region.to_owned()]),
+            });
+    }
     NetworkPolicyPeer {
-        namespace_selector: Some(client.namespace_selector.clone()),
+        namespace_selector: Some(namespaces),
         pod_selector: client.pod_selector.clone(),
         ip_block: None,
     }

@@ -288,11 +288,14 @@ pub(super) fn host() -> Rule {
         )
 }
 
-/// Addresses, and not half of the internet.
+/// Addresses, and no range of more than [`crate::endpoint::MOST_ADDRESSES`].
 pub(super) fn cidrs() -> Rule {
-    Rule::new("self.all(c, isCIDR(c) && cidr(c).prefixLength() >= 8)").message(
-        "expected addresses in CIDR notation and a prefix of /8 or longer, as `203.0.113.10/32`; name the addresses \
-         of this place alone",
+    Rule::new(
+        "self.all(c, isCIDR(c) && cidr(c).prefixLength() >= (c.contains(':') ? 116 : 20))",
+    )
+    .message(
+        "expected addresses in CIDR notation and a prefix of /20 (IPv6: /116) or longer, as `203.0.113.10/32`; name the \
+         addresses of this place alone",
     )
 }
 

@@ -11,7 +11,8 @@ use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
 use crate::request::{Ask, Who};
 
-const PERSON: &str = "e2e-region-editor";
+/// The editor's name.
+pub const PERSON: &str = "e2e-region-editor";
 const PATH: &str = "/apis/bailiwick.dev/v1alpha1/regions/tr";
 
 /// Who the editor is.
@@ -84,12 +85,12 @@ pub fn attempts() -> Vec<Attempt> {
         (
             "an endpoint as wide as the internet",
             external("0.0.0.0/0", "tr-ist-1"),
-            Refused("expected addresses in CIDR notation and a prefix of /8 or longer"),
+            Refused("expected addresses in CIDR notation and a prefix of /20"),
         ),
         (
             "half of the internet as an endpoint",
             external("128.0.0.0/1", "tr-ist-1"),
-            Refused("expected addresses in CIDR notation and a prefix of /8 or longer"),
+            Refused("expected addresses in CIDR notation and a prefix of /20"),
         ),
         (
             "every namespace is a client",
