@@ -7,6 +7,7 @@ mod attacks;
 mod audit;
 pub mod canary;
 mod channels;
+mod conformance;
 mod controls;
 mod evidence;
 mod failover;
@@ -48,6 +49,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("regions-keep-apart", |cluster| {
         apart::regions(cluster).boxed()
+    }),
+    ("network-policy-conformance", |cluster| {
+        conformance::upstream(cluster).boxed()
     }),
     ("canary-holds", |cluster| canary::holds(cluster).boxed()),
     ("canary-finds-a-leak", |cluster| {
