@@ -27,7 +27,7 @@ suite() {
 if suite "Debian packages" "$engineless/packages.sh" &&
   suite "Go commands" "$engineless/binaries.sh"; then
   suite "checks" make --no-print-directory check
-  suite "operator" cargo build --locked --package bailiwick-operator --package bailiwick-fence --package bailiwick-dev-netpol --quiet
+  suite "operator" cargo build --locked --package bailiwick-operator --package bailiwick-fence --quiet
   suite "images" "$engineless/images.sh"
   if BAILIWICK_TEST_POSTGRES=$("$engineless/rootfs.sh" postgres); then
     export BAILIWICK_TEST_POSTGRES

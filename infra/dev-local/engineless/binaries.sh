@@ -24,6 +24,10 @@ linker_flags() {
       flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
       flags+=" -X $package.gitTreeState=clean"
     done
+  elif [[ $1 == kube-router ]]; then
+    package=github.com/cloudnativelabs/kube-router/v2
+    # Its log then says which one enforces.
+    flags+=" -X $package/pkg/version.Version=$(awk -v package=$package '$1 == package {print $2}' "$here/modules/kube-router/go.mod")"
   fi
   echo "$flags"
 }
@@ -72,7 +76,7 @@ build_module() {
 exec 9>"$bin/.lock"
 flock 9 # two checkouts share the cache
 compiler=$(go version)
-if (($# == 0)); then set -- etcd containerd kubernetes coredns local-path-provisioner minio; fi
+if (($# == 0)); then set -- etcd containerd kubernetes coredns local-path-provisioner minio kube-router; fi
 for name in "$@"; do
   build_module "$name"
 done

@@ -78,7 +78,6 @@ network_up() {
 
 # $1 node: runs, has its images and its credentials.
 node_up() {
-  enforcer_install "$1"
   node_start "$1"
   node_load_images "$1" cluster
 }
@@ -94,7 +93,6 @@ workers_up() {
 }
 
 hub_up() {
-  enforcer_install "$hub"
   node_start "$hub"
   control_plane_configure
   node_credentials "$hub"
@@ -104,39 +102,25 @@ hub_up() {
   rights_apply
 }
 
-# $1 node. The enforcer is a process of the node itself, not a pod; a new build replaces it in place.
-enforcer_install() {
-  local built=${CARGO_TARGET_DIR:-$checkout/target} config
-  config=$(disk_of "$1")/config
-  # The one built last is the one meant.
-  built=$({ find "$built"/{release,debug}/bailiwick-dev-netpol -type f -printf '%T@ %p\n' 2>/dev/null || true; } | sort -rn | sed -n '1s/^[^ ]* //p')
-  if [[ -z $built ]]; then echo "no policy enforcer is built: cargo build -p bailiwick-dev-netpol" >&2; return 1; fi
-  if cmp -s "$built" "$config/bailiwick-dev-netpol"; then return; fi
-  mkdir -p "$config"
-  cp "$built" "$config/bailiwick-dev-netpol.part"
-  mv "$config/bailiwick-dev-netpol.part" "$config/bailiwick-dev-netpol"
-  if [[ -n $(recorded_pid "$1") ]]; then
-    # shellcheck disable=SC2016 # expanded inside of the node
-    enter "$1" sh -c 'kill "$(cat /run/netpol.pid)" 2>/dev/null || true'
-  fi
-}
-
-# Waits until every node's enforcer has read the policies and put them in force.
+# Waits until every node's enforcer has read the policies and put them in force. It says of each round how long its rules
+# took, and the last rule of its chains comes with the first one.
 policies_in_force() {
-  local node disk
+  local node log
   for node in "${nodes[@]}"; do
-    disk=$(disk_of "$node")
-    for _ in $(seq 300); do
-      if [[ -s $disk/policies.json ]] && enter "$node" nft list table inet bailiwick-dev-netpol >/dev/null 2>&1; then continue 2; fi
+    log=$(disk_of "$node")/log/kube-router.log
+    for _ in $(seq 600); do
+      if grep -qs 'Restoring .* iptables rules took' "$log" &&
+        [[ $(enter "$node" iptables -S KUBE-ROUTER-FORWARD 2>/dev/null) == *"ACCEPT traffic that comply"* ]]; then
+        continue 2
+      fi
       sleep 0.1
     done
-    echo "the policy enforcer of $node does not work: see $disk/log/netpol.log" >&2
+    echo "kube-router on $node puts no policies in force: see $log; a node that was started before kube-router needs make dev-down and make dev" >&2
     return 1
   done
 }
 
 build_commands() { "$here/binaries.sh"; }
-build_enforcer() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-dev-netpol; }
 build_operator() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-operator -p bailiwick-fence; }
 build_images() { "$here/images.sh"; }
 build_cluster_images() {
@@ -160,7 +144,6 @@ up() {
   step "preflight" preflight
   step "Debian packages" "$here/packages.sh"
   step "commands" build_commands
-  step "policy enforcer" build_enforcer
   images_take
   step "images of the cluster" build_cluster_images
   step "limits of the machine" machine_limits

@@ -52,15 +52,15 @@ credentials() {
 node_credentials() {
   local node=$1 etc
   etc=$(disk_of "$node")/kubernetes
-  if [[ -e $etc/given && $(cat "$etc/given") == "$(sha256sum <"$(disk_of "$hub")/kubernetes/pki/ca.crt")" ]]; then return; fi
+  if [[ -e $etc/given && -s $etc/kube-router.conf && $(cat "$etc/given") == "$(sha256sum <"$(disk_of "$hub")/kubernetes/pki/ca.crt")" ]]; then return; fi
   mkdir -p "$etc/pki" "$etc/manifests"
   [[ $node == "$hub" ]] || cp "$(disk_of "$hub")/kubernetes/pki/ca.crt" "$etc/pki/ca.crt"
   (
     umask 077
     credentials "system:node:$node" system:nodes >"$etc/kubelet.part"
     mv "$etc/kubelet.part" "$etc/kubelet.conf"
-    credentials bailiwick-dev-netpol '' >"$etc/netpol.part"
-    mv "$etc/netpol.part" "$etc/netpol.conf"
+    credentials kube-router '' >"$etc/kube-router.part"
+    mv "$etc/kube-router.part" "$etc/kube-router.conf"
   )
   sha256sum <"$(disk_of "$hub")/kubernetes/pki/ca.crt" >"$etc/given"
 }

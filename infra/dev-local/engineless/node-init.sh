@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The first process of a node: own mounts over the machine's file system, then containerd, the kubelet
-# and the policy enforcer, each started again when it ends. Runs in the node's network, pid, mount and
+# and kube-router, each started again when it ends. Runs in the node's network, pid, mount and
 # host name namespaces; when it ends, the kernel ends everything in the node.
-#   in:  NODE, ADDRESS, PODS (range), LABELS, DISK (the node's folder on the real disk), BIN (commands), AUDIT (hub only)
-#   out: logs in $DISK/log, the policies in force in $DISK/policies.json
+#   in:  NODE, ADDRESS, SERVICES (range), LABELS, DISK (the node's folder on the real disk), BIN (commands), AUDIT (hub only)
+#   out: logs in $DISK/log
 set -euo pipefail
 
 hostname "$NODE"
@@ -104,13 +104,15 @@ kubelet_when_ready() {
 }
 
 policies_when_ready() {
-  until [[ -x /run/node/config/bailiwick-dev-netpol && -s /etc/kubernetes/netpol.conf ]]; do sleep 1; done
-  exec /run/node/config/bailiwick-dev-netpol --node "$NODE" --kubeconfig /etc/kubernetes/netpol.conf \
-    --pod-range "$PODS" --ready-file /run/node/policies.json
+  local kubeconfig=/etc/kubernetes/kube-router.conf
+  # It ends when it does not find its node, and pauses for long when it has no rights yet.
+  until kubectl --kubeconfig "$kubeconfig" get --raw "/api/v1/nodes/$NODE" >/dev/null 2>&1; do sleep 1; done
+  exec kube-router --run-firewall=true --run-router=false --run-service-proxy=false --kubeconfig="$kubeconfig" \
+    --hostname-override="$NODE" --service-cluster-ip-range="$SERVICES" --health-port=0 --metrics-port=0 -v=1
 }
 
 supervise containerd containerd --config /run/node/config/containerd.toml &
 supervise kubelet kubelet_when_ready &
-supervise netpol policies_when_ready &
+supervise kube-router policies_when_ready &
 # The first process also reaps orphans, which bash does while it waits.
 while true; do wait -n || sleep 1; done

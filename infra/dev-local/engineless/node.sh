@@ -97,7 +97,6 @@ node_start() {
   cgroups_create "$node"
   node_configure "$node"
   touch "$disk/config/started"
-  rm -f "$disk/policies.json"
   mkdir -p "$audit"
   ln -sfn audit/audit.log "$here_state/audit.log"
   # shellcheck disable=SC2016 # expanded by the inner shell
@@ -110,7 +109,7 @@ node_start() {
   ' join "$prefix-$node" \
     nsenter --net="/run/netns/$(namespace_of "$node")" \
     unshare --mount --uts --ipc --pid --fork --kill-child --propagation private --mount-proc \
-    env -i HOME=/root NODE="$node" ADDRESS="${node_address[$node]}" PODS="${node_pods[$node]}" LABELS="$(node_labels "$node")" DISK="$disk" BIN="$bin" \
+    env -i HOME=/root NODE="$node" ADDRESS="${node_address[$node]}" SERVICES="$service_range" LABELS="$(node_labels "$node")" DISK="$disk" BIN="$bin" \
     AUDIT="$([[ $node != "$hub" ]] || echo "$audit")" PATH="$PATH" bash "$engineless/node-init.sh"
   for _ in $(seq 300); do
     if enter "$node" ctr --connect-timeout 1s version >/dev/null 2>&1; then return; fi

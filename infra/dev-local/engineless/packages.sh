@@ -5,7 +5,7 @@ set -euo pipefail
 
 wanted=(
   runc containernetworking-plugins buildah skopeo mmdebstrap
-  nftables conntrack iproute2 iputils-ping util-linux procps
+  nftables iptables ipset conntrack iproute2 iputils-ping util-linux procps
   python3 curl ca-certificates gcc libc6-dev make jq openssl
 )
 missing=()

@@ -199,7 +199,7 @@ metadata: { name: shut }
 spec: { podSelector: { matchLabels: { app: west } }, policyTypes: [Ingress, Egress] }
 POLICY
   for _ in $(seq 50); do
-    if grep -q '"default/shut":1' "$state/tr-1/policies.json"; then break; fi
+    if refused answers west http://10.202.0.1:443/ 400; then break; fi
     sleep 0.2
   done
   refused answers west http://10.202.0.1:443/ 400

@@ -7,6 +7,7 @@ mod attacks;
 mod audit;
 pub mod canary;
 mod channels;
+mod conformance;
 mod controls;
 mod evidence;
 mod failover;
@@ -52,6 +53,9 @@ pub const CASES: &[(&str, Case)] = &[
         apart::regions(cluster).boxed()
     }),
     ("start-fence", |cluster| fence::holds(cluster).boxed()),
+    ("network-policy-conformance", |cluster| {
+        conformance::upstream(cluster).boxed()
+    }),
     ("canary-holds", |cluster| canary::holds(cluster).boxed()),
     ("canary-finds-a-leak", |cluster| {
         canary::finds_a_leak(cluster).boxed()

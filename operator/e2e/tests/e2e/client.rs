@@ -240,7 +240,8 @@ pub async fn hand_over_to(
     .await
 }
 
-async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Outcome
+/// Applies an object of the suite's own.
+pub async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Outcome
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
