@@ -113,11 +113,7 @@ async fn renew(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
 
 /// Secrets carry no ownerReference: they outlive the Region, as its volumes do.
 fn secret(plan: &Plan, wanted: &SecretWanted, values: &Values) -> Secret {
-    let component = if wanted.name.contains("-s3-") {
-        "object-store"
-    } else {
-        "postgres"
-    };
+    let component = bailiwick_model::desired::secret_component(plan, &wanted.name);
     let type_ = match wanted.contents {
         Contents::Authority { .. } | Contents::Certificate { .. } => "kubernetes.io/tls",
         _ => "Opaque",

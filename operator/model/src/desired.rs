@@ -121,6 +121,19 @@ pub fn kept(plan: &Plan, namespace: &str, name: &str, component: &str) -> Object
     }
 }
 
+/// The component that a Secret of the Region is of: the one that asks for it, whatever names look like.
+#[must_use]
+pub fn secret_component(plan: &Plan, secret: &str) -> &'static str {
+    let of_the_store = object_store::secrets(&plan.names, &plan.spec)
+        .iter()
+        .any(|wanted| wanted.name == secret);
+    if of_the_store {
+        object_store::COMPONENT
+    } else {
+        postgres::COMPONENT
+    }
+}
+
 /// The labels that select the pods of a component: those of [`labels`] that never change.
 #[must_use]
 pub fn selector(plan: &Plan, component: &str) -> BTreeMap<String, String> {

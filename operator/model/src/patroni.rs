@@ -481,5 +481,7 @@ pub fn job_result(facts: &Facts, job: &str) -> Option<JobResult> {
         .pods
         .values()
         .filter(|pod| pod.labels.get(LABEL_JOB).map(String::as_str) == Some(job))
-        .find_map(|pod| JobResult::parse(pod.termination_message.as_deref()?))
+        // Their names are random: only the times say which is the newest.
+        .max_by_key(|pod| pod.ended)
+        .and_then(|pod| JobResult::parse(pod.termination_message.as_deref()?))
 }

@@ -12,6 +12,7 @@ mod fixture;
 use std::collections::BTreeSet;
 
 use bailiwick_model::desired::object_store::manifests;
+use bailiwick_model::desired::secret_component;
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
@@ -518,6 +519,25 @@ fn objects(plan: &Plan) -> Vec<Value> {
         .iter()
         .map(|manifest| serde_json::to_value(&manifest.object).expect("an object"))
         .collect()
+}
+
+#[test]
+fn a_secret_is_of_the_component_that_asks_for_it_whatever_the_region_is_called() {
+    let mut region = region();
+    region.metadata.name = Some("tr-s3-pg-role".to_owned());
+    let plan = fixture::planned(&region);
+    let mut counts = [0, 0];
+    for secret in &plan.secrets {
+        let own = secret.name.strip_prefix("tr-s3-pg-role-").expect("its name");
+        let (expected, index) = if own.starts_with("s3-") {
+            ("object-store", 0)
+        } else {
+            ("postgres", 1)
+        };
+        assert_eq!(secret_component(&plan, &secret.name), expected, "{own}");
+        counts[index] += 1;
+    }
+    assert!(counts[0] > 5 && counts[1] > 5, "{counts:?}");
 }
 
 #[test]

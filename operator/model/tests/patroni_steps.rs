@@ -845,3 +845,30 @@ fn a_jobs_result_is_that_of_its_own_pod() {
         Some("tr-i1".to_owned())
     );
 }
+
+#[test]
+fn a_jobs_result_is_that_of_the_pod_that_ended_last_whatever_its_name() {
+    let of = |names: [&str; 2]| {
+        let pod = |ended: &str, message: &str| PodFact {
+            labels: [("batch.kubernetes.io/job-name".to_owned(), "stanza".to_owned())].into(),
+            termination_message: Some(message.to_owned()),
+            ended: ended.parse().ok(),
+            ..PodFact::default()
+        };
+        let mut facts = Facts::default();
+        let failed = pod(
+            "2026-11-21T08:00:00Z",
+            r#"{"state": "Failed", "reason": "Timeout", "stanza": "tr-i1"}"#,
+        );
+        let succeeded = pod(
+            "2026-11-21T08:01:00Z",
+            r#"{"state": "Succeeded", "stanza": "tr-i2"}"#,
+        );
+        facts.pods.insert(names[0].to_owned(), failed);
+        facts.pods.insert(names[1].to_owned(), succeeded);
+        job_result(&facts, "stanza").map(|it| it.stanza)
+    };
+    for names in [["stanza-a", "stanza-z"], ["stanza-z", "stanza-a"]] {
+        assert_eq!(of(names), Some("tr-i2".to_owned()), "{names:?}");
+    }
+}
