@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use bailiwick_model::region::Region;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::client::MANAGER;
@@ -52,6 +52,11 @@ pub async fn instances(cluster: &Cluster) -> Outcome<String> {
         format!("a gap of {:.1} s: {}", report.longest_gap, told.join("; "))
     })?;
     cluster.settled(&place.region, SCALED).await?;
+    // A Region that is taken up again starts as many members as there are volumes: the later cases want the overlay's.
+    Api::<PersistentVolumeClaim>::namespaced(cluster.client.clone(), &place.names.namespace())
+        .delete(&place.names.postgres_claim(2), &DeleteParams::default())
+        .await
+        .during("remove the claim of the third member")?;
     Ok(format!("{}; {report}", told.join("; ")))
 }
 
