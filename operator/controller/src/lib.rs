@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod evidence;
+mod fence;
 pub mod inventory;
 pub mod lease;
 pub mod mint;

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_model::facts::{
-    ApiServerAddress, ClaimFact, FenceFact, JobFact, PodFact, StatefulSetFact, StorageClassFact,
-    VolumeFact,
+    ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact, VolumeFact,
 };
 use bailiwick_model::names::{
     FENCE_NAMESPACE, FENCE_SERVICE, LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION,
 };
-use bailiwick_model::{fence, policy, quantity};
+use bailiwick_model::{policy, quantity};
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -21,8 +20,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, Namespace, Node, PersistentVolume,
-    PersistentVolumeClaim, Pod, PodSpec, Service,
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -36,6 +34,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 
 use crate::apply::Version;
+use crate::fence::{fence_of, responders, starts_with_fence};
 use crate::watch::{Fact, Facts, Object, region_of, watch};
 
 /// A Region's labels, or another object's.
@@ -467,23 +466,6 @@ fn addresses(slice: &EndpointSlice) -> BTreeSet<ApiServerAddress> {
         .collect()
 }
 
-/// The addresses of the fence's responder, and whether it is ready at each.
-fn responders(slice: &EndpointSlice) -> BTreeMap<IpAddr, bool> {
-    let mut found = BTreeMap::new();
-    for endpoint in &slice.endpoints {
-        // What is not said counts as ready.
-        let ready = endpoint
-            .conditions
-            .as_ref()
-            .and_then(|conditions| conditions.ready)
-            .unwrap_or(true);
-        for ip in endpoint.addresses.iter().filter_map(|ip| ip.parse().ok()) {
-            *found.entry(ip).or_default() |= ready;
-        }
-    }
-    found
-}
-
 /// The cluster-wide group, for admission policies that are shipped with us.
 fn of_ours<K: Resource>(object: &K) -> Option<String> {
     object
@@ -595,49 +577,6 @@ fn pod(pod: &Pod) -> PodFact {
         ended: terminated
             .and_then(|terminated| terminated.finished_at.as_ref())
             .map(|time| time.0),
-    }
-}
-
-fn starts_with_fence(pod: Option<&PodSpec>) -> bool {
-    pod.and_then(|pod| pod.init_containers.as_ref()?.first())
-        .is_some_and(|first| first.name == fence::CONTAINER && first.restart_policy.is_none())
-}
-
-/// What became of the pod's start fence.
-fn fence_of(pod: &Pod) -> FenceFact {
-    if !starts_with_fence(pod.spec.as_ref()) {
-        return FenceFact::Missing;
-    }
-    let status = pod
-        .status
-        .iter()
-        .flat_map(|status| status.init_container_statuses.iter().flatten())
-        .find(|status| status.name == fence::CONTAINER);
-    let ended = |state: Option<&ContainerState>| state.and_then(|state| state.terminated.clone());
-    let report = |ended: &ContainerStateTerminated| {
-        serde_json::from_str(ended.message.as_deref().unwrap_or_default()).ok()
-    };
-    let restarts = status.map_or(0, |status| status.restart_count);
-    let now = ended(status.and_then(|status| status.state.as_ref()));
-    let before = ended(status.and_then(|status| status.last_state.as_ref()));
-    match now {
-        Some(now) if now.exit_code == 0 => FenceFact::Passed {
-            report: report(&now),
-        },
-        Some(now) => FenceFact::Holds {
-            failures: restarts + 1,
-            report: report(&now),
-        },
-        None => match before.filter(|before| before.exit_code != 0) {
-            Some(before) => FenceFact::Holds {
-                failures: restarts,
-                report: report(&before),
-            },
-            None => FenceFact::Holds {
-                failures: 0,
-                report: None,
-            },
-        },
     }
 }
 

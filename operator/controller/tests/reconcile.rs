@@ -275,6 +275,12 @@ fn fence_targets(harness: &Harness) -> Vec<String> {
     serde_json::from_value(targets["closed"].clone()).unwrap()
 }
 
+/// The state of the channels that go by the fence, and what the first is known by.
+fn egress(harness: &Harness) -> ([ChannelState; 2], String) {
+    let rows = harness.status().residency.unwrap().channels;
+    ([rows[0].state, rows[1].state], rows[0].evidence.clone())
+}
+
 #[tokio::test]
 async fn a_region_without_a_responder_of_the_fence_waits_for_it() {
     let mut harness = Harness::new();
@@ -294,10 +300,12 @@ async fn a_region_without_a_responder_of_the_fence_waits_for_it() {
         fence_targets(&harness),
         ["10.200.9.1:7443", "198.51.100.10:443"]
     );
-    assert_eq!(harness.condition("ResidencyEnforced").0, "Unknown");
+    let (states, evidence) = egress(&harness);
+    assert_eq!(states, [ChannelState::Unknown; 2]);
+    assert_eq!(evidence, "no responder of the start fence is ready");
     put_responder(&harness.api, &[("10.200.9.1", true)]);
     harness.settle().await;
-    assert_eq!(harness.condition("ResidencyEnforced").0, "True");
+    assert_eq!(egress(&harness).0[0], ChannelState::Enforced);
 }
 
 #[tokio::test]
@@ -324,7 +332,7 @@ async fn a_responder_that_moves_is_told_of_and_one_that_is_gone_takes_nothing_aw
     assert_eq!(fence_targets(&harness), told);
     assert_eq!(harness.condition("Accepted").0, "True");
     assert_eq!(harness.condition("Ready").0, "True");
-    assert_eq!(harness.condition("ResidencyEnforced").0, "Unknown");
+    assert_eq!(egress(&harness).0, [ChannelState::Unknown; 2]);
 
     // An operator that remembers nothing leaves it as well.
     harness.crash();
@@ -336,9 +344,8 @@ async fn a_responder_that_moves_is_told_of_and_one_that_is_gone_takes_nothing_aw
 #[tokio::test]
 async fn a_pod_that_did_not_start_behind_the_fence_is_found_named_and_recorded() {
     let mut harness = Harness::running().await;
-    let evidence = harness.status().residency.unwrap().channels[0]
-        .evidence
-        .clone();
+    let (states, evidence) = egress(&harness);
+    assert_eq!(states[0], ChannelState::Enforced);
     assert!(evidence.contains("fence: 3 pods closed"), "{evidence}");
     let pod = key("pods", "tr-pg-1");
     let whole = harness.api.get(&pod).unwrap();
@@ -364,7 +371,7 @@ async fn a_pod_that_did_not_start_behind_the_fence_is_found_named_and_recorded()
 
     harness.api.put(&pod, "kubelet", "", whole);
     harness.settle().await;
-    assert_eq!(harness.condition("ResidencyEnforced").0, "True");
+    assert_eq!(egress(&harness), (states, evidence));
 }
 
 #[tokio::test]
@@ -384,17 +391,17 @@ async fn the_start_window_of_a_canary_is_a_metric_and_its_word_stays_from_run_to
         .unwrap();
     let mut writes = Vec::new();
     for window in [420, 1_900, 4_100] {
-        harness.api.edit(&canary, "kubelet", |pod| {
-            let report = json!({
-                "outcome": "Fenced", "heldMillis": window + 3_000,
-                "families": [{
-                    "family": "IPv4", "closed": true, "reached": 4, "windowMillis": window,
-                    "closedMillis": window + 3_000,
-                }],
-            });
-            pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["message"] =
-                json!(report.to_string());
+        let report = json!({
+            "outcome": "Fenced", "heldMillis": window + 3_000,
+            "families": [{
+                "family": "IPv4", "closed": true, "reached": 4, "windowMillis": window,
+                "closedMillis": window + 3_000,
+            }],
         });
+        let mut pod = harness.api.get(&canary).unwrap();
+        pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["message"] =
+            json!(report.to_string());
+        assert!(harness.api.put(&canary, "kubelet", "status", pod));
         harness.settle().await;
         writes.push(changes(&harness.journal.take()).len());
         let metrics = harness.ctx.metrics.text();
@@ -404,10 +411,8 @@ async fn the_start_window_of_a_canary_is_a_metric_and_its_word_stays_from_run_to
     // It is no leak, and only the first of them changed what is known.
     assert_eq!(writes, [1, 0, 0]);
     assert_eq!(harness.condition("NetworkEnforced").0, "True");
-    assert_eq!(harness.condition("ResidencyEnforced").0, "True");
-    let evidence = harness.status().residency.unwrap().channels[0]
-        .evidence
-        .clone();
+    let (states, evidence) = egress(&harness);
+    assert_eq!(states[0], ChannelState::Enforced);
     assert!(evidence.contains("window < 5 s"), "{evidence}");
 }
 

@@ -294,7 +294,7 @@ fn pod_template(plan: &Plan) -> PodTemplateSpec {
                     ANNOTATION_CONFIG_HASH.to_owned(),
                     config::restart_hash(plan),
                 ),
-                // Patroni writes to its pod with every heartbeat.
+                // Patroni writes to its pod with every heartbeat. To its own ConfigMaps it gives no annotation of ours.
                 (ANNOTATION_ARGO_IGNORE_UPDATES.to_owned(), "true".to_owned()),
             ])),
             ..ObjectMeta::default()
