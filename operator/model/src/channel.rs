@@ -19,6 +19,9 @@ use crate::plan::Plan;
 use crate::region::Assurance::{self, Logical, Physical, Simulated};
 use crate::region::{ChannelState, ChannelStatus, ExceptionsStatus, RegionSpec};
 
+/// The admission policy that keeps exceptions to those who may grant them.
+const APPROVAL: &str = "bailiwick-residency-exceptions";
+
 /// A way by which data could leave a Region.
 #[derive(Clone, Copy, Debug)]
 pub struct Channel {
@@ -219,8 +222,16 @@ pub fn channels(plan: &Plan, facts: &Facts, assurance: Assurance) -> Channels {
             ChannelState::Enforced | ChannelState::NotApplicable
         );
         if let Some(until) = granted.get(&channel.id).filter(|_| !closed) {
-            verdict.state = ChannelState::Exception;
-            verdict.evidence = format!("spec.residency.exceptions until {until}");
+            // Without the policy, whoever may write the Region may grant one.
+            if facts.admission.contains(APPROVAL) {
+                verdict.state = ChannelState::Exception;
+                verdict.evidence = format!("spec.residency.exceptions until {until}");
+            } else {
+                verdict.evidence = format!(
+                    "{}; its exception counts only while ValidatingAdmissionPolicy {APPROVAL} is in force",
+                    verdict.evidence
+                );
+            }
         }
         if verdict.state == ChannelState::Unknown {
             if verdict.leak.is_none() {
@@ -378,7 +389,7 @@ pub const CHANNELS: &[Channel] = &[
         network::declared,
         "declared endpoints",
         "mail, time, webhooks and the like carry payload or metadata",
-        "only endpoints of spec.network.external, each in an allowed location, are opened",
+        "only endpoints of spec.network.external are opened, at addresses that the platform told of an allowed location",
     ),
     channel(
         10,

@@ -15,6 +15,7 @@ const SHIPPED: &[&str] = &[
     include_str!("../../../platform/policies/network-policies.yaml"),
     include_str!("../../../platform/policies/pods.yaml"),
     include_str!("../../../platform/policies/region-deletion.yaml"),
+    include_str!("../../../platform/policies/residency-exceptions.yaml"),
     include_str!("../../../platform/policies/rights.yaml"),
     include_str!("../../../platform/policies/secrets.yaml"),
     include_str!("../../../platform/policies/services.yaml"),

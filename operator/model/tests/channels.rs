@@ -966,6 +966,31 @@ fn an_exception_holds_until_it_expires_and_then_blocks() {
     );
 }
 
+/// Where anybody who may write the Region may also grant an exception, it is nobody's word.
+#[test]
+fn an_exception_counts_only_while_its_approvers_are_asked() {
+    let region = tr_with(
+        "spec: {residency: {exceptions: [{channel: '23', reason: cluster backup is checked by hand, approvedBy: dpo, \
+         expires: '2026-12-01T00:00:00Z'}]}}",
+    );
+    let mut facts = closed(&region);
+    inventory(&mut facts)
+        .api_groups
+        .insert("velero.io".to_owned());
+    assert_eq!(states(&region, &facts)[&23], ChannelState::Exception);
+    facts.admission.remove("bailiwick-residency-exceptions");
+    let plan = plan_of(&region, &facts);
+    let found = channels(&plan, &facts, plan.assurance);
+    let row = &found.rows[22];
+    assert_eq!((row.id.as_str(), row.state), ("23", ChannelState::Unknown));
+    assert!(
+        row.evidence.contains("bailiwick-residency-exceptions"),
+        "{}",
+        row.evidence
+    );
+    assert_ne!(enforced(&region, &facts).0, "True");
+}
+
 #[test]
 fn an_exception_for_what_is_closed_changes_nothing() {
     let region = tr_with(

@@ -15,6 +15,11 @@ pub const OPERATOR: Who = Who::Program("system:serviceaccount:bailiwick-system:b
 /// Those who may open a tunnel.
 pub const BREAK_GLASS: Who = Who::Member("bailiwick:break-glass");
 
+/// Those who may answer for a leakage channel.
+pub const APPROVER: Who = Who::Member("bailiwick:residency-approvers");
+/// Who answers for the exception that stands in Region `es`.
+pub const STANDING_APPROVER: &str = "alice";
+
 /// One attempt.
 pub struct Case {
     /// The policy that refuses it.
@@ -59,7 +64,7 @@ fn collection(namespace: &str, object: &Value) -> String {
         "Endpoints" => "endpoints".to_owned(),
         kind => plural(kind),
     };
-    if kind == "Namespace" {
+    if kind == "Namespace" || kind == "Region" {
         return format!("/{root}/{version}/{resource}");
     }
     format!("/{root}/{version}/namespaces/{namespace}/{resource}")
@@ -139,6 +144,7 @@ pub fn cases() -> Vec<Case> {
         validation: 0,
     };
     deletions(&mut table);
+    exceptions(&mut table);
     namespaces(&mut table);
     placement(&mut table);
     images(&mut table);
@@ -166,6 +172,76 @@ fn deletions(table: &mut Table) {
     table.of("bailiwick-namespace-deletion", 0).editor(
         "a protected namespace is deleted",
         delete("", &namespace(OWN, OWN)),
+    );
+}
+
+/// An exception for a channel that somebody answers for.
+pub fn exception(channel: &str, approver: &str, expires: &str) -> Value {
+    json!({"channel": channel, "reason": "a drill", "approvedBy": approver, "expires": expires})
+}
+
+/// An edit of a Region's exceptions.
+pub fn excepting(region: &str, exceptions: &Value) -> Ask {
+    Ask {
+        method: "PATCH",
+        path: format!("/apis/bailiwick.dev/v1alpha1/regions/{region}"),
+        body: json!({"spec": {"residency": {"exceptions": exceptions}}}),
+    }
+}
+
+/// A new Region with these exceptions.
+pub fn region(exceptions: &Value) -> Ask {
+    create(
+        "",
+        json!({
+            "apiVersion": "bailiwick.dev/v1alpha1", "kind": "Region", "metadata": {"name": "fresh"},
+            "spec": {
+                "residency": {"jurisdiction": "TR", "location": "tr-ist-1", "exceptions": exceptions},
+                "postgres": {"version": 17, "instances": 1,
+                    "storage": {"data": {"size": "1Gi", "storageClass": "tr-ist-1-local"}}},
+                "objectStore": {"servers": 1, "volume": {"size": "1Gi", "storageClass": "tr-ist-1-local"}}
+            }
+        }),
+    )
+}
+
+/// Until when the exception of Region `es` stands, and until when it should.
+pub const STANDS: &str = "2027-01-31T00:00:00Z";
+const LONGER: &str = "2037-01-31T00:00:00Z";
+
+fn exceptions(table: &mut Table) {
+    let one = |approver: &str| json!([exception("39", approver, STANDS)]);
+    let both = |approver: &str| {
+        json!([
+            exception("45", STANDING_APPROVER, STANDS),
+            exception("1", approver, STANDS)
+        ])
+    };
+    let longer = |approver: &str| json!([exception("45", approver, LONGER)]);
+    for (validation, who, approver) in [
+        (0, Who::Editor, "mallory"),
+        (1, APPROVER, "dpo@example.org"),
+    ] {
+        table
+            .of("bailiwick-residency-exceptions", validation)
+            .by(who, "a Region is excepted", excepting("tr", &one(approver)))
+            .by(who, "one more exception", excepting("es", &both(approver)))
+            .by(
+                who,
+                "an exception is prolonged",
+                excepting("es", &longer(approver)),
+            )
+            .by(
+                who,
+                "a Region is made with an exception",
+                region(&one(approver)),
+            );
+    }
+    // Whoever may approve does not approve in another's name, nor prolong what another approved.
+    table.of("bailiwick-residency-exceptions", 1).by(
+        APPROVER,
+        "an exception is prolonged in the name of who approved it",
+        excepting("es", &longer(STANDING_APPROVER)),
     );
 }
 

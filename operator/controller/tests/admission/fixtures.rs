@@ -8,7 +8,9 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchP
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cases::{CLIENT, FOREIGN, FOREIGN_KINDS, OWN, WEAK};
+use crate::cases::{
+    CLIENT, FOREIGN, FOREIGN_KINDS, OWN, STANDING_APPROVER, STANDS, WEAK, exception,
+};
 use crate::objects::{
     claim, config_map, container, endpoint_slice, network_policy, plural, pod, pod_spec, role,
     role_binding, secret, service, snapshot, subject, with, workload,
@@ -37,6 +39,14 @@ pub async fn prepare(server: &ApiServer) {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [subject("Group", EVERYTHING)]
     }))
+    .await;
+    put(
+        &client,
+        &json!({
+            "apiVersion": "bailiwick.dev/v1alpha1", "kind": "Region", "metadata": {"name": "es"},
+            "spec": {"residency": {"exceptions": [exception("45", STANDING_APPROVER, STANDS)]}}
+        }),
+    )
     .await;
     kinds(&client).await;
     let file =

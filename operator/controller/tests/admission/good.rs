@@ -5,7 +5,10 @@
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::cases::{BREAK_GLASS, CLIENT, OPERATOR, OWN, create, ephemeral, tunnel};
+use crate::cases::{
+    APPROVER, BREAK_GLASS, CLIENT, OPERATOR, OWN, STANDING_APPROVER, STANDS, create, ephemeral,
+    excepting, exception, region, tunnel,
+};
 use crate::objects::{
     WORKLOADS, account, claim, config_map, container, endpoint_slice, endpoints, foreign,
     namespace, network_policy, pod, pod_by_terms, pod_spec, pod_with_container, role, role_binding,
@@ -51,6 +54,64 @@ fn good() -> Vec<(Who, String, Ask)> {
     let mut add = |who: Who, name: &str, ask: Ask| good.push((who, name.to_owned(), ask));
     let core = "/api/v1/namespaces";
     let none = json!([]);
+
+    // Exceptions: an approver's own; nobody's leave is asked to take one out, or to write what stands beside it.
+    let stands = exception("45", STANDING_APPROVER, STANDS);
+    let own = exception("39", "mallory", STANDS);
+    for (who, name, ask) in [
+        (
+            APPROVER,
+            "an approver's exception",
+            excepting("tr", &json!([own])),
+        ),
+        (APPROVER, "one more", excepting("es", &json!([own, stands]))),
+        (
+            APPROVER,
+            "another approver's, taken over",
+            excepting("es", &json!([exception("45", "mallory", STANDS)])),
+        ),
+        (
+            APPROVER,
+            "a Region with an exception",
+            region(&json!([own])),
+        ),
+        (
+            Who::Editor,
+            "an exception is taken out",
+            excepting("es", &none),
+        ),
+        (Who::Editor, "all of them", excepting("es", &Value::Null)),
+        (
+            Who::Editor,
+            "none is added",
+            excepting("es", &json!([stands])),
+        ),
+        (Who::Editor, "a Region without an exception", region(&none)),
+    ] {
+        add(who, name, ask);
+    }
+    let es = "/apis/bailiwick.dev/v1alpha1/regions/es";
+    add(
+        Who::Editor,
+        "another field of a Region with an exception",
+        patch(es, json!({"spec": {"lifecycle": {"paused": true}}})),
+    );
+    add(
+        OPERATOR,
+        "a finalizer of a Region with an exception",
+        patch(
+            es,
+            json!({"metadata": {"finalizers": ["bailiwick.dev/test"]}}),
+        ),
+    );
+    add(
+        OPERATOR,
+        "the status of a Region with an exception",
+        patch(
+            &format!("{es}/status"),
+            json!({"status": {"location": "es-mad-1"}}),
+        ),
+    );
 
     // Pods and workloads.
     let here = term("In", &["tr-ist-1"]);
