@@ -36,6 +36,8 @@ pub const LABEL_DELETION_PROTECTION: &str = "bailiwick.dev/deletion-protection";
 pub const LABEL_CLIENT: &str = "bailiwick.dev/client";
 /// Annotation: what Argo CD may do with an object.
 pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
+/// The value of [`ANNOTATION_ARGO_SYNC`] on what is retained.
+pub const RETAINED: &str = "Prune=false,Delete=false";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
 /// The namespace of the operator itself.
@@ -194,6 +196,12 @@ impl Names {
     #[must_use]
     pub fn postgres_config(&self) -> String {
         format!("{}-pg-files", self.region)
+    }
+
+    /// The ConfigMap with the spec that was accepted last.
+    #[must_use]
+    pub fn accepted(&self) -> String {
+        format!("{}-accepted", self.region)
     }
 
     /// The member of an ordinal.

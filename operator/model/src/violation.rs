@@ -22,6 +22,8 @@ pub enum Reason {
     KeyMissing,
     /// A value of the spec contradicts another or is not supported.
     Invalid,
+    /// The API server took a value that the operator cannot decode.
+    Undecodable,
 }
 
 impl Reason {
@@ -36,6 +38,7 @@ impl Reason {
             Self::ForeignVolume => "ForeignVolume",
             Self::KeyMissing => "KeyMissing",
             Self::Invalid => "Invalid",
+            Self::Undecodable => "Undecodable",
         }
     }
 }
