@@ -1,10 +1,12 @@
 //! What is read from the API server: Regions, and the metadata of their objects. Never a Secret, and nothing is written.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_model::names::{LABEL_REGION, Names};
 use bailiwick_model::region::{Region, RegionStatus};
+use bailiwick_model::region_object::RegionObject;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -70,11 +72,14 @@ impl Cluster {
         Self { client }
     }
 
-    /// The Regions: one of this name, or all by name.
+    /// The Regions: one of this name, or all by name, and those that this plugin cannot decode.
     ///
     /// # Errors
-    /// The Region is not there, or the API server does not answer or does not let us.
-    pub async fn regions(&self, name: Option<&str>) -> Result<Vec<Region>, CliError> {
+    /// The Region is not there or cannot be decoded, or the API server does not answer or does not let us.
+    pub async fn regions(
+        &self,
+        name: Option<&str>,
+    ) -> Result<(Vec<Region>, Vec<CliError>), CliError> {
         let api = self.api();
         let read = async {
             match name {
@@ -85,8 +90,8 @@ impl Cluster {
                     .map(|list| list.items),
             }
         };
-        let mut regions = match tokio::time::timeout(PATIENCE, read).await {
-            Ok(Ok(regions)) => regions,
+        let objects = match tokio::time::timeout(PATIENCE, read).await {
+            Ok(Ok(objects)) => objects,
             Ok(Err(error)) => return Err(CliError::regions(name, error)),
             Err(_) => {
                 return Err(CliError::Silent {
@@ -95,13 +100,29 @@ impl Cluster {
                 });
             }
         };
+        let (mut regions, mut undecodable) = (Vec::new(), Vec::new());
+        for object in objects {
+            match object {
+                RegionObject::Decoded(region) => regions.push(Arc::unwrap_or_clone(region)),
+                RegionObject::Undecodable(this) => undecodable.push(CliError::Undecodable {
+                    name: this.metadata.name.unwrap_or_default(),
+                    field: this.field,
+                    cause: crate::text::one_line(&this.cause),
+                }),
+            }
+        }
+        if name.is_some()
+            && let Some(error) = undecodable.pop()
+        {
+            return Err(error);
+        }
         regions.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        Ok(regions)
+        Ok((regions, undecodable))
     }
 
     /// The Regions, for watching.
     #[must_use]
-    pub fn api(&self) -> Api<Region> {
+    pub fn api(&self) -> Api<RegionObject> {
         Api::all(self.client.clone())
     }
 

@@ -110,6 +110,18 @@ pub enum CliError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// A Region cannot be decoded.
+    #[error(
+        "Region {name} cannot be decoded: {field}: {cause}. Next: mend the field, see `kubectl explain region`; if the operator accepts it, it is newer than this plugin"
+    )]
+    Undecodable {
+        /// The Region.
+        name: String,
+        /// The field.
+        field: String,
+        /// Why.
+        cause: String,
+    },
     /// The API server takes too long.
     #[error(
         "{what} cannot be read: no answer within {seconds} s. Next: see that `kubectl get regions` works"

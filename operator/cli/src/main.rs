@@ -226,20 +226,25 @@ async fn ask(
     out: &mut impl Write,
     hints: &mut impl Write,
 ) -> Result<u8, CliError> {
-    let regions = cluster.regions(region).await?;
+    let (regions, undecodable) = cluster.regions(region).await?;
     let now = Timestamp::now();
-    match (question, region, regions.as_slice()) {
+    let code = match (question, region, regions.as_slice()) {
         (Question::Audit, _, regions) => {
-            commands::audit::write(regions, now, style, out, hints).map(Found::code)
+            commands::audit::write(regions, now, style, out, hints).map(Found::code)?
         }
         (Question::Status, Some(name), [region]) => {
             let children = cluster.children(name, region.status.as_ref()).await;
             commands::status::write_one(region, children, now, style, out)?;
-            Ok(0)
+            0
         }
         (Question::Status, _, regions) => {
             commands::status::write_all(regions, now, style, out, hints)?;
-            Ok(0)
+            0
         }
+    };
+    // The others were shown; what is not known of these is never taken for good.
+    for error in &undecodable {
+        write!(hints, "{}", described(error))?;
     }
+    Ok(if undecodable.is_empty() { code } else { 2 })
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_model::accepted::{AcceptedSpec, is_of_place};
 use bailiwick_model::channel::channels;
 use bailiwick_model::desired::desired;
 use bailiwick_model::evidence::Entry;
@@ -20,20 +21,23 @@ use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{
     Assurance, BreachStatus, EvidenceStatus, Region, RegionStatus, ResidencyStatus,
 };
+use bailiwick_model::region_object::{RegionObject, Undecodable};
 use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::secret;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
 use bailiwick_model::step::{Step, steps};
-use bailiwick_model::violation::Reason;
+use bailiwick_model::violation::{Reason, Violation};
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ApiResource, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, applier, watcher};
 use kube::{Client, Resource, ResourceExt};
+use serde::Deserialize as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -134,6 +138,10 @@ pub struct Memory {
     pub answered: BTreeSet<String>,
     /// The breach as the status that was written last tells of it.
     pub breach: Option<BreachStatus>,
+    /// The spec that was accepted last.
+    accepted: Option<AcceptedSpec>,
+    /// Whether the one that an operator before this left was asked for.
+    asked_for_accepted: bool,
     /// The status that was written last, and the version of the Region in the cache at that time.
     written: Option<(Option<String>, RegionStatus)>,
     /// How many looks in a row left the status to the next one.
@@ -216,7 +224,7 @@ pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 
     tracing::info!(regions = regions.len(), "the first lists are complete");
 
     // Whatever came before the flag was set is in the stores by now; whatever comes after is in the channel.
-    let all: Vec<ObjectRef<Region>> = regions
+    let all: Vec<ObjectRef<RegionObject>> = regions
         .state()
         .iter()
         .map(|region| ObjectRef::from_obj(region.as_ref()))
@@ -262,8 +270,8 @@ async fn on_its_own(
 }
 
 fn stream_of(
-    receiver: mpsc::Receiver<ObjectRef<Region>>,
-) -> impl Stream<Item = ObjectRef<Region>> + Send + Unpin {
+    receiver: mpsc::Receiver<ObjectRef<RegionObject>>,
+) -> impl Stream<Item = ObjectRef<RegionObject>> + Send + Unpin {
     Box::pin(futures::stream::unfold(
         receiver,
         |mut receiver| async move { receiver.recv().await.map(|region| (region, receiver)) },
@@ -272,7 +280,11 @@ fn stream_of(
 
 /// Wakes a Region. Before the first lists are complete nobody takes it up: the lists of a hundred Regions' children
 /// would fill the channel and wait for ever.
-async fn wake(ctx: &Context, sender: &mpsc::Sender<ObjectRef<Region>>, region: ObjectRef<Region>) {
+async fn wake(
+    ctx: &Context,
+    sender: &mpsc::Sender<ObjectRef<RegionObject>>,
+    region: ObjectRef<RegionObject>,
+) {
     if ctx.listed.load(Ordering::Acquire) {
         // An error means that the queue has ended.
         let _ = sender.send(region).await;
@@ -285,11 +297,11 @@ type Seen = (Option<String>, Option<i64>, Option<Timestamp>, usize);
 /// Every event of a Region wakes it, unless only its status changed.
 async fn forward_regions(
     ctx: Arc<Context>,
-    writer: reflector::store::Writer<Region>,
-    sender: mpsc::Sender<ObjectRef<Region>>,
+    writer: reflector::store::Writer<RegionObject>,
+    sender: mpsc::Sender<ObjectRef<RegionObject>>,
 ) {
     let mut seen: HashMap<String, Seen> = HashMap::new();
-    let api: Api<Region> = Api::all(ctx.client.clone());
+    let api: Api<RegionObject> = Api::all(ctx.client.clone());
     let events = reflector::reflector(
         writer,
         // Who manages which field is of no use here, and with 46 channels longer than all the rest.
@@ -328,8 +340,8 @@ async fn forward_regions(
 /// A child wakes its Region; a node, a storage class or the API server's address wakes all.
 async fn forward_children(
     ctx: Arc<Context>,
-    regions: Store<Region>,
-    sender: mpsc::Sender<ObjectRef<Region>>,
+    regions: Store<RegionObject>,
+    sender: mpsc::Sender<ObjectRef<RegionObject>>,
 ) {
     let mut changes = ctx
         .watched
@@ -349,8 +361,71 @@ async fn forward_children(
 ///
 /// # Errors
 /// Any [`Error`]; its outcome is in the status by then, unless it is the status that could not be written.
-pub async fn reconcile(region: Arc<Region>, ctx: Arc<Context>) -> Result<Action, Error> {
-    reconcile_at(region, ctx, Timestamp::now()).await
+pub async fn reconcile(object: Arc<RegionObject>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let now = Timestamp::now();
+    match object.as_ref() {
+        RegionObject::Decoded(region) => reconcile_at(region.clone(), ctx, now).await,
+        RegionObject::Undecodable(undecodable) => tell_undecodable(undecodable, &ctx, now).await,
+    }
+}
+
+/// Says in the status of a Region that it cannot be decoded, and what was seen of it counts no more. The rest of the
+/// status stays as it is: without a spec there is nothing to look at.
+///
+/// # Errors
+/// [`Error::NotLeader`], or [`Error::Status`] when it could not be written.
+pub async fn tell_undecodable(
+    undecodable: &Undecodable,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Action, Error> {
+    ctx.lease.check()?;
+    let Undecodable {
+        metadata,
+        status: before,
+        field,
+        cause,
+    } = undecodable;
+    if metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let region = metadata.name.as_deref().unwrap_or_default();
+    tracing::warn!(region, field, cause, "the Region cannot be decoded");
+    let conditions: Vec<Condition> = before["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|condition| Condition::deserialize(condition).ok())
+        .collect();
+    let violation = Violation::new(
+        field.as_str(),
+        Reason::Undecodable,
+        format!(
+            "cannot be decoded: {cause}; give it a value as `kubectl explain region` describes it"
+        ),
+    );
+    let next = status::undecodable(conditions.clone(), metadata.generation, &violation, now);
+    if next != conditions {
+        let mut status = before.clone();
+        status["conditions"] = serde_json::json!(next);
+        let api: Api<DynamicObject> =
+            Api::all_with(ctx.client.clone(), &ApiResource::erase::<Region>(&()));
+        let patch = serde_json::json!({
+            "apiVersion": Region::api_version(&()),
+            "kind": Region::kind(&()),
+            // What somebody wrote in between is not written over: the status was not decoded either.
+            "metadata": { "name": region, "uid": metadata.uid, "resourceVersion": metadata.resource_version },
+            "status": status,
+        });
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        api.patch_status(region, &parameters, &Patch::Apply(&patch))
+            .await
+            .map_err(|source| Error::Status {
+                source: Box::new(source),
+            })?;
+        ctx.metrics.writes.inc();
+    }
+    Ok(Action::requeue(FULL_PASS))
 }
 
 /// [`reconcile`] at a given time.
@@ -457,7 +532,7 @@ fn with_written_status(mut region: Arc<Region>, memory: &mut Memory) -> Arc<Regi
 
 /// When to look again after an error: its class says it, and how often it failed in a row.
 #[allow(clippy::needless_pass_by_value)] // the shape that kube's applier calls
-pub fn error_policy(region: Arc<Region>, error: &Error, ctx: Arc<Context>) -> Action {
+pub fn error_policy<K: ResourceExt>(region: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
     let failures = ctx
         .memory(&region.name_any())
         .try_lock()
@@ -471,7 +546,7 @@ pub fn error_policy(region: Arc<Region>, error: &Error, ctx: Arc<Context>) -> Ac
 
 /// What one pass came to.
 enum Pass {
-    Refused(Vec<bailiwick_model::violation::Violation>),
+    Refused(Vec<Violation>),
     Applied(Box<Done>),
 }
 
@@ -481,6 +556,8 @@ struct Done {
     writes: usize,
     steps: Vec<Step>,
     failed: Vec<(String, ReadFailure)>,
+    /// Why the newest spec is refused, when this is one that was accepted before it.
+    refused: Vec<Violation>,
 }
 
 impl Done {
@@ -517,6 +594,7 @@ impl Pass {
                 retained: bailiwick_model::step::retained(&done.plan, &done.facts),
                 plan: &done.plan,
                 facts: &done.facts,
+                refused: &done.refused,
             }),
         }
     }
@@ -558,7 +636,7 @@ impl Pass {
     fn violations(&self) -> usize {
         match self {
             Self::Refused(violations) => violations.len(),
-            Self::Applied(_) => 0,
+            Self::Applied(done) => done.refused.len(),
         }
     }
 
@@ -602,21 +680,95 @@ async fn pass(
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Pass, Error> {
-    let mut facts = observe(ctx, region, memory, now).await?;
+    let facts = observe(ctx, region, memory, now).await?;
     ctx.metrics
         .start_window(&region.name_any(), fence::start_window(&facts));
-    let plan = match plan(region, &ctx.platform, &facts) {
-        Ok(plan) => plan,
-        Err(violations) => return Ok(Pass::Refused(violations)),
+    match plan(region, &ctx.platform, &facts) {
+        Ok(plan) => {
+            let done = make(ctx, region, memory, (plan, facts), now).await?;
+            memory.accepted = AcceptedSpec::of(region);
+            Ok(Pass::Applied(Box::new(done)))
+        }
+        Err(violations) => tend(ctx, region, memory, violations, now).await,
+    }
+}
+
+/// One look at a Region whose spec is refused: the spec that was accepted last is tended, where that is safe.
+async fn tend(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    violations: Vec<Violation>,
+    now: Timestamp,
+) -> Result<Pass, Error> {
+    if is_of_place(&violations) {
+        return Ok(Pass::Refused(violations));
+    }
+    if memory.accepted.is_none() && !memory.asked_for_accepted {
+        memory.accepted = accepted(ctx, region).await?;
+        memory.asked_for_accepted = true;
+    }
+    let accepted = memory.accepted.as_ref();
+    let in_force = accepted.map(|accepted| accepted.generation);
+    let Some(region) = accepted.and_then(|accepted| accepted.in_place_of(region, &violations))
+    else {
+        return Ok(Pass::Refused(violations));
     };
+    // What is read follows from the spec, too: Secrets, users.
+    let facts = observe(ctx, &region, memory, now).await?;
+    let Ok(mut plan) = plan(&region, &ctx.platform, &facts) else {
+        return Ok(Pass::Refused(violations));
+    };
+    plan.generation = in_force;
+    let done = make(ctx, &region, memory, (plan, facts), now).await?;
+    Ok(Pass::Applied(Box::new(Done {
+        refused: violations,
+        ..done
+    })))
+}
+
+/// The spec that was accepted last, as an operator before this one left it; none when there was none.
+async fn accepted(ctx: &Context, region: &Region) -> Result<Option<AcceptedSpec>, Error> {
+    let names = Names::of(region);
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &names.namespace());
+    let found = api.get_opt(&names.accepted()).await;
+    match found {
+        // One of a Region that had the name before goes with that one.
+        Ok(found) => Ok(found
+            .filter(|found| {
+                let owners = found.owner_references();
+                owners
+                    .iter()
+                    .any(|owner| Some(&owner.uid) == region.uid().as_ref())
+            })
+            .and_then(|found| found.data)
+            .and_then(|data| AcceptedSpec::read(&data))),
+        // Without a right there, nothing is tended either.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        Err(source) => Err(Error::Observe {
+            what: format!("ConfigMap {}", names.accepted()),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// Makes a Region what its plan says: boundary, Secrets, objects and steps.
+async fn make(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    (plan, mut facts): (Plan, Facts),
+    now: Timestamp,
+) -> Result<Done, Error> {
     if plan.spec.lifecycle.paused {
-        return Ok(Pass::Applied(Box::new(Done {
+        return Ok(Done {
             plan,
             facts,
             writes: 0,
             steps: Vec::new(),
             failed: Vec::new(),
-        })));
+            refused: Vec::new(),
+        });
     }
     let manifests = desired(&plan);
     let name = plan.names.region().to_owned();
@@ -637,8 +789,10 @@ async fn pass(
     let settled = is_settled(region);
     let mut failed = Vec::new();
     let mut stopped = BTreeSet::new();
+    let mut without = BTreeSet::new();
     for step in &steps {
-        if stopped.contains(system_of(step)) {
+        let subjects = step.subjects();
+        if stopped.contains(system_of(step)) || !without.is_disjoint(&subjects) {
             continue;
         }
         if let Err(failure) = perform(ctx, region, &plan, memory, step).await? {
@@ -651,8 +805,13 @@ async fn pass(
                 format!("{}: {}", failure.system, failure.what),
                 failure.failure,
             ));
-            // Later steps of the same system may depend on this one; what they need of another was observed.
-            stopped.insert(system_of(step));
+            // Later steps may depend on this one: those about the same, or all of a system that fails as a whole. What
+            // they need of another system was observed.
+            if failure.failure.is_of_one_thing() && !subjects.is_empty() {
+                without.extend(subjects);
+            } else {
+                stopped.insert(system_of(step));
+            }
             continue;
         }
         writes += 1;
@@ -682,7 +841,7 @@ async fn pass(
         .inc_by(u64::try_from(writes).unwrap_or_default());
     if !due.is_empty() {
         // The status speaks of the Secrets as they are now: the next look would else write it once more.
-        facts.secrets = secret_facts(&plan.names, memory);
+        facts.secrets = secret_facts(&plan.names, &plan.spec, memory);
     }
     facts.network_policies = network_policies(ctx, plan.names.region());
     // The look that follows a change reads what it changed.
@@ -690,13 +849,14 @@ async fn pass(
         memory.last_full_pass = None;
     }
     facts.now = now;
-    Ok(Pass::Applied(Box::new(Done {
+    Ok(Done {
         plan,
         facts,
         writes,
         steps,
         failed,
-    })))
+        refused: Vec::new(),
+    })
 }
 
 /// Whether nothing was left to do for the spec as it is.
@@ -753,7 +913,7 @@ async fn perform(
         Step::Patroni(step) => ctx.systems.patroni_step(access, step).await,
         Step::Sql(step) => ctx.systems.sql_step(access, step).await,
         Step::Create(manifest) => {
-            let api: Api<kube::api::DynamicObject> = Api::namespaced_with(
+            let api: Api<DynamicObject> = Api::namespaced_with(
                 ctx.client.clone(),
                 &plan.names.namespace(),
                 &manifest.resource,
@@ -849,6 +1009,7 @@ async fn record_evidence(
     let sightings = match outcome {
         Outcome::Applied(applied) => {
             Sightings::of(applied.plan, applied.facts, &residency.channels)
+                .and_refusal(&region.name_any(), applied.refused)
         }
         Outcome::Refused(violations) => Sightings::of_refusal(&region.name_any(), violations),
         Outcome::Failed { .. } => return,

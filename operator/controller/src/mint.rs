@@ -2,6 +2,7 @@
 //! cannot write over a key; certificates alone are renewed, under their resourceVersion. Randomness lives here.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use bailiwick_model::evidence::SigningKey;
@@ -52,6 +53,20 @@ pub async fn mint(
             name: wanted.name.clone(),
             source,
         };
+        if *due == Due::Derivation {
+            let authority = credentials
+                .text(&plan.names.authority(), "tls.crt")
+                .ok_or_else(|| failed(MintError::Authority(plan.names.authority())))?;
+            let written = derive(&api, wanted, authority)
+                .await
+                .map_err(|source| failed(MintError::Api(Box::new(source))))?;
+            writes += 1;
+            tracing::info!(secret = wanted.name, ?due, "wrote a Secret");
+            if let Some(written) = written {
+                credentials.insert(wanted.name.clone(), values_of(&written));
+            }
+            continue;
+        }
         let values = values(
             wanted,
             &plan.names,
@@ -63,7 +78,7 @@ pub async fn mint(
         let secret = secret(plan, wanted, &values);
         let written = match due {
             Due::Missing => create(&api, &secret).await,
-            Due::Renewal => renew(&api, &secret).await,
+            Due::Renewal | Due::Derivation => renew(&api, &secret).await,
         }
         .map_err(|source| failed(MintError::Api(Box::new(source))))?;
         writes += 1;
@@ -73,13 +88,14 @@ pub async fn mint(
     Ok(writes)
 }
 
-/// The values that a Secret holds.
+/// The values that a Secret holds. An empty one is none: it would be a password that everybody knows.
 #[must_use]
 pub fn values_of(secret: &Secret) -> Values {
     secret
         .data
         .iter()
         .flatten()
+        .filter(|(_, value)| !value.0.is_empty())
         .map(|(key, value)| (key.clone(), value.0.clone()))
         .collect()
 }
@@ -196,36 +212,20 @@ fn values(
             .iter()
             .map(|key| Ok((key.clone(), password()?.into_bytes())))
             .collect::<Result<Values, MintError>>()?,
-        Contents::PostgresLogin { user, dbname, host } => {
+        Contents::PostgresLogin { .. } => {
             let password = password()?;
-            text(vec![
-                ("host", host.clone()),
-                ("port", port::POSTGRES.to_string()),
-                ("dbname", dbname.clone()),
-                ("user", user.clone()),
-                // Passwords are letters and digits, so they need no escaping in the URI.
-                (
-                    "uri",
-                    format!(
-                        "postgresql://{user}:{password}@{host}:{}/{dbname}?sslmode=verify-full",
-                        port::POSTGRES
-                    ),
-                ),
-                ("password", password),
-                ("ca.crt", authority()?),
-            ])
+            let derived = derived(&wanted.contents, &password, &authority()?);
+            let mut values = text(derived);
+            values.insert("password".to_owned(), password.into_bytes());
+            values
         }
-        Contents::StoreLogin {
-            access_key,
-            endpoint,
-            region,
-        } => text(vec![
-            ("access-key", access_key.clone()),
-            ("secret-key", password()?),
-            ("endpoint", endpoint.clone()),
-            ("region", region.clone()),
-            ("ca.crt", authority()?),
-        ]),
+        Contents::StoreLogin { .. } => {
+            let secret_key = password()?;
+            let derived = derived(&wanted.contents, &secret_key, &authority()?);
+            let mut values = text(derived);
+            values.insert("secret-key".to_owned(), secret_key.into_bytes());
+            values
+        }
         Contents::StoreKey { id } => text(vec![(
             "kms-key",
             format!("{id}:{}", base64(&random::<32>()?)),
@@ -239,6 +239,107 @@ fn values(
             ])
         }
     })
+}
+
+/// What follows in a login from its password and the Region's authority; nothing in any other Secret.
+fn derived(contents: &Contents, password: &str, authority: &str) -> Vec<(&'static str, String)> {
+    match contents {
+        Contents::PostgresLogin { user, dbname, host } => vec![
+            ("host", host.clone()),
+            ("port", port::POSTGRES.to_string()),
+            ("dbname", dbname.clone()),
+            ("user", user.clone()),
+            (
+                "uri",
+                format!(
+                    "postgresql://{user}:{}@{host}:{}/{dbname}?sslmode=verify-full",
+                    percent_encoded(password),
+                    port::POSTGRES
+                ),
+            ),
+            ("ca.crt", authority.to_owned()),
+        ],
+        Contents::StoreLogin {
+            access_key,
+            endpoint,
+            region,
+        } => vec![
+            ("access-key", access_key.clone()),
+            ("endpoint", endpoint.clone()),
+            ("region", region.clone()),
+            ("ca.crt", authority.to_owned()),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// Text as it stands in a part of a URI: whatever is not a letter, a digit or one of `-._~` is escaped.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing into a String does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+/// Whether a value of a login does not follow from its password and the Region's authority.
+#[must_use]
+pub fn drifted(wanted: &SecretWanted, names: &Names, credentials: &Credentials) -> bool {
+    let (Some(values), Some(authority)) = (
+        credentials.secret(&wanted.name),
+        credentials.text(&names.authority(), "tls.crt"),
+    ) else {
+        return false;
+    };
+    let password = wanted
+        .contents
+        .generated()
+        .first()
+        .and_then(|key| credentials.text(&wanted.name, key));
+    password.is_some_and(|password| {
+        derived(&wanted.contents, password, authority)
+            .into_iter()
+            .any(|(key, value)| values.get(key).map(Vec::as_slice) != Some(value.as_bytes()))
+    })
+}
+
+/// Makes the values of a login that follow from its password follow from it, as it is now: what somebody set stays.
+async fn derive(
+    api: &Api<Secret>,
+    wanted: &SecretWanted,
+    authority: &str,
+) -> kube::Result<Option<Secret>> {
+    let Some(mut found) = api.get_opt(&wanted.name).await? else {
+        // Somebody deleted it since it was read: the next look makes it anew.
+        return Ok(None);
+    };
+    let values = values_of(&found);
+    let password = wanted
+        .contents
+        .generated()
+        .first()
+        .and_then(|key| values.get(*key))
+        .and_then(|value| std::str::from_utf8(value).ok());
+    let Some(password) = password else {
+        return Ok(Some(found));
+    };
+    let data = found.data.get_or_insert_default();
+    for (key, value) in derived(&wanted.contents, password, authority) {
+        data.insert(key.to_owned(), ByteString(value.into_bytes()));
+    }
+    found.metadata.managed_fields = None;
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    // Under its resourceVersion: what somebody writes in between is not written over.
+    api.replace(&wanted.name, &parameters, &found)
+        .await
+        .map(Some)
 }
 
 struct Leaf<'a> {

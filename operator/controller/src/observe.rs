@@ -10,7 +10,7 @@ use bailiwick_model::facts::{
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
-use bailiwick_model::region::{ChannelState, Region};
+use bailiwick_model::region::{ChannelState, Region, RegionSpec};
 use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::scale;
 use bailiwick_model::secret::is_replication_key;
@@ -95,7 +95,7 @@ pub async fn observe(
         return Ok(facts);
     }
     read_secrets(ctx, region, &names, &facts, memory).await?;
-    facts.secrets = secret_facts(&names, memory);
+    facts.secrets = secret_facts(&names, &region.spec, memory);
     facts.inventory = look_around(ctx, region, &names, memory).await;
     ask_systems(ctx, region, &names, memory, &mut facts).await;
     facts.archived = look_back(ctx, region, &names, memory, &facts).await;
@@ -302,7 +302,16 @@ async fn look_around(
 
 /// What the Secrets whose values are remembered say.
 #[must_use]
-pub fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFact> {
+pub fn secret_facts(
+    names: &Names,
+    spec: &RegionSpec,
+    memory: &Memory,
+) -> BTreeMap<String, SecretFact> {
+    let drifted: BTreeSet<String> = plan::secrets(names, spec)
+        .into_iter()
+        .filter(|wanted| mint::drifted(wanted, names, &memory.credentials))
+        .map(|wanted| wanted.name)
+        .collect();
     let authority = memory.credentials.bytes(&names.authority(), "tls.crt");
     memory
         .credentials
@@ -315,6 +324,7 @@ pub fn secret_facts(names: &Names, memory: &Memory) -> BTreeMap<String, SecretFa
                 name.clone(),
                 SecretFact {
                     keys: values.keys().cloned().collect(),
+                    drifted: drifted.contains(name),
                     certificate,
                     replicated: memory.credentials.is_replicated(name),
                 },

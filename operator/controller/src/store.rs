@@ -366,7 +366,7 @@ impl Store {
             .await
             .map_err(|failure| StepError {
                 system: "object store",
-                what: step.to_string(),
+                what: with_code(step, &failure.code),
                 failure: failure.kind,
                 source: failure.source,
             })
@@ -394,8 +394,8 @@ impl Store {
                 self.put("set-bucket-quota", &[("bucket", bucket)], &quota)
                     .await
             }
-            StoreStep::ClearDefaultRetention { bucket } => {
-                self.clear_default_retention(bucket).await
+            StoreStep::SetDefaultRetention { bucket, retention } => {
+                self.set_default_retention(bucket, *retention).await
             }
             StoreStep::RemoveOutlet { bucket, outlet } => self.remove_outlet(bucket, outlet).await,
             StoreStep::PutPolicy { name, document } => {
@@ -403,9 +403,10 @@ impl Store {
                     .await
             }
             StoreStep::CreateUser { user, secret } => {
+                // The condition Degraded tells of it; the other users have theirs.
                 let secret_key = credentials
                     .text(secret, SECRET_KEY)
-                    .ok_or_else(|| Failure::of(ReadFailure::NotReady))?;
+                    .ok_or_else(|| Failure::of(ReadFailure::Malformed))?;
                 let plain = json!({"secretKey": secret_key, "status": "enabled"}).to_string();
                 let body = self
                     .sealing(move |password| seal::seal(password, plain.as_bytes()))
@@ -459,5 +460,17 @@ impl Store {
                 &["NoSuchBucket", "BucketNotEmpty"],
             ),
         }
+    }
+}
+
+/// A step with the store's own code of why it was not done. A code is one word: what is longer may quote a value.
+fn with_code(step: &StoreStep, code: &str) -> String {
+    let is_word = !code.is_empty()
+        && code.len() <= 64
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word {
+        format!("{step}: the store says {code}")
+    } else {
+        step.to_string()
     }
 }

@@ -214,14 +214,61 @@ impl Metrics {
     }
 }
 
+/// The filter, under which no answer of the API server is logged as a whole.
+fn without_objects(filter: &str) -> String {
+    format!("{filter},kube_client::client=error")
+}
+
 /// Starts logging to standard output, as JSON when it is not a terminal. `filter` is in `RUST_LOG`'s syntax.
+///
+/// Whatever it says, kube's client may not warn: of an answer that it cannot decode it logs the whole, objects and all.
+/// The error itself is logged where it is taken.
 pub fn start(filter: &str, json: bool) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        .with_env_filter(EnvFilter::new(without_objects(filter)))
         .with_target(false);
     if json {
         builder.json().flatten_event(true).init();
     } else {
         builder.init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_answer_of_the_api_server_is_logged_as_a_whole() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(without_objects("debug")))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "kube_client::client", "a whole list");
+            tracing::warn!(target: "bailiwick_operator::controller", "a short line");
+        });
+        let logged = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert!(logged.contains("a short line"), "{logged}");
+        assert!(!logged.contains("a whole list"), "{logged}");
     }
 }

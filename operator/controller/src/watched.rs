@@ -20,7 +20,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Service,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -572,12 +572,51 @@ fn pod(pod: &Pod) -> PodFact {
             .and_then(|status| status.phase.as_deref())
             .is_some_and(|phase| ["Succeeded", "Failed"].contains(&phase)),
         fence: fence_of(pod),
+        trouble: status.and_then(trouble),
         revision: pod.labels().get("controller-revision-hash").cloned(),
         termination_message: terminated.and_then(|terminated| terminated.message.clone()),
         ended: terminated
             .and_then(|terminated| terminated.finished_at.as_ref())
             .map(|time| time.0),
     }
+}
+
+/// What keeps a pod from running, by the reasons that Kubernetes gives; never by their messages, which may quote.
+fn trouble(status: &PodStatus) -> Option<String> {
+    let waiting = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten()
+        .find_map(|container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let reason = waiting.reason.as_deref()?;
+            // So every pod begins.
+            if matches!(reason, "PodInitializing" | "ContainerCreating") {
+                return None;
+            }
+            let last = container
+                .last_state
+                .as_ref()
+                .and_then(|last| last.terminated.as_ref())
+                .map(|ended| {
+                    let why = ended.reason.as_deref().unwrap_or("Error");
+                    format!(" after {why} (exit code {})", ended.exit_code)
+                });
+            Some(format!(
+                "container {}: {reason}{}",
+                container.name,
+                last.unwrap_or_default()
+            ))
+        });
+    let unschedulable = || {
+        status.conditions.iter().flatten().find_map(|condition| {
+            (condition.type_ == "PodScheduled" && condition.status == "False")
+                .then(|| condition.reason.clone())
+                .flatten()
+        })
+    };
+    waiting.or_else(unschedulable)
 }
 
 fn stateful_set(set: &StatefulSet) -> StatefulSetFact {

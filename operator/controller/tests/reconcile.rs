@@ -188,8 +188,14 @@ async fn what_leaves_the_spec_is_pruned() {
         .into_iter()
         .filter(|call| !call.contains("canary") && call != "apply regions/status tr")
         .collect();
-    assert_eq!(others, ["delete networkpolicies tr/external"]);
-    assert_eq!(changes(&calls).len(), 8, "{:?}", changes(&calls));
+    assert_eq!(
+        others,
+        [
+            "apply configmaps tr/tr-accepted",
+            "delete networkpolicies tr/external"
+        ]
+    );
+    assert_eq!(changes(&calls).len(), 9, "{:?}", changes(&calls));
     assert_eq!(harness.condition("NetworkEnforced").0, "True");
     assert_eq!(harness.status().observed_generation, Some(2));
     // Every condition speaks of the new spec, also those that had nothing new to say.
@@ -248,6 +254,59 @@ async fn a_region_that_becomes_bad_keeps_what_it_has() {
         ["apply regions/status tr"]
     );
     assert_eq!(harness.condition("Accepted").0, "False");
+}
+
+#[tokio::test]
+async fn while_a_spec_is_refused_the_one_accepted_last_is_tended() {
+    let mut harness = Harness::running().await;
+    let accepted = harness.region().metadata.generation.unwrap();
+    let bad = tr_with(&[(
+        "/spec/objectStore/buckets",
+        json!([{"name": "documents"}, {"name": "minio"}]),
+    )]);
+    harness.apply(&bad);
+    // Also by an operator that was not there when it was accepted.
+    for restarted in [false, true] {
+        if restarted {
+            harness.crash();
+        }
+        harness.api.remove(&key("services", "tr-pg-rw"));
+        harness.settle().await;
+        assert!(
+            harness.api.get(&key("services", "tr-pg-rw")).is_some(),
+            "restarted: {restarted}"
+        );
+        let (status, reason, message) = harness.condition("Accepted");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "Invalid"));
+        let told = format!(
+            "Generation {} is refused; generation {accepted} is in force.",
+            accepted + 1
+        );
+        assert!(message.starts_with(&told), "{message}");
+        assert!(
+            message.contains("spec.objectStore.buckets[1].name"),
+            "{message}"
+        );
+        assert_eq!(harness.condition("Ready").0, "True");
+        assert!(!harness.world.of("tr").store.buckets.contains_key("minio"));
+    }
+    harness.apply(&tr());
+    harness.settle().await;
+    assert_eq!(harness.condition("Accepted").0, "True");
+}
+
+#[tokio::test]
+async fn of_a_region_that_is_refused_for_its_place_nothing_is_tended() {
+    let mut harness = Harness::running().await;
+    harness.apply(&tr_with(&[(
+        "/spec/network/external/0/location",
+        json!("es-mad-1"),
+    )]));
+    harness.api.remove(&key("services", "tr-pg-rw"));
+    harness.settle().await;
+    assert!(harness.api.get(&key("services", "tr-pg-rw")).is_none());
+    assert_eq!(harness.condition("Accepted").1, "OutsideJurisdiction");
+    assert_eq!(harness.condition("Ready").0, "False");
 }
 
 #[tokio::test]
@@ -987,6 +1046,61 @@ async fn a_lost_login_is_minted_anew_and_set_in_the_database() {
     assert!(steps[0].contains("clinical_app_writer"), "{steps:?}");
 }
 
+fn encoded(text: &str) -> Value {
+    json!(k8s_openapi::ByteString(text.as_bytes().to_vec()))
+}
+
+#[tokio::test]
+async fn what_follows_from_an_edited_password_is_made_to_follow() {
+    let mut harness = Harness::new();
+    harness.apply(&tr_with(&[(
+        "/spec/postgres/roles",
+        json!([{"name": "reporting", "login": true, "database": "clinical"}]),
+    )]));
+    harness.settle().await;
+    let login = key("secrets", "tr-pg-role-reporting");
+    harness.api.edit(&login, USER, |secret| {
+        secret["data"]["password"] = encoded("s3cret/with@signs");
+    });
+    // The operator looks at Secrets when it starts, and every five minutes.
+    harness.crash();
+    harness.journal.take();
+    harness.settle().await;
+    let secret = harness.api.get(&login).unwrap();
+    assert_eq!(secret["data"]["password"], encoded("s3cret/with@signs"));
+    assert_eq!(
+        secret["data"]["uri"],
+        encoded(
+            "postgresql://reporting:s3cret%2Fwith%40signs@tr-pg-rw.tr.svc:5432/clinical?sslmode=verify-full"
+        )
+    );
+    let written = changes(&harness.journal.take());
+    let replaced = written.iter().filter(|write| write.contains("secrets"));
+    assert_eq!(replaced.count(), 1, "{written:?}");
+
+    // An empty one is set nowhere, and is told of.
+    harness.api.edit(&login, USER, |secret| {
+        secret["data"]["password"] = encoded("");
+    });
+    harness.crash();
+    harness.journal.take();
+    harness.settle().await;
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("True", "SecretValueMissing")
+    );
+    assert!(
+        message.contains("tr-pg-role-reporting") && message.contains("key password"),
+        "{message}"
+    );
+    let calls = harness.journal.take();
+    assert!(
+        calls.iter().all(|call| !call.name.contains("password")),
+        "{calls:?}"
+    );
+}
+
 #[tokio::test]
 async fn certificates_are_renewed_at_two_thirds_of_their_life_and_nothing_else_is() {
     let mut harness = Harness::running().await;
@@ -1308,6 +1422,87 @@ async fn the_newest_wal_is_looked_for_in_the_repository_and_not_with_each_look()
 }
 
 #[tokio::test]
+async fn an_item_that_the_store_refuses_does_not_stop_its_siblings() {
+    let mut harness = Harness::running().await;
+    let user = |name: &str| json!({"name": name, "grants": [{"bucket": "documents", "access": "ReadOnly"}]});
+    harness.journal.fault_on(Fault::Refuse(400), |call| {
+        call.verb == "step" && call.name == "create user bad"
+    });
+    harness.apply(&tr_with(&[
+        (
+            "/spec/objectStore/users",
+            json!([user("bad"), user("patient-api"), user("reports")]),
+        ),
+        (
+            "/spec/objectStore/buckets",
+            json!([{"name": "documents"}, {"name": "scans"}]),
+        ),
+    ]));
+    for _ in 0..4 {
+        harness.look().await.result.unwrap();
+    }
+    let store = harness.world.of("tr").store;
+    assert!(store.buckets.contains_key("scans"));
+    assert!(store.users.contains_key("reports"));
+    assert!(!store.users.contains_key("bad"));
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "StepFailed"));
+    assert!(message.contains("create user bad"), "{message}");
+    // What needs the user is left out, and is no failure of its own.
+    assert!(!message.contains("attach the policy"), "{message}");
+}
+
+#[tokio::test]
+async fn a_system_that_fails_as_a_whole_is_asked_once_a_look() {
+    let mut harness = Harness::running().await;
+    harness.world.change("tr", |data| {
+        data.store.buckets.clear();
+    });
+    harness.journal.fault_on(Fault::Fail, |call| {
+        call.verb == "step" && call.resource == "object store"
+    });
+    let look = harness.look().await;
+    let tried = look.calls.iter().filter(|call| call.verb == "step").count();
+    assert_eq!(tried, 1);
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_run_is_named_with_its_reason() {
+    let mut harness = Harness::running().await;
+    let pod_key = key("pods", "tr-pg-1");
+    let mut pod = harness.api.get(&pod_key).unwrap();
+    pod["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+    pod["status"]["containerStatuses"] = json!([{
+        "name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off of \"a value\""}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    }]);
+    assert!(harness.api.put(&pod_key, "kubelet", "status", pod));
+    harness.look().await.result.unwrap();
+    let (_, reason, message) = harness.condition("Degraded");
+    assert_eq!(reason, "MembersMissing", "{message}");
+    assert_eq!(
+        message,
+        "1 of 2 members run: tr-pg-1: container postgres: CrashLoopBackOff after OOMKilled (exit code 137)."
+    );
+}
+
+#[tokio::test]
+async fn whoever_deploys_from_git_prunes_no_secret() {
+    let harness = Harness::running().await;
+    let secrets = harness.api.all("secrets", "tr");
+    assert!(secrets.len() >= 10, "only {} Secrets", secrets.len());
+    for secret in secrets {
+        assert_eq!(
+            secret["metadata"]["annotations"]["argocd.argoproj.io/sync-options"],
+            "Prune=false,Delete=false",
+            "{}",
+            secret["metadata"]["name"]
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_failing_store_step_does_not_keep_postgres_waiting() {
     let mut harness = Harness::running().await;
     harness.world.change("tr", |data| {
@@ -1328,6 +1523,109 @@ async fn a_failing_store_step_does_not_keep_postgres_waiting() {
             .databases
             .contains_key("clinical")
     );
+}
+
+/// Waits until something holds of a Region, for a minute at most.
+async fn until(harness: &Harness, region: &str, holds: impl Fn(&Value) -> bool) {
+    let key = Key::new("regions", "", region);
+    let done = async {
+        while !harness.api.is(&key, &holds) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_mins(1), done).await;
+    assert!(in_time.is_ok(), "{:#}", harness.api.get(&key).unwrap());
+}
+
+/// The status and reason of a condition of a Region as the API server has it.
+fn condition_of(region: &Value, type_: &str) -> (String, String) {
+    let conditions = region
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == type_);
+    found.map_or_else(Default::default, |found| {
+        (
+            text(found, "/status").to_owned(),
+            text(found, "/reason").to_owned(),
+        )
+    })
+}
+
+#[tokio::test]
+async fn a_region_that_cannot_be_decoded_touches_no_other_and_its_status_says_so() {
+    let harness = Harness::new();
+    let elsewhere = |name: &str, expires: &str| {
+        tr_with(&[
+            ("/metadata/name", json!(name)),
+            // Another cluster's: each look is short.
+            ("/spec/residency/location", json!("de-fra-1")),
+            (
+                "/spec/residency/exceptions",
+                json!([{"channel": "35", "reason": "on call", "approvedBy": "dpo", "expires": expires}]),
+            ),
+        ])
+    };
+    let bad = Key::new("regions", "", "bad");
+    let mut region = elsewhere("bad", "9999-12-31T23:59:59Z");
+    let was = |type_: &str| {
+        json!({
+            "type": type_, "status": "True", "reason": "Seen", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    region["status"] = json!({
+        "postgres": {"incarnation": 2},
+        "conditions": [was("Ready"), was("ResidencyEnforced"), was("EvidenceRecorded")],
+    });
+    harness.api.put(&bad, USER, "", region);
+    let good = elsewhere("good", "2027-01-31T00:00:00Z");
+    harness
+        .api
+        .user_applies(&Key::new("regions", "", "good"), &good);
+    let (stop, stopped) = futures::channel::oneshot::channel::<()>();
+    let running = tokio::spawn(run(harness.ctx.clone(), async {
+        let _ = stopped.await;
+    }));
+    until(&harness, "good", |region| {
+        condition_of(region, "Accepted") == ("False".to_owned(), "NotThisCluster".to_owned())
+    })
+    .await;
+    until(&harness, "bad", |region| {
+        condition_of(region, "Accepted") == ("False".to_owned(), "Undecodable".to_owned())
+    })
+    .await;
+    let told = harness.api.get(&bad).unwrap();
+    for type_ in ["Ready", "ResidencyEnforced"] {
+        assert_eq!(condition_of(&told, type_).0, "Unknown", "{type_}");
+    }
+    assert_eq!(condition_of(&told, "EvidenceRecorded").0, "True");
+    let message = told["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|condition| condition["type"] == "Accepted")
+        .map(|condition| text(condition, "/message"))
+        .unwrap();
+    assert!(
+        message.starts_with("spec.residency.exceptions[0].expires: "),
+        "{message}"
+    );
+    // What else was known of it stays.
+    assert_eq!(told["status"]["postgres"]["incarnation"], 2);
+
+    // Mended, it is a Region as any other.
+    harness.api.edit(&bad, USER, |region| {
+        region["spec"]["residency"]["exceptions"] = json!([]);
+    });
+    until(&harness, "bad", |region| {
+        condition_of(region, "Accepted").1 == "NotThisCluster"
+    })
+    .await;
+    stop.send(()).unwrap();
+    running.await.unwrap();
 }
 
 #[tokio::test]

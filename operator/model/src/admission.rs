@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::region::{self, CrdError};
@@ -118,8 +119,27 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>)
             format!("is {value}, expected one of {}", words.join(", ")),
         ));
     }
+    if let Some(least) = schema["minimum"].as_f64()
+        && value.as_f64().is_some_and(|number| number < least)
+    {
+        refusals.push(refusal(
+            path,
+            format!("is {value}, expected at least {least}"),
+        ));
+    }
+    if schema["x-kubernetes-int-or-string"] == true && !matches!(found, "integer" | "string") {
+        refusals.push(refusal(
+            path,
+            format!("is of type {found}, expected integer or string"),
+        ));
+    }
     match value {
         Value::String(text) => {
+            if let Some(pattern) = schema["pattern"].as_str()
+                && !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+            {
+                refusals.push(refusal(path, format!("should match '{pattern}'")));
+            }
             bounds(
                 schema,
                 "minLength",

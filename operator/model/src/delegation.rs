@@ -16,7 +16,7 @@ use serde_yaml::{Mapping, Value};
 use crate::names::{
     ANNOTATION_ARGO_SYNC, DELEGATED_CLUSTER_ROLE, LABEL_DELETION_PROTECTION, LABEL_JURISDICTION,
     LABEL_LOCATION, LABEL_REGION, MAX_INSTANCES, Names, OPERATOR_NAMESPACE,
-    OPERATOR_SERVICE_ACCOUNT,
+    OPERATOR_SERVICE_ACCOUNT, RETAINED,
 };
 use crate::region::{Access, Service};
 use crate::yaml;
@@ -181,10 +181,7 @@ fn metadata(names: &Names, namespace: Option<&str>, name: &str) -> ObjectMeta {
         name: Some(name.to_owned()),
         namespace: namespace.map(str::to_owned),
         labels: Some(strings([(LABEL_REGION, names.region())])),
-        annotations: Some(strings([(
-            ANNOTATION_ARGO_SYNC,
-            "Prune=false,Delete=false",
-        )])),
+        annotations: Some(strings([(ANNOTATION_ARGO_SYNC, RETAINED)])),
         ..ObjectMeta::default()
     }
 }

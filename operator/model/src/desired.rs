@@ -22,9 +22,10 @@ use kube::core::{ApiResource, DynamicObject, TypeMeta};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
+use crate::accepted;
 use crate::names::{
-    LABEL_INSTANCE, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_MANAGED_BY, LABEL_NAME, LABEL_REGION,
-    MANAGED_BY, NODE_HOSTNAME, NODE_REGION,
+    ANNOTATION_ARGO_SYNC, LABEL_INSTANCE, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_MANAGED_BY,
+    LABEL_NAME, LABEL_REGION, MANAGED_BY, NODE_HOSTNAME, NODE_REGION, RETAINED,
 };
 use crate::plan::Plan;
 use crate::region::Resources;
@@ -82,6 +83,8 @@ pub fn desired(plan: &Plan) -> Vec<Manifest> {
     manifests.extend(object_store::manifests(plan));
     manifests.extend(postgres::manifests(plan));
     manifests.extend(canary::manifests(plan));
+    // Last: what could not be applied is not what is in force.
+    manifests.extend(accepted::manifest(plan));
     manifests
 }
 
@@ -106,17 +109,19 @@ pub fn labels(plan: &Plan, component: &str) -> BTreeMap<String, String> {
 pub fn owned(plan: &Plan, namespace: &str, name: &str, component: &str) -> ObjectMeta {
     ObjectMeta {
         owner_references: Some(vec![plan.owner.clone()]),
+        annotations: None,
         ..kept(plan, namespace, name, component)
     }
 }
 
-/// The metadata of an object that outlives the Region.
+/// The metadata of an object that outlives the Region: nobody who deploys the Region from Git may prune it either.
 #[must_use]
 pub fn kept(plan: &Plan, namespace: &str, name: &str, component: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(namespace.to_owned()),
         labels: Some(labels(plan, component)),
+        annotations: Some([(ANNOTATION_ARGO_SYNC.to_owned(), RETAINED.to_owned())].into()),
         ..ObjectMeta::default()
     }
 }

@@ -55,6 +55,12 @@ pub enum ReadFailure {
 }
 
 impl ReadFailure {
+    /// Whether it is said of the one thing that was asked for, and not of the system: what else is asked may go well.
+    #[must_use]
+    pub const fn is_of_one_thing(self) -> bool {
+        matches!(self, Self::Forbidden | Self::Malformed)
+    }
+
     /// The CamelCase word for conditions and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -147,8 +153,10 @@ pub struct ApiServerAddress {
 /// A Secret, without its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretFact {
-    /// The keys that it holds a value for.
+    /// The keys that it holds a value for; an empty one is none.
     pub keys: BTreeSet<String>,
+    /// Whether a value that follows from another, as the URI from the password, does not.
+    pub drifted: bool,
     /// What its certificate says, when it holds one under `tls.crt`.
     pub certificate: Option<CertificateFact>,
     /// Whether an annotation lets a controller copy it elsewhere.
@@ -285,6 +293,8 @@ pub struct PodFact {
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// What keeps it from running, in Kubernetes' own words: `container postgres: CrashLoopBackOff`, `Unschedulable`.
+    pub trouble: Option<String>,
     /// The revision of the StatefulSet that it was made from (`controller-revision-hash`).
     pub revision: Option<String>,
     /// Whether it has ended, well or not: none of it runs any more.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod accepted;
 pub mod admission;
 pub mod archive;
 pub mod assumption;
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod quantity;
 pub mod reference;
 pub mod region;
+pub mod region_object;
 pub mod repository;
 pub mod residency;
 pub mod rights;

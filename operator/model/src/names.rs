@@ -39,6 +39,8 @@ pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
 /// Annotation: Argo CD need not look again at what it is on when only its status or its annotations change.
 /// <https://argo-cd.readthedocs.io/en/stable/operator-manual/reconcile/>
 pub const ANNOTATION_ARGO_IGNORE_UPDATES: &str = "argocd.argoproj.io/ignore-resource-updates";
+/// The value of [`ANNOTATION_ARGO_SYNC`] on what is retained.
+pub const RETAINED: &str = "Prune=false,Delete=false";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
 /// The namespace of the operator itself.
@@ -201,6 +203,12 @@ impl Names {
     #[must_use]
     pub fn postgres_config(&self) -> String {
         format!("{}-pg-files", self.region)
+    }
+
+    /// The ConfigMap with the spec that was accepted last.
+    #[must_use]
+    pub fn accepted(&self) -> String {
+        format!("{}-accepted", self.region)
     }
 
     /// The member of an ordinal.

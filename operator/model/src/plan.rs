@@ -65,6 +65,8 @@ pub struct Plan {
     pub assurance: Assurance,
     /// The spec.
     pub spec: RegionSpec,
+    /// The generation of the Region that has this spec.
+    pub generation: Option<i64>,
     /// The nodes that its pods run on.
     pub nodes: Resident<NodePool>,
     /// The image of Postgres, Patroni and pgBackRest.
@@ -190,6 +192,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 surroundings: surroundings(platform, facts),
                 secrets,
                 incarnation: region.incarnation(),
+                generation: region.metadata.generation,
                 breach: known(
                     region
                         .status

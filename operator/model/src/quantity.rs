@@ -1,5 +1,42 @@
 //! Kubernetes quantities as whole bytes. Text in, numbers out; no I/O.
 
+use serde::{Deserialize, Deserializer};
+
+/// What a quantity of a Region looks like as text: above zero, without a sign or an exponent, and no more than
+/// [`bytes`] can hold, whatever the suffix.
+pub const PATTERN: &str = "^([1-9][0-9]{0,17}m?|[1-9][0-9]{0,11}(k|Ki|M|Mi)|\
+     ([1-9][0-9]{0,6}([.][0-9]{1,9})?|0?[.][0-9]{0,8}[1-9])(k|Ki|M|Mi|G|Gi|T|Ti)?|\
+     [1-9][0-9]{0,3}([.][0-9]{1,9})?(P|Pi)|[1-3]([.][0-9]{1,9})?(E|Ei))$";
+
+/// A quantity that was written as text or, as Kubernetes takes it too, as a whole number.
+///
+/// # Errors
+/// It is neither.
+pub fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a quantity: text, or a whole number")]
+    enum Either {
+        Text(String),
+        Number(i64),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Text(text) => text,
+        Either::Number(number) => number.to_string(),
+    })
+}
+
+/// The same of a field that may be left out.
+///
+/// # Errors
+/// It is there and is neither.
+pub fn some_number_or_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Quantity(#[serde(deserialize_with = "number_or_text")] String);
+    Ok(Option::<Quantity>::deserialize(deserializer)?.map(|quantity| quantity.0))
+}
+
 /// The whole bytes of a quantity of memory or storage, as `512Mi`, `10Gi`, `1.5G` or `1e9`; a part of a byte is
 /// rounded up, as Kubernetes does. None when it is no quantity, is negative or is more than fits.
 /// Suffixes: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>.
@@ -52,6 +89,58 @@ pub fn bytes(quantity: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_the_schema_takes_is_a_number_of_bytes() {
+        let pattern = regex::Regex::new(PATTERN).unwrap();
+        let suffixes = [
+            "", "m", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi", "E", "Ei", "n", "u",
+            "e3",
+        ];
+        let mut taken = 0;
+        for digits in 1..=19 {
+            for whole in ["9".repeat(digits), "1".repeat(digits), "0".repeat(digits)] {
+                for fraction in ["", ".", ".5", ".999999999", ".0000000009"] {
+                    for suffix in suffixes {
+                        let text = format!("{whole}{fraction}{suffix}");
+                        if pattern.is_match(&text) {
+                            let bytes = bytes(&text);
+                            assert!(bytes.is_some_and(|bytes| bytes > 0), "{text}: {bytes:?}");
+                            taken += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(taken > 400, "only {taken} were taken");
+        for text in ["500m", "2", "0.5", "512Mi", "16777216Ki", "1.5Gi", "3Ei"] {
+            assert!(pattern.is_match(text), "{text}");
+        }
+        for text in [
+            "+5Gi", "-1", "0", "0Gi", "20Ei", "much", "1e9", " 1Gi", "1Gi ", "",
+        ] {
+            assert!(!pattern.is_match(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_taken_as_text_is() {
+        #[derive(Deserialize)]
+        struct Bucket {
+            #[serde(default, deserialize_with = "some_number_or_text")]
+            quota: Option<String>,
+        }
+        for (json, expected) in [
+            (r#"{"quota": 1073741824}"#, Some("1073741824")),
+            (r#"{"quota": "1Gi"}"#, Some("1Gi")),
+            (r#"{"quota": null}"#, None),
+            ("{}", None),
+        ] {
+            let bucket: Bucket = serde_json::from_str(json).unwrap();
+            assert_eq!(bucket.quota.as_deref(), expected, "{json}");
+        }
+        assert!(serde_json::from_str::<Bucket>(r#"{"quota": 1.5}"#).is_err());
+    }
 
     #[test]
     fn quantities_are_bytes() {

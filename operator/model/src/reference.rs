@@ -205,6 +205,7 @@ fn kind(field: &Value) -> String {
         Some("object") if schema["additionalProperties"].is_object() => "map of strings".to_owned(),
         Some("string") if schema["format"] == "date-time" => "time".to_owned(),
         Some(word) => word.to_owned(),
+        None if schema["x-kubernetes-int-or-string"] == true => "quantity".to_owned(),
         None => "any".to_owned(),
     };
     if field["type"] == "array" {

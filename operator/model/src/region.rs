@@ -13,8 +13,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 pub use rules::{
-    DATABASE_ROLE_SUFFIXES, DENIED_PARAMETERS, RESERVED_DATABASES, RESERVED_PREFIXES,
-    RESERVED_ROLES, RESERVED_SCHEMAS, is_denied_parameter,
+    DATABASE_ROLE_SUFFIXES, DENIED_PARAMETERS, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES,
+    RESERVED_BUCKETS, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES, RESERVED_SCHEMAS,
+    is_denied_parameter,
 };
 
 /// One place's data services: a replicated Postgres, an S3 object store and an encrypted archive, held to a
@@ -191,8 +192,9 @@ pub struct Exception {
     /// be in the group `bailiwick:residency-approvers`.
     #[schemars(length(min = 1, max = 128))]
     pub approved_by: String,
-    /// When it ends (RFC 3339).
-    #[schemars(with = "String", length(max = 40), extend("format" = "date-time"))]
+    /// When it ends (RFC 3339), for example `2027-01-31T00:00:00Z`; before the year 2100.
+    #[schemars(with = "String", length(max = 40))]
+    #[x_kube(validation = rules::moment())]
     pub expires: Timestamp,
 }
 
@@ -252,6 +254,17 @@ pub struct Client {
     /// The services that the client may connect to, at least one: `Postgres` (port 5432), `ObjectStore` (S3, port 9000).
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub to: Vec<Service>,
+}
+
+/// A Kubernetes quantity above zero, as text or as a whole number. Its shape is the schema's affair and not a rule's: of
+/// a field that may be either, the API server reckons a rule's cost as if it were as long as a request.
+fn quantity(_: &mut SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "maxLength": 20,
+        "minimum": 1,
+        "pattern": crate::quantity::PATTERN,
+    })
 }
 
 /// A selector whose lists and texts have bounds: without them the cost of the rules on it cannot be told.
@@ -400,15 +413,20 @@ pub enum Durability {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// CPU that is set aside, a Kubernetes quantity.
-    #[serde(default = "default_cpu")]
-    #[schemars(length(max = 20))]
-    #[x_kube(validation = rules::quantity())]
+    /// CPU that is set aside, a Kubernetes quantity as `500m` or `2`.
+    #[serde(
+        default = "default_cpu",
+        deserialize_with = "crate::quantity::number_or_text"
+    )]
+    #[schemars(schema_with = "quantity")]
     pub cpu: String,
-    /// Memory that is set aside and also the limit, a Kubernetes quantity.
-    #[serde(default = "default_memory")]
-    #[schemars(length(max = 20))]
-    #[x_kube(validation = rules::quantity())]
+    /// Memory that is set aside and also the limit, a Kubernetes quantity of at least 256Mi.
+    #[serde(
+        default = "default_memory",
+        deserialize_with = "crate::quantity::number_or_text"
+    )]
+    #[schemars(schema_with = "quantity")]
+    #[x_kube(validation = rules::memory())]
     pub memory: String,
 }
 
@@ -444,8 +462,9 @@ pub struct Volume {
     /// Its size, a Kubernetes quantity. May grow, never shrink. The volumes that are there grow too, where the storage
     /// class lets them (`allowVolumeExpansion`); where it does not, the condition `Degraded` says so and all else goes
     /// on.
-    #[schemars(length(max = 20))]
-    #[x_kube(validation = rules::quantity(), validation = rules::grows_only())]
+    #[serde(deserialize_with = "crate::quantity::number_or_text")]
+    #[schemars(schema_with = "quantity")]
+    #[x_kube(validation = rules::grows_only())]
     pub size: String,
     /// Its storage class, whose topology must lie in the Region's location. Cannot be changed.
     #[schemars(length(min = 1, max = 253))]
@@ -647,7 +666,8 @@ const fn default_volumes_per_server() -> i32 {
 #[x_kube(
     validation = rules::object_lock_has_versions(),
     validation = rules::retention_has_versions(),
-    validation = rules::object_lock_is_kept()
+    validation = rules::object_lock_is_kept(),
+    validation = rules::retention_has_a_lock()
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Bucket {
@@ -666,10 +686,17 @@ pub struct Bucket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::retention_days())]
     pub noncurrent_retention_days: Option<i32>,
-    /// The most that it may hold, a Kubernetes quantity; no limit when left out.
+    /// For how long each new object is locked, unless whoever writes it says otherwise; not at all when left out. Needs
+    /// `objectLock`. A change holds for objects written after it: S3 keeps the lock that an object has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 20))]
-    #[x_kube(validation = rules::quantity())]
+    pub retention: Option<ObjectRetention>,
+    /// The most that it may hold, a Kubernetes quantity; no limit when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::quantity::some_number_or_text"
+    )]
+    #[schemars(schema_with = "quantity")]
     pub quota: Option<String>,
     /// What becomes of it when it leaves the list. `Retain`: it stays, and the status names it. `Delete`: it is deleted
     /// once it is empty; a bucket with objects in it never is.
@@ -677,12 +704,33 @@ pub struct Bucket {
     pub reclaim: Reclaim,
 }
 
+/// For how long an object is locked.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectRetention {
+    /// Who may shorten it. `Governance`: the store's administrator. `Compliance`: nobody, so that the bucket's volumes
+    /// cannot be emptied before.
+    pub mode: RetentionMode,
+    /// Days.
+    #[x_kube(validation = rules::retention_days())]
+    pub days: i32,
+}
+
+/// Who may shorten the lock of an object.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionMode {
+    /// The store's administrator.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
 /// A user of the object store.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoreUser {
-    /// The user's name: lower-case letters, digits and hyphens.
-    #[schemars(length(max = 63))]
+    /// The user's name: 3 to 32 lower-case letters, digits and hyphens.
+    #[schemars(length(max = 32))]
     #[x_kube(validation = rules::store_user_name_shape(), validation = rules::store_user_name_free())]
     pub name: String,
     /// What the user may do; nothing else.
@@ -1168,6 +1216,10 @@ fn strip_item_defaults(schema: &mut serde_json::Value, in_items: bool) {
         serde_json::Value::Object(fields) => {
             if in_items {
                 fields.remove("default");
+            }
+            // Of a field without a type it is taken for granted, and null is no quantity.
+            if fields.get("x-kubernetes-int-or-string") == Some(&serde_json::Value::Bool(true)) {
+                fields.remove("nullable");
             }
             for (keyword, value) in fields {
                 if keyword == "properties" {

@@ -69,6 +69,45 @@ pub enum Contents {
     SigningKey,
 }
 
+impl Contents {
+    /// The keys of what is generated and what a person may set instead: the rest of a login follows from them.
+    #[must_use]
+    pub fn generated(&self) -> Vec<&str> {
+        match self {
+            Self::PostgresLogin { .. } => vec!["password"],
+            Self::StoreLogin { .. } => vec!["secret-key"],
+            Self::Passwords { keys } => keys.iter().map(String::as_str).collect(),
+            Self::Authority { .. }
+            | Self::Certificate { .. }
+            | Self::StoreKey { .. }
+            | Self::SigningKey => Vec::new(),
+        }
+    }
+}
+
+/// What Secrets lack that are there, as sentences: a value that is missing or empty is nobody's credential.
+#[must_use]
+pub fn lacking(wanted: &[SecretWanted], facts: &Facts) -> Vec<String> {
+    wanted
+        .iter()
+        .filter_map(|secret| Some((secret, facts.secrets.get(&secret.name)?)))
+        .flat_map(|(secret, found)| {
+            secret
+                .contents
+                .generated()
+                .into_iter()
+                .filter(|key| !found.keys.contains(*key))
+                .map(|key| {
+                    format!(
+                        "Secret {} has no value for key {key}, or an empty one, which is not set anywhere: give it a \
+                         value, or delete the Secret and it is made anew",
+                        secret.name
+                    )
+                })
+        })
+        .collect()
+}
+
 impl SecretWanted {
     /// A Secret whose loss can be repaired by making it anew.
     #[must_use]
@@ -144,6 +183,8 @@ pub enum Due {
     Missing,
     /// Its certificate has passed two thirds of its life, names other hosts, or is of another authority.
     Renewal,
+    /// Somebody changed its password, or what follows from it; the password stays, and the rest is made to follow.
+    Derivation,
 }
 
 /// The Secrets that must be made or renewed now, in the order in which they need each other.
@@ -156,7 +197,12 @@ pub fn due(wanted: &[SecretWanted], facts: &Facts) -> Vec<(SecretWanted, Due)> {
                 return Some((secret.clone(), Due::Missing));
             };
             let Contents::Certificate { dns_names, .. } = &secret.contents else {
-                return None;
+                let follows = secret
+                    .contents
+                    .generated()
+                    .iter()
+                    .all(|key| found.keys.contains(*key));
+                return (found.drifted && follows).then(|| (secret.clone(), Due::Derivation));
             };
             let current = found.certificate.as_ref().is_some_and(|certificate| {
                 let life = certificate.not_after.duration_since(certificate.not_before);

@@ -42,6 +42,7 @@ pub use self::wanted::{
 };
 
 use crate::plan::Plan;
+use crate::step::Subject;
 
 /// What the primary says over SQL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -590,6 +591,36 @@ impl PrivilegeChange {
 }
 
 impl SqlStep {
+    /// What the step is about: databases, roles, or both. Empty for what more may depend on.
+    #[must_use]
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        let database = |name: &str| BTreeSet::from([Subject::Database(name.to_owned())]);
+        let role = |name: &str| BTreeSet::from([Subject::Role(name.to_owned())]);
+        match self {
+            Self::CreateRole { role: name, .. }
+            | Self::AlterRole { role: name, .. }
+            | Self::MarkRole { role: name, .. }
+            | Self::SetPassword { role: name, .. } => role(name),
+            Self::GrantRole { role: name, member }
+            | Self::RevokeRole {
+                role: name, member, ..
+            } => role(name).into_iter().chain(role(member)).collect(),
+            Self::CreateDatabase { database: name }
+            | Self::MarkDatabase { database: name, .. }
+            | Self::OpenDatabase { database: name }
+            | Self::SetSearchPath { database: name, .. }
+            | Self::DatabasePrivileges { database: name, .. }
+            | Self::CreateSchema { database: name, .. }
+            | Self::SchemaPrivileges { database: name, .. }
+            | Self::DefaultPrivileges { database: name, .. }
+            | Self::ObjectPrivileges { database: name, .. }
+            | Self::CreateExtension { database: name, .. }
+            | Self::CreateCron { database: name, .. } => database(name),
+            // Removals come last, and nothing depends on them but removals of the same.
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// What is done, for logs and errors: the objects are named, values are not.
     #[must_use]
     pub fn describe(&self) -> String {

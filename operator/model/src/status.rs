@@ -18,6 +18,7 @@ use crate::region::{
     RepoStatus, ResidencyStatus, WalArchiveStatus,
 };
 use crate::scale::Departure;
+use crate::secret;
 use crate::sql;
 use crate::store;
 use crate::violation::Violation;
@@ -56,6 +57,8 @@ pub struct Applied<'a> {
     pub full_backup: Option<BackupRecord>,
     /// What left the spec and was retained: databases and roles, buckets and users.
     pub retained: (Vec<String>, Vec<String>),
+    /// Why the newest spec is refused, while an older one is in force: then the plan is of that one.
+    pub refused: &'a [Violation],
 }
 
 /// The new status of a Region. `now` moves `lastTransitionTime` and nothing else.
@@ -70,7 +73,11 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
     status.location = Some(region.spec.residency.location.clone());
     let mut conditions = Conditions {
         list: status.conditions.clone(),
-        generation,
+        generation: match outcome {
+            // Of a spec that is refused no condition speaks but Accepted.
+            Outcome::Applied(applied) if !applied.refused.is_empty() => applied.plan.generation,
+            _ => generation,
+        },
         now,
     };
     match outcome {
@@ -99,6 +106,10 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
             let channels = channel::channels(applied.plan, applied.facts, applied.plan.assurance);
             record(&mut status, applied);
             judge(&mut conditions, &status, applied, &channels);
+            if !applied.refused.is_empty() {
+                conditions.generation = generation;
+                another_in_force(&mut conditions, applied);
+            }
             conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
             status.conditions = conditions.list;
             // One write tells of all that moves in steps.
@@ -115,6 +126,31 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
     conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
     status.conditions = conditions.list;
     status
+}
+
+/// The conditions of a Region that cannot be decoded, after those that it had: it is not accepted, and what was seen
+/// of it counts no more. `now` moves `lastTransitionTime` and nothing else.
+#[must_use]
+pub fn undecodable(
+    before: Vec<Condition>,
+    generation: Option<i64>,
+    violation: &Violation,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut conditions = Conditions {
+        list: before,
+        generation,
+        now,
+    };
+    let reason = violation.reason.as_str();
+    let message =
+        "Nothing is looked at while the Region cannot be decoded: see condition Accepted.";
+    conditions.set("Accepted", State::False, reason, &violation.to_string());
+    conditions.set("Ready", State::Unknown, reason, message);
+    conditions.set("Progressing", State::False, reason, message);
+    not_looked_at(&mut conditions, reason, message);
+    conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
+    conditions.list
 }
 
 /// What became of the entries for the evidence log.
@@ -233,16 +269,34 @@ impl Conditions {
     }
 }
 
-fn refused(conditions: &mut Conditions, violations: &[Violation]) {
-    let reason = violations
-        .first()
-        .map_or("Invalid", |violation| violation.reason.as_str());
-    let message = violations
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n");
+/// That the newest spec is refused and the one before it in force.
+fn another_in_force(conditions: &mut Conditions, applied: &Applied<'_>) {
+    let number = |generation: Option<i64>| generation.map_or_else(String::new, |it| it.to_string());
+    let message = format!(
+        "Generation {} is refused; generation {} is in force.\n{}",
+        number(conditions.generation),
+        number(applied.plan.generation),
+        lines(applied.refused)
+    );
+    let reason = first_reason(applied.refused);
     conditions.set("Accepted", State::False, reason, &message);
+}
+
+fn first_reason(violations: &[Violation]) -> &'static str {
+    violations
+        .first()
+        .map_or("Invalid", |violation| violation.reason.as_str())
+}
+
+/// Violations, one a line.
+fn lines(violations: &[Violation]) -> String {
+    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+fn refused(conditions: &mut Conditions, violations: &[Violation]) {
+    let reason = first_reason(violations);
+    conditions.set("Accepted", State::False, reason, &lines(violations));
     conditions.set(
         "Ready",
         State::False,
@@ -926,12 +980,21 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
 }
 
 fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
-    if let Some((step, failure)) = applied.failed_steps.first() {
+    if !applied.failed_steps.is_empty() {
+        let failed: Vec<String> = applied
+            .failed_steps
+            .iter()
+            .map(|(step, failure)| format!("{step}: {}", failure.as_str()))
+            .collect();
         return Verdict::new(
             State::True,
             "StepFailed",
-            format!("{step}: {}; it is tried again.", failure.as_str()),
+            format!("{} It is tried again.", some_of(&failed)),
         );
+    }
+    let lacking = secret::lacking(&applied.plan.secrets, applied.facts);
+    if !lacking.is_empty() {
+        return Verdict::new(State::True, "SecretValueMissing", some_of(&lacking));
     }
     if archive.state == State::False {
         return Verdict::new(
@@ -974,11 +1037,14 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         return Verdict::new(
             State::True,
             "MembersMissing",
-            with_held(
-                applied,
-                &applied.plan.names.postgres(),
-                &format!("{running} of {wanted} members run."),
-            ),
+            match hindered_members(applied, wanted) {
+                none if none.is_empty() => with_held(
+                    applied,
+                    &applied.plan.names.postgres(),
+                    &format!("{running} of {wanted} members run."),
+                ),
+                some => format!("{running} of {wanted} members run: {}", some_of(&some)),
+            },
         );
     }
     if wanted > 1 && lacks_sync_standby(applied) {
@@ -999,6 +1065,28 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         "Whole",
         "Every member and server does its work.",
     )
+}
+
+/// The members that do not run for a reason that Kubernetes or Patroni gives. One that just starts has none: what is
+/// said would move with each moment of it.
+fn hindered_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
+    let Applied { plan, facts, .. } = applied;
+    (0..wanted)
+        .map(|ordinal| plan.names.postgres_member(ordinal))
+        .filter_map(|name| {
+            let member = facts.patroni.seen().and_then(|it| it.members.get(&name));
+            let state = member.map_or("", |member| member.state.as_str());
+            if matches!(state, "running" | "streaming") {
+                return None;
+            }
+            let trouble = facts.pods.get(&name).and_then(|pod| pod.trouble.clone());
+            let why = trouble.or_else(|| {
+                (state.contains("fail") || state.contains("crash"))
+                    .then(|| format!("Patroni says {state:?}"))
+            })?;
+            Some(format!("{name}: {why}"))
+        })
+        .collect()
 }
 
 /// Whether commits are to wait for a replica and Patroni counts none, as just after a restart.

@@ -1,6 +1,8 @@
 //! What stands behind S3, SQL and Patroni, and what Kubernetes does not take as an apply, as data: the smallest
 //! differences between wanted and seen. The controller's adapters do them one by one. No I/O.
 
+use std::collections::BTreeSet;
+
 use crate::canary;
 use crate::desired::Manifest;
 use crate::facts::Facts;
@@ -37,6 +39,36 @@ pub enum Step {
         /// The uid that it must still have.
         uid: String,
     },
+}
+
+/// What a step is about. When a step fails for what it is about, later steps about the same are left out: they may need
+/// it. Steps about others go on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A bucket.
+    Bucket(String),
+    /// A user of the object store, with its policy.
+    StoreUser(String),
+    /// A database of Postgres, with all that is in it.
+    Database(String),
+    /// A role of Postgres.
+    Role(String),
+}
+
+impl Step {
+    /// What the step is about; empty when all that follows in its system may depend on it.
+    #[must_use]
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        match self {
+            Self::Store(step) => step.subjects(),
+            Self::Sql(step) => step.subjects(),
+            Self::Patroni(_)
+            | Self::Create(_)
+            | Self::Grow(_)
+            | Self::DeletePod { .. }
+            | Self::DeleteJob { .. } => BTreeSet::new(),
+        }
+    }
 }
 
 /// What is to be done now, in order: room first; then the store, since the archive needs it; then canaries, which wait

@@ -10,9 +10,10 @@ use crate::facts::Observed;
 use crate::names::{AUDITOR_USER, BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{Access, Bucket, Grant, Reclaim};
+use crate::region::{Access, Bucket, Grant, ObjectRetention, Reclaim};
 use crate::repository::{Difference, MARKER, Marker, Owner};
 use crate::residency::{BucketPlace, Resident};
+use crate::step::Subject;
 
 /// The tag by which a bucket remembers that the operator made it and what becomes of it when it leaves the spec:
 /// `Retain` or `Delete`. By then the spec no longer says so.
@@ -52,8 +53,8 @@ pub struct BucketFact {
     pub versioning: Versioning,
     /// Whether it was made with object lock.
     pub object_lock: bool,
-    /// Whether every new object is locked by default for some time.
-    pub default_retention: bool,
+    /// For how long every new object is locked by default.
+    pub default_retention: DefaultRetention,
     /// The most that it may hold, in bytes.
     pub quota: Option<u64>,
     /// Which rules remove objects.
@@ -130,6 +131,18 @@ pub enum Lifecycle {
     /// Exactly ours: versions that are no longer current go after these days.
     Noncurrent(i32),
     /// Any other.
+    Other,
+}
+
+/// For how long a bucket locks new objects by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DefaultRetention {
+    /// It does not.
+    #[default]
+    Unset,
+    /// As the spec can say it.
+    Of(ObjectRetention),
+    /// In another way, as for years.
     Other,
 }
 
@@ -221,10 +234,12 @@ pub enum StoreStep {
         /// In bytes; none for no bound.
         bytes: Option<u64>,
     },
-    /// Lock new objects no longer by default.
-    ClearDefaultRetention {
+    /// Lock new objects by default, or no longer.
+    SetDefaultRetention {
         /// The bucket.
         bucket: String,
+        /// How and for how long; none for no longer.
+        retention: Option<ObjectRetention>,
     },
     /// Remove what leads out of a bucket.
     RemoveOutlet {
@@ -293,8 +308,8 @@ impl fmt::Display for StoreStep {
             Self::SetEncryption { bucket } => write!(f, "set the encryption of bucket {bucket}"),
             Self::SetLifecycle { bucket, .. } => write!(f, "set the lifecycle of bucket {bucket}"),
             Self::SetQuota { bucket, .. } => write!(f, "set the quota of bucket {bucket}"),
-            Self::ClearDefaultRetention { bucket } => {
-                write!(f, "clear the default retention of bucket {bucket}")
+            Self::SetDefaultRetention { bucket, .. } => {
+                write!(f, "set the default retention of bucket {bucket}")
             }
             Self::RemoveOutlet { bucket, outlet } => {
                 write!(f, "remove {outlet} of bucket {bucket}")
@@ -313,6 +328,36 @@ impl fmt::Display for StoreStep {
             } => write!(f, "disable user {user}"),
             Self::PutMarker { .. } => write!(f, "put {MARKER} into bucket {BACKUP_BUCKET}"),
             Self::DeleteBucket { bucket } => write!(f, "delete bucket {bucket}"),
+        }
+    }
+}
+
+impl StoreStep {
+    /// What the step is about: a bucket, a user, or both.
+    #[must_use]
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        let bucket = |name: &str| BTreeSet::from([Subject::Bucket(name.to_owned())]);
+        let user = |name: &str| BTreeSet::from([Subject::StoreUser(name.to_owned())]);
+        match self {
+            Self::CreateBucket { place, .. } => bucket(&place.place().name),
+            Self::SetReclaim { bucket: name, .. }
+            | Self::SetVersioning { bucket: name, .. }
+            | Self::SetEncryption { bucket: name }
+            | Self::SetLifecycle { bucket: name, .. }
+            | Self::SetQuota { bucket: name, .. }
+            | Self::SetDefaultRetention { bucket: name, .. }
+            | Self::RemoveOutlet { bucket: name, .. }
+            | Self::DeleteBucket { bucket: name } => bucket(name),
+            Self::PutPolicy { name, .. } => user(policy_user(name).unwrap_or(name)),
+            Self::CreateUser { user: name, .. }
+            | Self::SetUserPolicy { user: name, .. }
+            | Self::LeaveGroup { user: name, .. }
+            | Self::SetUserEnabled { user: name, .. } => user(name),
+            // The user's policy guards it.
+            Self::PutMarker { .. } => bucket(BACKUP_BUCKET)
+                .into_iter()
+                .chain(user(BACKUP_USER))
+                .collect(),
         }
     }
 }
@@ -374,6 +419,7 @@ fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
         // With object lock, no user can force a deletion of versions on the server.
         object_lock: true,
         noncurrent_retention_days: Some(BACKUP_NONCURRENT_DAYS),
+        retention: None,
         quota: None,
         reclaim: Reclaim::Retain,
     };
@@ -383,6 +429,7 @@ fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
         // Each record is locked by whoever writes it.
         object_lock: true,
         noncurrent_retention_days: None,
+        retention: None,
         quota: None,
         reclaim: Reclaim::Retain,
     };
@@ -397,7 +444,9 @@ fn buckets(plan: &Plan) -> Vec<(Resident<BucketPlace>, Bucket)> {
     buckets
 }
 
-/// The policy of a user: list, read and, where granted, write and delete. Everything else is refused by silence;
+/// The policy of a user: list, read and, where granted, write and delete, and what clients of S3 ask along with these: the
+/// bucket's versioning and lock, tags, uploads that are under way and, where a client writes, how long what it wrote is
+/// locked. Locks only grow, since nobody may bypass them. Everything else is refused by silence;
 /// old versions are guarded by name, since the server lets whoever may delete an object delete its versions too
 /// unless a statement says no; and so is the repository's marker, which is the operator's alone.
 #[must_use]
@@ -409,25 +458,49 @@ pub fn policy(grants: &[Grant]) -> Value {
             .map(|grant| format!("arn:aws:s3:::{}{suffix}", grant.bucket))
             .collect()
     };
+    // What is in the archive's bucket is pgBackRest's to remove: nothing of it is locked by a client.
+    let locking: Vec<String> = grants
+        .iter()
+        .filter(|grant| grant.access == Access::ReadWrite && grant.bucket != BACKUP_BUCKET)
+        .map(|grant| format!("arn:aws:s3:::{}/*", grant.bucket))
+        .collect();
     let allowed = [
         (
             resources(None, ""),
-            &["s3:GetBucketLocation", "s3:ListBucket"][..],
+            &[
+                "s3:GetBucketLocation",
+                "s3:GetBucketObjectLockConfiguration",
+                "s3:GetBucketVersioning",
+                "s3:ListBucket",
+            ][..],
+        ),
+        (
+            resources(Some(Access::ReadWrite), ""),
+            &["s3:ListBucketMultipartUploads"][..],
         ),
         (
             resources(Some(Access::ReadOnly), "/*"),
-            &["s3:GetObject"][..],
+            &[
+                "s3:GetObject",
+                "s3:GetObjectRetention",
+                "s3:GetObjectTagging",
+            ][..],
         ),
         (
             resources(Some(Access::ReadWrite), "/*"),
             &[
                 "s3:AbortMultipartUpload",
                 "s3:DeleteObject",
+                "s3:DeleteObjectTagging",
                 "s3:GetObject",
+                "s3:GetObjectRetention",
+                "s3:GetObjectTagging",
                 "s3:ListMultipartUploadParts",
                 "s3:PutObject",
+                "s3:PutObjectTagging",
             ][..],
         ),
+        (locking, &["s3:PutObjectRetention"][..]),
     ];
     let mut statements: Vec<Value> = allowed
         .into_iter()
@@ -582,8 +655,14 @@ fn bucket_steps(
             bytes: quota,
         });
     }
-    if fact.default_retention {
-        steps.push(StoreStep::ClearDefaultRetention { bucket: name() });
+    let retention = wanted
+        .retention
+        .map_or(DefaultRetention::Unset, DefaultRetention::Of);
+    if fact.default_retention != retention {
+        steps.push(StoreStep::SetDefaultRetention {
+            bucket: name(),
+            retention: wanted.retention,
+        });
     }
 }
 

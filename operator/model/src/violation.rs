@@ -26,6 +26,8 @@ pub enum Reason {
     Unfenced,
     /// A value of the spec contradicts another or is not supported.
     Invalid,
+    /// The API server took a value that the operator cannot decode.
+    Undecodable,
 }
 
 impl Reason {
@@ -42,6 +44,7 @@ impl Reason {
             Self::FenceResponderMissing => "FenceResponderMissing",
             Self::Unfenced => "Unfenced",
             Self::Invalid => "Invalid",
+            Self::Undecodable => "Undecodable",
         }
     }
 }

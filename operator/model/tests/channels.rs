@@ -793,6 +793,7 @@ fn enforced_of(region: &Region, plan: &Plan, facts: &Facts) -> (String, String) 
         archive: bailiwick_model::archive::archive(plan, facts, None),
         full_backup: None,
         retained: (Vec::new(), Vec::new()),
+        refused: &[],
     });
     let status = status(region, &outcome, facts.now);
     let found = status
@@ -1048,6 +1049,7 @@ fn the_time_of_checking_moves_in_steps() {
             archive: bailiwick_model::archive::archive(&plan, &facts, None),
             full_backup: None,
             retained: (Vec::new(), Vec::new()),
+            refused: &[],
         });
         let next = status(&region, &outcome, facts.now);
         let checked = |status: Option<&bailiwick_model::region::RegionStatus>| {

@@ -16,14 +16,15 @@ use bailiwick_model::desired::secret_component;
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::{Access, Grant, Reclaim, Region};
+use bailiwick_model::region::{Access, Grant, ObjectRetention, Reclaim, Region, RetentionMode};
 use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::secret::Contents;
 use bailiwick_model::status::{Outcome, status};
+use bailiwick_model::step::Subject;
 use bailiwick_model::store::{
-    BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, Drift, Encryption, Lifecycle, Outlet,
-    StoreFacts, StoreStep, UserFact, Versioning, canonical, drift, policy, policy_name, retained,
-    steps,
+    BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, DefaultRetention, Drift, Encryption,
+    Lifecycle, Outlet, StoreFacts, StoreStep, UserFact, Versioning, canonical, drift, policy,
+    policy_name, retained, steps,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -149,7 +150,7 @@ fn each_drift_is_repaired_by_its_own_steps_alone() {
             bucket(facts, "documents").encryption = Encryption::Other;
         }),
         ("locked by default", 1, |facts| {
-            bucket(facts, BACKUP_BUCKET).default_retention = true;
+            bucket(facts, BACKUP_BUCKET).default_retention = DefaultRetention::Other;
         }),
         ("tag gone", 1, |facts| {
             bucket(facts, "documents").reclaim = None;
@@ -436,7 +437,7 @@ fn a_policy_grants_what_it_names_and_no_more() {
     });
     let document = policy(&grants);
     let statements = document["Statement"].as_array().expect("statements");
-    assert_eq!(statements.len(), 4);
+    assert_eq!(statements.len(), 6);
     for statement in statements {
         let actions = statement["Action"].to_string();
         assert!(!actions.contains('*'), "{actions}");
@@ -451,14 +452,134 @@ fn a_policy_grants_what_it_names_and_no_more() {
             }
         }
         if statement["Resource"].to_string().contains("images/*") {
-            assert_eq!(statement["Action"], json!(["s3:GetObject"]));
+            assert_eq!(
+                statement["Action"],
+                json!([
+                    "s3:GetObject",
+                    "s3:GetObjectRetention",
+                    "s3:GetObjectTagging"
+                ])
+            );
         }
     }
-    let denied = &statements[3];
+    let denied = &statements[5];
     assert_eq!(denied["Effect"], "Deny");
     assert_eq!(
         denied["Action"],
         json!(["s3:BypassGovernanceRetention", "s3:DeleteObjectVersion"])
+    );
+}
+
+/// The actions that a policy allows on a resource.
+fn allowed(document: &Value, resource: &str) -> BTreeSet<String> {
+    let statements = document["Statement"].as_array().expect("statements");
+    statements
+        .iter()
+        .filter(|statement| statement["Effect"] == "Allow")
+        .filter(|statement| {
+            let resources = statement["Resource"].as_array().expect("resources");
+            resources.contains(&json!(resource))
+        })
+        .flat_map(|statement| statement["Action"].as_array().expect("actions"))
+        .map(|action| action.as_str().expect("text").to_owned())
+        .collect()
+}
+
+#[test]
+fn whoever_writes_may_ask_what_clients_ask_along_with_it() {
+    let grant = |bucket: &str, access| {
+        policy(&[Grant {
+            bucket: bucket.to_owned(),
+            access,
+        }])
+    };
+    let writer = grant("documents", Access::ReadWrite);
+    let of_bucket = allowed(&writer, "arn:aws:s3:::documents");
+    let of_objects = allowed(&writer, "arn:aws:s3:::documents/*");
+    for action in ["GetBucketVersioning", "ListBucketMultipartUploads"] {
+        assert!(of_bucket.contains(&format!("s3:{action}")), "{action}");
+    }
+    for action in ["GetObjectTagging", "PutObjectTagging", "PutObjectRetention"] {
+        assert!(of_objects.contains(&format!("s3:{action}")), "{action}");
+    }
+    let reader = grant("documents", Access::ReadOnly);
+    for resource in ["arn:aws:s3:::documents", "arn:aws:s3:::documents/*"] {
+        for action in allowed(&reader, resource) {
+            assert!(
+                action.starts_with("s3:Get") || action == "s3:ListBucket",
+                "{action}"
+            );
+        }
+    }
+    // Whoever may lock the archive could keep it from ever being thinned out.
+    let archive = grant(BACKUP_BUCKET, Access::ReadWrite);
+    let of_archive = allowed(&archive, &format!("arn:aws:s3:::{BACKUP_BUCKET}/*"));
+    assert!(of_archive.contains("s3:PutObject"));
+    assert!(!of_archive.contains("s3:PutObjectRetention"));
+}
+
+#[test]
+fn a_default_retention_is_set_read_back_and_taken_away() {
+    let with = |retention: &str| {
+        fixture::planned(&fixture::tr_with(&format!(
+            "spec: {{objectStore: {{buckets: [{{name: locked, objectLock: true{retention}}}], users: []}}}}"
+        )))
+    };
+    let retained = |mode, days| ObjectRetention { mode, days };
+    let mut facts = made(&with(""));
+    let mut last = None;
+    for (spec, wanted) in [
+        (
+            ", retention: {mode: Governance, days: 7}",
+            Some(retained(RetentionMode::Governance, 7)),
+        ),
+        (
+            ", retention: {mode: Compliance, days: 3}",
+            Some(retained(RetentionMode::Compliance, 3)),
+        ),
+        ("", None),
+    ] {
+        assert_ne!(last, Some(wanted));
+        let plan = with(spec);
+        let due = steps(&plan, &facts);
+        assert_eq!(
+            due,
+            [StoreStep::SetDefaultRetention {
+                bucket: "locked".to_owned(),
+                retention: wanted,
+            }],
+            "{spec}"
+        );
+        for step in &due {
+            apply(&mut facts, step);
+        }
+        assert_eq!(steps(&plan, &facts), [], "{spec}");
+        last = Some(wanted);
+    }
+}
+
+#[test]
+fn each_step_is_about_its_bucket_or_user_and_no_other() {
+    let plan = fixture::planned(&region());
+    let (mut buckets, mut users) = (BTreeSet::new(), BTreeSet::new());
+    for step in steps(&plan, &nothing()) {
+        let subjects = step.subjects();
+        assert!(!subjects.is_empty(), "{step}");
+        if !matches!(step, StoreStep::PutMarker { .. }) {
+            assert_eq!(subjects.len(), 1, "{step}");
+        }
+        for subject in subjects {
+            match subject {
+                Subject::Bucket(name) => buckets.insert(name),
+                Subject::StoreUser(name) => users.insert(name),
+                other => panic!("{step} is about {other:?}"),
+            };
+        }
+    }
+    assert_eq!(
+        (buckets.len(), users.len()),
+        (5, 4),
+        "{buckets:?} {users:?}"
     );
 }
 
@@ -470,7 +591,12 @@ fn documents_that_mean_the_same_are_equal() {
     }]);
     let mut other: Value = ours.clone();
     other["ID"] = json!("");
-    other["Statement"][0]["Action"] = json!(["s3:ListBucket", "s3:GetBucketLocation"]);
+    other["Statement"][0]["Action"] = json!([
+        "s3:ListBucket",
+        "s3:GetBucketVersioning",
+        "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketLocation",
+    ]);
     other["Statement"][0]["Resource"] = json!("arn:aws:s3:::documents");
     assert_ne!(other, ours);
     assert_eq!(canonical(other), ours);

@@ -7,14 +7,14 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration, NotificationConfiguration,
-    ObjectLockConfiguration, ObjectLockEnabled, ServerSideEncryption,
-    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
-    Tag, Tagging, VersioningConfiguration,
+    ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
+    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+    ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
 };
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::region::Reclaim;
+use bailiwick_model::region::{ObjectRetention, Reclaim, RetentionMode};
 use bailiwick_model::store::{
-    BucketFact, BucketOutlet, Encryption, Lifecycle, TAG_RECLAIM, Versioning,
+    BucketFact, BucketOutlet, DefaultRetention, Encryption, Lifecycle, TAG_RECLAIM, Versioning,
 };
 use reqwest::Method;
 use serde::Deserialize;
@@ -84,9 +84,25 @@ impl Store {
         )
     }
 
-    pub(super) async fn clear_default_retention(&self, bucket: &str) -> Result<(), Failure> {
+    pub(super) async fn set_default_retention(
+        &self,
+        bucket: &str,
+        retention: Option<ObjectRetention>,
+    ) -> Result<(), Failure> {
+        let rule = retention.map(|retention| {
+            let mode = match retention.mode {
+                RetentionMode::Governance => ObjectLockRetentionMode::Governance,
+                RetentionMode::Compliance => ObjectLockRetentionMode::Compliance,
+            };
+            let default = aws_sdk_s3::types::DefaultRetention::builder()
+                .mode(mode)
+                .days(retention.days)
+                .build();
+            ObjectLockRule::builder().default_retention(default).build()
+        });
         let configuration = ObjectLockConfiguration::builder()
             .object_lock_enabled(ObjectLockEnabled::Enabled)
+            .set_rule(rule)
             .build();
         done(
             self.s3
@@ -242,7 +258,7 @@ impl Store {
         Ok(BucketFact {
             versioning,
             object_lock: lock.is_some(),
-            default_retention: lock == Some(true),
+            default_retention: lock.unwrap_or_default(),
             quota,
             lifecycle,
             encryption,
@@ -282,8 +298,11 @@ impl Store {
         }
     }
 
-    /// None without object lock; with it, whether every new object is locked by default.
-    pub(super) async fn object_lock(&self, bucket: &str) -> Result<Option<bool>, Failure> {
+    /// None without object lock; with it, for how long every new object is locked by default.
+    pub(super) async fn object_lock(
+        &self,
+        bucket: &str,
+    ) -> Result<Option<DefaultRetention>, Failure> {
         let lock = self
             .s3
             .get_object_lock_configuration()
@@ -296,7 +315,10 @@ impl Store {
             .filter(|lock| lock.object_lock_enabled == Some(ObjectLockEnabled::Enabled))
             .map(|lock| {
                 lock.rule
-                    .is_some_and(|rule| rule.default_retention.is_some())
+                    .and_then(|rule| rule.default_retention)
+                    .map_or(DefaultRetention::Unset, |default| {
+                        default_retention(&default)
+                    })
             }))
     }
 
@@ -367,6 +389,19 @@ impl Store {
             .await
             .map_err(s3_failure)?;
         Ok(versions.versions().is_empty() && versions.delete_markers().is_empty())
+    }
+}
+
+/// A default retention as the spec would say it, if it can.
+fn default_retention(seen: &aws_sdk_s3::types::DefaultRetention) -> DefaultRetention {
+    let mode = match seen.mode {
+        Some(ObjectLockRetentionMode::Governance) => RetentionMode::Governance,
+        Some(ObjectLockRetentionMode::Compliance) => RetentionMode::Compliance,
+        _ => return DefaultRetention::Other,
+    };
+    match (seen.days, seen.years.unwrap_or_default()) {
+        (Some(days), 0) => DefaultRetention::Of(ObjectRetention { mode, days }),
+        _ => DefaultRetention::Other,
     }
 }
 

@@ -312,7 +312,9 @@ impl World {
                 work();
                 failed(ReadFailure::TimedOut)
             }
-            Some(Fault::Fail | Fault::Refuse(_)) => failed(ReadFailure::NotReady),
+            Some(Fault::Fail) => failed(ReadFailure::NotReady),
+            // It is this that is refused, and the system is well.
+            Some(Fault::Refuse(_)) => failed(ReadFailure::Malformed),
         }
     }
 

@@ -27,7 +27,10 @@ use crate::names::{
 };
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{Bucket, ObjectStore, RegionSpec, StoreUser};
+use crate::region::{
+    Bucket, ObjectStore, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES, RESERVED_BUCKETS,
+    RegionSpec, StoreUser,
+};
 use crate::secret::{Contents, SecretWanted};
 use crate::violation::{Reason, Violation};
 
@@ -444,8 +447,6 @@ fn dns_names(names: &Names, store: &ObjectStore) -> Vec<String> {
     dns_names
 }
 
-/// Names of buckets that S3 or the server keeps for itself.
-const RESERVED_BUCKETS: [&str; 1] = ["minio"];
 /// The shortest user name that the server takes, and the longest that fits the name of its Secret's label.
 const USER_NAME: std::ops::RangeInclusive<usize> = 3..=32;
 
@@ -530,23 +531,28 @@ fn layout(store: &ObjectStore, found: &mut Vec<Violation>) {
 
 fn bucket_violations(field: &str, bucket: &Bucket, found: &mut Vec<Violation>) {
     let name = &bucket.name;
-    if !is_bucket_name(name) {
+    if !(3..=63).contains(&name.len()) || !is_label(name) {
         found.push(invalid(
             format!("{field}.name"),
             format!(
                 "is {name:?}, expected 3 to 63 lower-case letters, digits and hyphens with a letter or digit at both \
-                 ends, without the prefix xn-- or the suffix -s3alias, which S3 reserves"
+                 ends"
             ),
         ));
     }
-    if [BACKUP_BUCKET, EVIDENCE_BUCKET].contains(&name.as_str())
-        || RESERVED_BUCKETS.contains(&name.as_str())
+    if RESERVED_BUCKETS.contains(&name.as_str())
+        || RESERVED_BUCKET_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        || RESERVED_BUCKET_SUFFIXES
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
     {
         found.push(invalid(
             format!("{field}.name"),
             format!(
-                "is {name}, which is reserved: {BACKUP_BUCKET} holds WAL and backups, {EVIDENCE_BUCKET} the evidence \
-                 log; choose another name"
+                "is {name}, which is reserved by the operator, S3 or the store ({BACKUP_BUCKET} holds WAL and backups, \
+                 {EVIDENCE_BUCKET} the evidence log); choose another name"
             ),
         ));
     }
@@ -569,6 +575,12 @@ fn bucket_violations(field: &str, bucket: &Bucket, found: &mut Vec<Violation>) {
                 "is set without versioning, expected it only where old versions are kept; set versioning: true",
             ));
         }
+    }
+    if bucket.retention.is_some() && !bucket.object_lock {
+        found.push(invalid(
+            format!("{field}.retention"),
+            "is set without objectLock, expected both: only a lock retains; make another bucket with objectLock: true",
+        ));
     }
     if let Some(quota) = &bucket.quota {
         positive_quantity(&format!("{field}.quota"), quota, found);
@@ -631,13 +643,6 @@ fn user_violations(
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, without dots: a certificate's
 /// wildcard would not cover them.
-fn is_bucket_name(name: &str) -> bool {
-    (3..=63).contains(&name.len())
-        && is_label(name)
-        && !name.starts_with("xn--")
-        && !name.ends_with("-s3alias")
-}
-
 fn is_label(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -118,10 +118,17 @@ impl Sightings {
     /// Why a Region is refused. Nothing of a refused Region is applied, so none of it opens a channel.
     #[must_use]
     pub fn of_refusal(region: &str, violations: &[Violation]) -> Self {
-        let mut sightings = Self {
+        Self {
             kinds: vec![Kind::Refusal],
             seen: BTreeMap::new(),
-        };
+        }
+        .and_refusal(region, violations)
+    }
+
+    /// These, and why the newest spec of the Region is refused while an older one is in force.
+    #[must_use]
+    pub fn and_refusal(self, region: &str, violations: &[Violation]) -> Self {
+        let mut sightings = self;
         let (Ok(kind), Ok(name)) = (Name::new("Region"), Name::new(region)) else {
             return sightings;
         };

@@ -98,6 +98,17 @@ pub const RESERVED_DATABASES: &[&str] = &["postgres", "template0", "template1"];
 /// Schemas that Postgres has; `public` is closed in every database, and stays so.
 pub const RESERVED_SCHEMAS: &[&str] = &["public", "information_schema"];
 
+/// Buckets that the store keeps for itself.
+/// <https://github.com/minio/minio/blob/master/cmd/generic-handlers.go>
+pub const RESERVED_BUCKETS: &[&str] = &["minio"];
+
+/// What names of buckets may not begin with: the operator's own, and those that S3 reserves.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+pub const RESERVED_BUCKET_PREFIXES: &[&str] = &["bailiwick", "xn--", "sthree-", "amzn-s3-demo-"];
+
+/// What names of buckets may not end with, by the same page of S3.
+pub const RESERVED_BUCKET_SUFFIXES: &[&str] = &["-s3alias", "--ol-s3", "--x-s3", "--table-s3"];
+
 /// What names of roles, databases and schemas may not begin with.
 pub const RESERVED_PREFIXES: &[&str] = &["pg_", "bailiwick"];
 
@@ -472,16 +483,28 @@ pub(super) fn connection_limit() -> Rule {
     Rule::new("self >= -1 && self <= 10000").message("expected -1 for no limit, or 0 to 10000")
 }
 
-/// A Kubernetes quantity that is more than nothing.
-pub(super) fn quantity() -> Rule {
-    Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
-        .message("expected a Kubernetes quantity above zero, as `500m`, `512Mi` or `10Gi`")
+/// Memory with which a program of ours starts at all.
+pub(super) fn memory() -> Rule {
+    Rule::new(
+        "!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('256Mi')) >= 0",
+    )
+    .message("expected at least 256Mi: with less neither Postgres nor the object store starts")
+}
+
+/// A moment that every reader of it understands alike.
+pub(super) fn moment() -> Rule {
+    Rule::new(
+        "self.matches('^20[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?\
+         (Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
+    )
+    .message("expected a moment before the year 2100 in RFC 3339, as `2027-01-31T00:00:00Z`")
 }
 
 /// A size that never shrinks.
 pub(super) fn grows_only() -> Rule {
     Rule::new(
-        "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0",
+        "!isQuantity(string(self)) || !isQuantity(string(oldSelf)) || \
+         quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",
     )
     .message("may grow, never shrink; restore into a new Region to make it smaller")
 }
@@ -533,10 +556,25 @@ pub(super) fn bucket_name_shape() -> Rule {
         )
 }
 
-/// The name of a bucket is not one of the operator's.
+/// The name of a bucket is not one of the operator's, of S3's or of the store's own.
 pub(super) fn bucket_name_free() -> Rule {
-    Rule::new("!self.startsWith('bailiwick') && !self.startsWith('xn--')")
-        .message("begins with `bailiwick` or `xn--`, which are reserved; choose another name")
+    let prefixes = RESERVED_BUCKET_PREFIXES
+        .iter()
+        .map(|prefix| format!("!self.startsWith('{prefix}')"));
+    let suffixes = RESERVED_BUCKET_SUFFIXES
+        .iter()
+        .map(|suffix| format!("!self.endsWith('{suffix}')"));
+    let clauses: Vec<String> = prefixes.chain(suffixes).collect();
+    let taken = list(RESERVED_BUCKETS.iter().copied());
+    Rule::new(format!("!(self in {taken}) && {}", clauses.join(" && "))).message(Message::Message(
+        format!(
+            "is reserved by the operator, S3 or the store: {}, what begins with {} and what ends with {}; choose another \
+             name",
+            RESERVED_BUCKETS.join(", "),
+            RESERVED_BUCKET_PREFIXES.join(", "),
+            RESERVED_BUCKET_SUFFIXES.join(", ")
+        ),
+    ))
 }
 
 /// S3 locks versions.
@@ -553,6 +591,13 @@ pub(super) fn retention_has_versions() -> Rule {
     Rule::new("!has(self.noncurrentRetentionDays) || !has(self.versioning) || self.versioning")
         .field_path(".noncurrentRetentionDays")
         .message("needs versioning; leave `versioning` out or set it to true")
+}
+
+/// What is not locked is not retained.
+pub(super) fn retention_has_a_lock() -> Rule {
+    Rule::new("!has(self.retention) || (has(self.objectLock) && self.objectLock)")
+        .field_path(".retention")
+        .message("needs objectLock, which a bucket has from the start or never: make another bucket with it")
 }
 
 /// S3 locks a bucket when it is made.
