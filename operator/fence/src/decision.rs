@@ -189,7 +189,10 @@ impl Fence {
             Flow::Absent => seen.absent = true,
             Flow::NotOpen(cause) => {
                 seen.open = None;
-                seen.cause = cause;
+                // Routers limit how often they send ICMP: silence after a refusal takes nothing back.
+                if (seen.cause, cause) != (Cause::Refused, Cause::TimedOut) {
+                    seen.cause = cause;
+                }
             }
         }
     }

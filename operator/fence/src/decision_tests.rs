@@ -146,7 +146,10 @@ fn open_is_soft_for_pods_and_hard_for_jobs() {
         let mut fence = fence(&[(Kind::Four, true)], &["a:1", "b:2"], limits);
         close(&mut fence, Kind::Four, 0, 3);
         fence.flow(0, ms(0), Flow::Open);
-        fence.flow(1, ms(0), Flow::NotOpen(Cause::Refused));
+        fence.flow(1, ms(0), Flow::NotOpen(Cause::NotResolved));
+        fence.flow(1, ms(250), Flow::NotOpen(Cause::Refused));
+        // Whoever refuses need not say so every time.
+        fence.flow(1, ms(500), Flow::NotOpen(Cause::TimedOut));
         assert_eq!(ended(&fence, until - 1), None);
         let expected = (Outcome::FencedNotOpen, starts);
         assert_eq!(ended(&fence, until), Some(expected));

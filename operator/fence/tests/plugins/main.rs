@@ -247,10 +247,10 @@ fn behaviours() -> Vec<Case> {
             assert_eq!((seen.code, seen.forbidden, seen.peer), (Some(0), 0, 0));
         }));
         // Open, then nothing at all, then what is allowed: a flow that was open with everything else does not count.
-        let both_late = vec![(LATE, all_denied(verdict)), (4500, enforced(verdict))];
+        let both_late = vec![(LATE, all_denied(verdict)), (7000, enforced(verdict))];
         cases.push(Case::new(&named("both late"), both_late).holds(|seen| {
             seen.is_fenced();
-            assert!(seen.report().held_millis >= 4500, "{seen:?}");
+            assert!(seen.report().held_millis >= 7000, "{seen:?}");
         }));
         let allowed_never = vec![(0, all_denied(verdict))];
         for (what, option, code) in [("pod", "start", 0), ("Job", "fail", 1)] {
