@@ -8,6 +8,7 @@ mod audit;
 pub mod canary;
 mod channels;
 mod controls;
+mod editor;
 mod evidence;
 mod failover;
 mod marker;
@@ -67,6 +68,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("exception-expires", |cluster| {
         controls::exception(cluster).boxed()
+    }),
+    ("editor-cannot-widen", |cluster| {
+        editor::cannot_widen(cluster).boxed()
     }),
     ("attacks-are-blocked", |cluster| {
         attacks::corpus(cluster).boxed()
