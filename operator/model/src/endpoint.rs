@@ -10,20 +10,19 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::facts::Facts;
 use crate::plan::Platform;
 use crate::region::RegionSpec;
+use crate::residency::Policy;
 use crate::violation::{Reason, Violation};
 
 /// The most addresses that all the declared endpoints of a Region may have together.
 pub const MOST_ADDRESSES: u128 = 4096;
 
 const fn v4(address: [u8; 4], length: u8) -> IpNet {
-    let [a, b, c, d] = address;
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length))
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_octets(address), length))
 }
 
 const fn v6(address: [u16; 8], length: u8) -> IpNet {
-    let [a, b, c, d, e, f, g, h] = address;
     IpNet::V6(Ipv6Net::new_assert(
-        Ipv6Addr::new(a, b, c, d, e, f, g, h),
+        Ipv6Addr::from_segments(address),
         length,
     ))
 }
@@ -87,6 +86,7 @@ const PRIVATE: &[IpNet] = &[
 #[must_use]
 pub fn violations(spec: &RegionSpec, platform: &Platform, facts: &Facts) -> Vec<Violation> {
     let mut found = Vec::new();
+    let policy = Policy::of(spec);
     let mut addresses: u128 = 0;
     for (index, external) in spec.network.external.iter().enumerate() {
         for (position, text) in external.cidrs.iter().enumerate() {
@@ -108,7 +108,12 @@ pub fn violations(spec: &RegionSpec, platform: &Platform, facts: &Facts) -> Vec<
             };
             let range = range.trunc();
             addresses = addresses.saturating_add(size(range));
-            if let Some((reason, message)) = refusal(range, &external.location, platform, facts) {
+            let refusal = never(range, platform, facts).or_else(|| {
+                // Where nothing may be, it does not matter which addresses are there.
+                let allowed = policy.allows(&external.location);
+                allowed.then(|| elsewhere(range, &external.location, platform))?
+            });
+            if let Some((reason, message)) = refusal {
                 found.push(refused(reason, message));
             }
         }
@@ -143,13 +148,8 @@ fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
-/// Why a range of a location is refused, and what to do.
-fn refusal(
-    range: IpNet,
-    location: &str,
-    platform: &Platform,
-    facts: &Facts,
-) -> Option<(Reason, String)> {
+/// Why a range is refused wherever it is said to be, and what to do.
+fn never(range: IpNet, platform: &Platform, facts: &Facts) -> Option<(Reason, String)> {
     const ALONE: &str = "name the addresses of this place alone";
     if let Some((_, what)) = NEVER.iter().find(|(never, _)| overlap(range, *never)) {
         return Some((Reason::Invalid, format!("which holds {what}; {ALONE}")));
@@ -165,12 +165,16 @@ fn refusal(
             ),
         ));
     }
-    if let Some(whose) = of_the_cluster(range, platform, facts) {
-        return Some((
+    of_the_cluster(range, platform, facts).map(|whose| {
+        (
             Reason::Invalid,
             format!("which holds {whose} of this cluster; {ALONE}"),
-        ));
-    }
+        )
+    })
+}
+
+/// Why a range is not known to be in a location, and what to do.
+fn elsewhere(range: IpNet, location: &str, platform: &Platform) -> Option<(Reason, String)> {
     if platform.location_addresses.is_empty() {
         return PRIVATE.iter().any(|private| overlap(range, *private)).then(|| {
             (

@@ -9,6 +9,7 @@ pub mod canary;
 mod channels;
 mod conformance;
 mod controls;
+mod editor;
 mod evidence;
 mod failover;
 mod fence;
@@ -74,6 +75,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("exception-expires", |cluster| {
         controls::exception(cluster).boxed()
+    }),
+    ("editor-cannot-widen", |cluster| {
+        editor::cannot_widen(cluster).boxed()
     }),
     ("attacks-are-blocked", |cluster| {
         attacks::corpus(cluster).boxed()

@@ -13,6 +13,8 @@ pub enum Who {
     Own,
     /// A person, impersonated.
     Person(&'static str),
+    /// A person with every right who is in a group.
+    Member(&'static str, &'static str),
     /// A `ServiceAccount` by its namespace and name, impersonated.
     Account(&'static str, &'static str),
 }
@@ -114,6 +116,13 @@ impl Ask {
                 request = request
                     .header("Impersonate-User", user)
                     .header("Impersonate-Group", "system:authenticated");
+            }
+            Who::Member(user, group) => {
+                request = request
+                    .header("Impersonate-User", user)
+                    .header("Impersonate-Group", "system:authenticated")
+                    .header("Impersonate-Group", "system:masters")
+                    .header("Impersonate-Group", group);
             }
             Who::Account(namespace, name) => {
                 request = request

@@ -7,7 +7,7 @@ mod git;
 mod live;
 mod namespace;
 mod neighbour;
-mod region;
+pub mod region;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};

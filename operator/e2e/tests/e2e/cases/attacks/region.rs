@@ -19,7 +19,7 @@ const PATH: &str = "/apis/bailiwick.dev/v1alpha1/regions/tr";
 pub const WHO: Who = Who::Person(PERSON);
 
 /// What the editor tries.
-pub fn attempts() -> Vec<Attempt> {
+pub(super) fn attempts() -> Vec<Attempt> {
     use Expected::Refused;
     let spec = |spec: Value| Ask::merge(PATH, json!({ "spec": spec }));
     let residency = |edit: Value| spec(json!({ "residency": edit }));

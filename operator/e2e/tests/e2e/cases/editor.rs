@@ -1,0 +1,571 @@
+//! What the editor of a Region can widen: nothing. Each row of docs/explanation/editor-of-a-region.md that an edit can try is
+//! tried on `tr` by somebody who may write Regions and nothing else: the API server refuses it, or the operator does and
+//! opens nothing. I/O: the API server as that person, a client pod; each edit is taken back.
+#![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
+
+use std::time::{Duration, Instant};
+
+use bailiwick_model::names::LABEL_REGION;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+
+use crate::client::Stand;
+use crate::cluster::{Cluster, Place, condition};
+use crate::failure::{Failure, Outcome, While, ensure};
+use crate::request::{Answer, Ask, Who};
+use crate::wait::{Look, seen_if, until};
+
+use super::access::{self, Target};
+use super::attacks::region;
+use super::controls::APPROVER;
+
+/// The Region that is edited.
+const REGION: &str = "tr";
+const PATH: &str = "/apis/bailiwick.dev/v1alpha1/regions/tr";
+/// How soon the operator must say what it does not take.
+const NOTICED: Duration = Duration::from_secs(30);
+/// How long the Region may take to be settled again.
+const SETTLED: Duration = Duration::from_mins(2);
+/// How many edits there are at least that the API server refuses, and that the operator does.
+const LEAST: [usize; 2] = [25, 11];
+
+/// An edit: the field that it sets, and to what.
+struct Edit {
+    name: &'static str,
+    /// The path of the field below `spec`.
+    field: &'static [&'static str],
+    value: Value,
+    /// What the refusal must say: one for another reason shows nothing.
+    words: &'static str,
+}
+
+impl Edit {
+    /// A merge patch that sets the field.
+    fn patch(&self, value: &Value) -> Value {
+        let edit = self
+            .field
+            .iter()
+            .rev()
+            .fold(value.clone(), |inner, field| json!({ (*field): inner }));
+        json!({ "spec": edit })
+    }
+
+    /// What the Region's file says of the field; null when it says nothing.
+    fn in_file(&self, place: &Place) -> Outcome<Value> {
+        let pointer = format!("/spec/{}", self.field.join("/"));
+        Ok(place
+            .document()?
+            .data
+            .pointer(&pointer)
+            .cloned()
+            .unwrap_or(Value::Null))
+    }
+}
+
+const fn edit(
+    name: &'static str,
+    field: &'static [&'static str],
+    value: Value,
+    words: &'static str,
+) -> Edit {
+    Edit {
+        name,
+        field,
+        value,
+        words,
+    }
+}
+
+const EXTERNAL: &[&str] = &["network", "external"];
+const CLIENTS: &[&str] = &["network", "clients"];
+const EXCEPTIONS: &[&str] = &["residency", "exceptions"];
+const ROLES: &[&str] = &["postgres", "roles"];
+const DATABASES: &[&str] = &["postgres", "databases"];
+const USERS: &[&str] = &["objectStore", "users"];
+
+fn external(cidr: &str, location: &str) -> Value {
+    json!([{ "name": "wide", "host": "s3.example.org", "cidrs": [cidr], "ports": [443], "location": location }])
+}
+
+fn exception(channel: &str, approver: &str) -> Value {
+    json!([{ "channel": channel, "reason": "none", "approvedBy": approver, "expires": "2037-01-31T00:00:00Z" }])
+}
+
+/// What the API server refuses.
+fn refused() -> Vec<Edit> {
+    let wide = "a prefix of /20 (IPv6: /116) or longer";
+    let approvers = "by members of group bailiwick:residency-approvers";
+    let kept = "volumes keep the class that they were made with";
+    let owned = "sets what the operator owns or what would break the Region's promises";
+    let name = "is reserved by Postgres or the operator";
+    let parameter = |name: &str, value: &str| json!({ name: value });
+    vec![
+        edit(
+            "another jurisdiction",
+            &["residency", "jurisdiction"],
+            json!("ES"),
+            "cannot be changed",
+        ),
+        edit(
+            "another location",
+            &["residency", "location"],
+            json!("es-mad-1"),
+            "cannot be changed",
+        ),
+        edit(
+            "one more location",
+            &["residency", "allowedLocations"],
+            json!(["tr-ist-1", "es-mad-1"]),
+            "cannot be changed",
+        ),
+        edit(
+            "nodes of another location",
+            &["residency", "nodeSelector"],
+            json!({ "topology.kubernetes.io/region": "es-mad-1" }),
+            "names nodes elsewhere",
+        ),
+        edit(
+            "an exception of the editor's own",
+            EXCEPTIONS,
+            exception("1", region::PERSON),
+            approvers,
+        ),
+        edit(
+            "an exception in an approver's name",
+            EXCEPTIONS,
+            exception("9", APPROVER),
+            approvers,
+        ),
+        edit(
+            "a range as wide as a country",
+            EXTERNAL,
+            external("198.0.0.0/8", "tr-ist-1"),
+            wide,
+        ),
+        edit(
+            "half of the internet",
+            EXTERNAL,
+            external("128.0.0.0/1", "tr-ist-1"),
+            wide,
+        ),
+        edit("all of it", EXTERNAL, external("::/0", "tr-ist-1"), wide),
+        edit(
+            "an endpoint of another location",
+            EXTERNAL,
+            external("192.0.2.1/32", "es-mad-1"),
+            "names a place outside spec.residency.allowedLocations",
+        ),
+        edit(
+            "every namespace",
+            CLIENTS,
+            json!([{ "name": "all", "namespaceSelector": {}, "to": ["Postgres"] }]),
+            "selects every namespace",
+        ),
+        edit(
+            "every namespace but one",
+            CLIENTS,
+            json!([{ "name": "all", "to": ["Postgres"],
+            "namespaceSelector": { "matchExpressions": [{ "key": "team", "operator": "NotIn", "values": ["other"] }] } }]),
+            "selects every namespace",
+        ),
+        edit(
+            "TLS off",
+            &["postgres", "parameters"],
+            parameter("ssl", "off"),
+            owned,
+        ),
+        edit(
+            "statements in the log",
+            &["postgres", "parameters"],
+            parameter("log_statement", "all"),
+            owned,
+        ),
+        edit(
+            "an archive of the editor's",
+            &["postgres", "parameters"],
+            parameter("archive_command", "cp %p /tmp"),
+            owned,
+        ),
+        edit(
+            "a library of the editor's",
+            &["postgres", "parameters"],
+            parameter("session_preload_libraries", "evil"),
+            owned,
+        ),
+        edit(
+            "the operator's role",
+            ROLES,
+            json!([{ "name": "bailiwick_operator" }]),
+            name,
+        ),
+        edit(
+            "a role of the server's",
+            ROLES,
+            json!([{ "name": "pg_execute_server_program" }]),
+            name,
+        ),
+        edit(
+            "a database of the server's",
+            DATABASES,
+            json!([{ "name": "postgres" }]),
+            name,
+        ),
+        edit(
+            "the database's volumes elsewhere",
+            &["postgres", "storage", "data", "storageClass"],
+            json!("es-mad-1-local"),
+            kept,
+        ),
+        edit(
+            "the store's volumes elsewhere",
+            &["objectStore", "volume", "storageClass"],
+            json!("es-mad-1-local"),
+            kept,
+        ),
+        edit(
+            "a bucket of the operator's",
+            &["objectStore", "buckets"],
+            json!([{ "name": "bailiwick-evidence" }]),
+            "begins with `bailiwick`",
+        ),
+        edit(
+            "the archive's user",
+            USERS,
+            json!([{ "name": "pgbackrest", "grants": [] }]),
+            "is reserved for the operator",
+        ),
+        edit(
+            "the auditor's user",
+            USERS,
+            json!([{ "name": "evidence-auditor", "grants": [] }]),
+            "is reserved for the operator",
+        ),
+        edit(
+            "a grant of the archive's bucket",
+            USERS,
+            json!([{ "name": "reader", "grants": [{ "bucket": "bailiwick-backup", "access": "ReadOnly" }] }]),
+            "holds a grant of a bucket that is not in spec.objectStore.buckets",
+        ),
+        edit(
+            "a second archive",
+            &["backup", "repos"],
+            json!([{ "name": "repo1" }, { "name": "repo2" }]),
+            "expected exactly one repository with store InRegion",
+        ),
+        edit(
+            "an archive in clear",
+            &["backup", "encryption", "mode"],
+            json!("None"),
+            "Unsupported value",
+        ),
+    ]
+}
+
+/// What the API server takes, and the operator does not.
+fn not_accepted() -> Vec<Edit> {
+    let many: Vec<Value> = (0..17)
+        .map(|it| {
+            json!({ "name": format!("place-{it}"), "host": "s3.example.org", "cidrs": ["203.0.113.0/24"],
+                "ports": [443 + it], "location": "tr-ist-1" })
+        })
+        .collect();
+    vec![
+        edit(
+            "around what the canary tries",
+            EXTERNAL,
+            external("198.51.96.0/20", "tr-ist-1"),
+            "--outside-address",
+        ),
+        edit(
+            "what the canary tries, at another port",
+            EXTERNAL,
+            json!([{ "name": "wide", "host": "s3.example.org", "cidrs": ["198.51.100.10/32"], "ports": [8443],
+                "location": "tr-ist-1" }]),
+            "--outside-address",
+        ),
+        edit(
+            "addresses of another location",
+            EXTERNAL,
+            external("192.0.2.1/32", "tr-ist-1"),
+            "--location-addresses",
+        ),
+        edit(
+            "the metadata service",
+            EXTERNAL,
+            external("169.254.169.254/32", "tr-ist-1"),
+            "metadata service",
+        ),
+        edit(
+            "a node",
+            EXTERNAL,
+            external("10.200.0.11/32", "tr-ist-1"),
+            "a node of this cluster",
+        ),
+        edit(
+            "the API server",
+            EXTERNAL,
+            external("10.200.0.1/32", "tr-ist-1"),
+            "of this cluster",
+        ),
+        edit(
+            "the neighbour's pods",
+            EXTERNAL,
+            external("10.201.2.0/24", "tr-ist-1"),
+            "pods of this cluster",
+        ),
+        edit(
+            "the cluster's Services",
+            EXTERNAL,
+            external("10.202.0.1/32", "tr-ist-1"),
+            "--cluster-addresses",
+        ),
+        edit(
+            "private addresses",
+            EXTERNAL,
+            external("192.168.7.0/24", "tr-ist-1"),
+            "--location-addresses",
+        ),
+        edit(
+            "IPv4 in the clothes of IPv6",
+            EXTERNAL,
+            external("64:ff9b::c633:640a/128", "tr-ist-1"),
+            "written as IPv6",
+        ),
+        edit(
+            "too many addresses",
+            EXTERNAL,
+            json!(many),
+            "expected at most 4096",
+        ),
+        edit(
+            "programs of the server",
+            ROLES,
+            json!([{ "name": "staff", "memberOf": ["pg_execute_server_program"] }]),
+            "pg_execute_server_program",
+        ),
+        edit(
+            "foreign servers",
+            DATABASES,
+            json!([{ "name": "clinical", "extensions": ["dblink"] }]),
+            "asks for dblink",
+        ),
+    ]
+}
+
+/// Tries all of it.
+pub async fn cannot_widen(cluster: &Cluster) -> Outcome<String> {
+    let place = cluster.place(REGION)?;
+    cluster.settled(REGION, SETTLED).await?;
+    region::grant(cluster).await?;
+    let outcome = attempt(cluster, place).await;
+    // Whatever came of it, the editor's rights go and the spec is again what the file says.
+    let restored = restore(cluster, place).await;
+    let revoked = region::revoke(cluster).await;
+    let measured = outcome?;
+    restored?;
+    revoked?;
+    cluster.settled(REGION, SETTLED).await?;
+    Ok(measured)
+}
+
+async fn attempt(cluster: &Cluster, place: &Place) -> Outcome<String> {
+    let (by_admission, by_plan) = (refused(), not_accepted());
+    ensure(
+        by_admission.len() >= LEAST[0] && by_plan.len() >= LEAST[1],
+        || "the table has lost rows".to_owned(),
+    )?;
+    may_edit(cluster).await?;
+    for row in &by_admission {
+        match Ask::merge(PATH, row.patch(&row.value))
+            .dry(&cluster.client, region::WHO)
+            .await?
+        {
+            Answer::Refused(_, message) if message.contains(row.words) => {}
+            other => {
+                return Err(Failure::new(format!(
+                    "{}: {other:?}, expected a refusal that says {:?}",
+                    row.name, row.words
+                )));
+            }
+        }
+    }
+    in_anothers_name(cluster).await?;
+    let mut slowest = Duration::ZERO;
+    for row in &by_plan {
+        let started = Instant::now();
+        taken(cluster, row.name, &row.patch(&row.value)).await?;
+        let seen = refused_by_operator(cluster, row).await;
+        slowest = slowest.max(started.elapsed());
+        let opened = opened(cluster, place).await;
+        taken(cluster, row.name, &row.patch(&row.in_file(place)?)).await?;
+        seen?;
+        opened?;
+    }
+    accepted(cluster).await?;
+    let strangers = every_namespace(cluster, place).await?;
+    Ok(format!(
+        "{} edits refused by the API server, {} by the operator (the slowest after {:.1} s), {strangers} connections of \
+         namespaces that are not the Region's",
+        by_admission.len() + 1,
+        by_plan.len(),
+        slowest.as_secs_f64()
+    ))
+}
+
+/// Waits until the API server knows the editor's rights: what it refuses for want of them shows nothing.
+async fn may_edit(cluster: &Cluster) -> Outcome {
+    until("the editor's rights", NOTICED, || async {
+        let nothing = Ask::merge(PATH, json!({ "spec": {} }));
+        Ok(match nothing.dry(&cluster.client, region::WHO).await? {
+            Answer::Taken(_) => Look::Seen(()),
+            Answer::Refused(_, message) => Look::NotYet(message),
+        })
+    })
+    .await
+}
+
+/// An approver answers under its own name alone.
+async fn in_anothers_name(cluster: &Cluster) -> Outcome {
+    let patch =
+        json!({ "spec": { "residency": { "exceptions": exception("45", region::PERSON) } } });
+    let answer = Ask::merge(PATH, patch)
+        .dry(&cluster.client, super::controls::approver())
+        .await?;
+    let right = matches!(&answer, Answer::Refused(_, message)
+        if message.contains(&format!("set its approvedBy to {APPROVER}")));
+    ensure(right, || {
+        format!("an exception in another's name: {answer:?}")
+    })
+}
+
+/// Writes an edit as the editor.
+async fn taken(cluster: &Cluster, name: &str, patch: &Value) -> Outcome {
+    match Ask::merge(PATH, patch.clone())
+        .send(&cluster.client, region::WHO)
+        .await?
+    {
+        Answer::Taken(_) => Ok(()),
+        Answer::Refused(code, message) => Err(Failure::new(format!(
+            "{name}: is for the operator to refuse, and the API server did: {code} {message}"
+        ))),
+    }
+}
+
+async fn refused_by_operator(cluster: &Cluster, row: &Edit) -> Outcome {
+    cluster
+        .region_until(REGION, row.name, NOTICED, |region| {
+            let message = region
+                .status
+                .iter()
+                .flat_map(|status| &status.conditions)
+                .find(|condition| condition.type_ == "Accepted")
+                .map_or("", |condition| condition.message.as_str());
+            match condition(region, "Accepted") {
+                Some((status, _)) if status == "False" && message.contains(row.words) => {
+                    Look::Seen(())
+                }
+                other => Look::NotYet(format!("{other:?} {message}")),
+            }
+        })
+        .await
+}
+
+async fn accepted(cluster: &Cluster) -> Outcome {
+    cluster
+        .region_until(REGION, "Accepted=True", NOTICED, |region| {
+            match condition(region, "Accepted") {
+                Some((status, _)) if status == "True" => Look::Seen(()),
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })
+        .await
+}
+
+async fn policies(cluster: &Cluster, place: &Place) -> Outcome<Vec<NetworkPolicy>> {
+    let api = Api::<NetworkPolicy>::namespaced(cluster.client.clone(), &place.names.namespace());
+    let listed = api.list(&ListParams::default()).await;
+    Ok(listed.during("list the NetworkPolicies")?.items)
+}
+
+/// No policy leads to an address that is not one of the API server's.
+async fn opened(cluster: &Cluster, place: &Place) -> Outcome {
+    for policy in policies(cluster, place).await? {
+        let text = serde_json::to_string(&policy)?;
+        let name = policy.metadata.name.unwrap_or_default();
+        ensure(name != "external" && !text.contains("198.51."), || {
+            format!("NetworkPolicy {name} was made: {text}")
+        })?;
+    }
+    Ok(())
+}
+
+/// A selector that finds every namespace there is lets in those of the Region alone.
+async fn every_namespace(cluster: &Cluster, place: &Place) -> Outcome<String> {
+    let row = edit(
+        "every namespace that has a name",
+        CLIENTS,
+        json!([{ "name": "all", "to": ["Postgres", "ObjectStore"], "namespaceSelector": { "matchExpressions": [
+            { "key": "kubernetes.io/metadata.name", "operator": "Exists" }] } }]),
+        "",
+    );
+    taken(cluster, row.name, &row.patch(&row.value)).await?;
+    let outcome = strangers(cluster, place).await;
+    taken(cluster, row.name, &row.patch(&row.in_file(place)?)).await?;
+    outcome
+}
+
+async fn strangers(cluster: &Cluster, place: &Place) -> Outcome<String> {
+    until("the policies with that client", NOTICED, || async {
+        let found = policies(cluster, place).await?.iter().any(|policy| {
+            serde_json::to_string(policy).is_ok_and(|text| {
+                text.contains("\"operator\":\"Exists\"")
+                    && text.contains(&format!("\"{LABEL_REGION}\":\"{REGION}\""))
+            })
+        });
+        Ok(seen_if(found, || "the client is not in them".to_owned()))
+    })
+    .await?;
+    let targets: Vec<Target> = [
+        (place.names.postgres_rw(), 5432),
+        (place.names.object_store(), 9000),
+    ]
+    .map(|(service, port)| Target {
+        host: format!("{service}.{}.svc", place.names.namespace()),
+        port,
+        served: false,
+    })
+    .into();
+    let stand = Stand::stranger(&place.location);
+    let answers = access::reach(cluster, &stand, &targets).await?;
+    for (target, answer) in targets.iter().zip(&answers) {
+        ensure(answer != "open" && answer != "no such name", || {
+            format!("a stranger tried {}:{}: {answer}", target.host, target.port)
+        })?;
+    }
+    // The same pods' Region lets its own client in: that nothing answers shows nothing.
+    let answers = access::reach(cluster, &Stand::allowed(place), &targets).await?;
+    ensure(answers.iter().all(|answer| answer == "open"), || {
+        format!("the Region's own client: {answers:?}")
+    })?;
+    Ok(format!("0 of {}", targets.len()))
+}
+
+/// Puts every field that is edited back to what the Region's file says.
+async fn restore(cluster: &Cluster, place: &Place) -> Outcome {
+    for row in refused().into_iter().chain(not_accepted()) {
+        if [EXTERNAL, CLIENTS, ROLES, DATABASES].contains(&row.field) {
+            let patch = row.patch(&row.in_file(place)?);
+            match Ask::merge(PATH, patch)
+                .send(&cluster.client, Who::Own)
+                .await?
+            {
+                Answer::Taken(_) => {}
+                Answer::Refused(code, message) => {
+                    return Err(Failure::new(format!("{}: {code} {message}", row.name)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
