@@ -682,11 +682,11 @@ async fn pass(
     let facts = observe(ctx, region, memory, now).await?;
     match plan(region, &ctx.platform, &facts) {
         Ok(plan) => {
-            let done = make(ctx, region, memory, (plan, facts), now).await?;
+            let done = Box::pin(make(ctx, region, memory, (plan, facts), now)).await?;
             memory.accepted = AcceptedSpec::of(region);
             Ok(Pass::Applied(Box::new(done)))
         }
-        Err(violations) => tend(ctx, region, memory, violations, now).await,
+        Err(violations) => Box::pin(tend(ctx, region, memory, violations, now)).await,
     }
 }
 
@@ -717,7 +717,7 @@ async fn tend(
         return Ok(Pass::Refused(violations));
     };
     plan.generation = in_force;
-    let done = make(ctx, &region, memory, (plan, facts), now).await?;
+    let done = Box::pin(make(ctx, &region, memory, (plan, facts), now)).await?;
     Ok(Pass::Applied(Box::new(Done {
         refused: violations,
         ..done
