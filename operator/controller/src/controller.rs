@@ -685,11 +685,11 @@ async fn pass(
         .start_window(&region.name_any(), fence::start_window(&facts));
     match plan(region, &ctx.platform, &facts) {
         Ok(plan) => {
-            let done = make(ctx, region, memory, (plan, facts), now).await?;
+            let done = Box::pin(make(ctx, region, memory, (plan, facts), now)).await?;
             memory.accepted = AcceptedSpec::of(region);
             Ok(Pass::Applied(Box::new(done)))
         }
-        Err(violations) => tend(ctx, region, memory, violations, now).await,
+        Err(violations) => Box::pin(tend(ctx, region, memory, violations, now)).await,
     }
 }
 
@@ -720,7 +720,7 @@ async fn tend(
         return Ok(Pass::Refused(violations));
     };
     plan.generation = in_force;
-    let done = make(ctx, &region, memory, (plan, facts), now).await?;
+    let done = Box::pin(make(ctx, &region, memory, (plan, facts), now)).await?;
     Ok(Pass::Applied(Box::new(Done {
         refused: violations,
         ..done

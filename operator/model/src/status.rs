@@ -484,12 +484,15 @@ fn judge(
 ) {
     let Applied { plan, facts, .. } = applied;
     let lifecycle = &plan.spec.lifecycle;
-    conditions.set(
-        "Accepted",
-        State::True,
-        "Accepted",
-        "The spec is valid and every place that it names is allowed.",
-    );
+    // A condition that is set twice would seem to flip each time.
+    if applied.refused.is_empty() {
+        conditions.set(
+            "Accepted",
+            State::True,
+            "Accepted",
+            "The spec is valid and every place that it names is allowed.",
+        );
+    }
     let paused = if lifecycle.paused {
         "The operator only reports."
     } else {
