@@ -26,6 +26,7 @@ pub mod reference;
 pub mod region;
 pub mod repository;
 pub mod residency;
+pub mod retire;
 pub mod rights;
 pub mod secret;
 pub mod sql;

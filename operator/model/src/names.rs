@@ -38,6 +38,8 @@ pub const LABEL_CLIENT: &str = "bailiwick.dev/client";
 pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
+/// The finalizer that holds a Region until its pods are gone, and after them the boundary.
+pub const FINALIZER: &str = "bailiwick.dev/ordered-deletion";
 /// The namespace of the operator itself.
 pub const OPERATOR_NAMESPACE: &str = "bailiwick-system";
 /// The operator's `ServiceAccount`.

@@ -1,6 +1,8 @@
 //! How a look at a Region went, as its status. The old status and an outcome in, the new status out, equal when no
 //! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
 
+mod retiring;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -20,6 +22,8 @@ use crate::sql;
 use crate::store;
 use crate::violation::Violation;
 use crate::volume;
+
+pub use retiring::{DELETION_BLOCKED, retiring};
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]
