@@ -2,6 +2,7 @@
 //! time in, a report out. A status that may not be believed never makes anything good. No I/O.
 
 use bailiwick_model::region::{Assurance, Region, RegionStatus};
+use bailiwick_model::status::DELETION_BLOCKED;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -63,6 +64,8 @@ pub enum Verdict {
     NotReady,
     /// The operator refuses it.
     Refused,
+    /// It is being deleted.
+    Deleting,
     /// Residency is not enforced.
     NotEnforced,
     /// Nothing that is said may be believed, or not enough is.
@@ -112,6 +115,7 @@ pub fn report(region: &Region, now: Timestamp) -> Report {
     let view = View {
         name: region.name_any(),
         generation: region.metadata.generation,
+        deleting: region.metadata.deletion_timestamp.is_some(),
         status: &status,
         audit: &audit,
         now,
@@ -150,6 +154,7 @@ pub fn report(region: &Region, now: Timestamp) -> Report {
 struct View<'a> {
     name: String,
     generation: Option<i64>,
+    deleting: bool,
     status: &'a RegionStatus,
     audit: &'a Audit,
     now: Timestamp,
@@ -256,6 +261,13 @@ impl View<'_> {
                     .observed_generation
                     .is_none_or(|observed| self.generation.is_none_or(|now| now == observed))
         });
+        if self.deleting {
+            let because = self.condition(DELETION_BLOCKED).map_or_else(
+                || "it is being deleted; its volumes, Secrets and buckets stay".to_owned(),
+                |condition| condition.message.trim_end_matches('.').to_owned(),
+            );
+            return (Verdict::Deleting, because);
+        }
         // A refused Region is not looked at, so that its status grows stale; that it is refused still stands.
         if refused {
             return (Verdict::Refused, self.message("Accepted"));
@@ -341,6 +353,19 @@ impl View<'_> {
                 action: standing.expected.next(&self.name),
             })
             .collect();
+        if section == Section::Operation
+            && let Some(blocked) = self
+                .condition(DELETION_BLOCKED)
+                .filter(|condition| self.deleting && condition.status == "True")
+        {
+            next.insert(
+                0,
+                Next {
+                    condition: DELETION_BLOCKED.to_owned(),
+                    action: blocked.message.clone(),
+                },
+            );
+        }
         if section == Section::Residency && next.is_empty() && state != Mark::Ok {
             next.push(Next {
                 condition: "ResidencyEnforced".to_owned(),

@@ -63,6 +63,35 @@ Operation     Ok     Whole: Every member and server does its work
 }
 
 #[test]
+fn a_region_that_is_being_deleted_says_what_keeps_it() {
+    let mut region = good();
+    let time = serde_json::from_value(serde_json::json!("2026-11-21T11:00:00Z")).unwrap();
+    region.metadata.deletion_timestamp = Some(time);
+    assert_eq!(
+        verdict(&region),
+        (
+            Verdict::Deleting,
+            "it is being deleted; its volumes, Secrets and buckets stay".to_owned()
+        )
+    );
+    let message = "Pod tr/tr-pg-0 has not ended: kubectl -n tr describe pod tr-pg-0.";
+    let blocked = serde_json::from_value(serde_json::json!({
+        "type": "DeletionBlocked", "status": "True", "reason": "PodNotEnding", "message": message,
+        "lastTransitionTime": "2026-11-21T11:05:00Z",
+    }));
+    status(&mut region).conditions.push(blocked.unwrap());
+    let page = page(&region, Vec::new(), Vec::new());
+    assert!(
+        page.contains("\nVerdict    Deleting: Pod tr/tr-pg-0 has not ended"),
+        "{page}"
+    );
+    assert!(
+        page.contains(&format!("  next  DeletionBlocked: {message}\n")),
+        "{page}"
+    );
+}
+
+#[test]
 fn a_broken_region_says_what_to_do() {
     let mut region = broken();
     set(

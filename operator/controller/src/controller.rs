@@ -15,7 +15,7 @@ use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::fence;
-use bailiwick_model::names::{FIELD_MANAGER, Names};
+use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, Names};
 use bailiwick_model::patroni::PatroniStep;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{
@@ -38,7 +38,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, applier, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::Deserialize as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
 use crate::apply::{self, Records};
@@ -46,16 +46,22 @@ use crate::credentials::Credentials;
 use crate::error::{Error, Retry, StepError, backoff};
 use crate::events;
 use crate::evidence::EvidenceError;
+use crate::health::WatchHealth;
 use crate::lease::Lease;
 use crate::mint;
 use crate::observe::{FULL_PASS, network_policies, observe, secret_facts};
+use crate::regions::Known;
+use crate::retire::{self, Retiring};
 use crate::systems::{Access, Systems};
 use crate::telemetry::{Ending, Metrics};
 use crate::watch::Object;
 use crate::watched::Watched;
 
-/// How many Regions are worked on at once.
-const CONCURRENCY: u16 = 4;
+/// How many Regions are looked at at once: all of them. One whose systems hang waits for itself alone.
+const UNLIMITED: u16 = 0;
+/// How many Regions read from and write to the API server at once, so that a start among many is no flood. Nobody holds a
+/// turn while a system of a Region is waited for.
+const TURNS: usize = 4;
 /// Events that come closer together than this cause one pass.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// When a settled Region is looked at again: what stands behind S3, SQL and Patroni sends no events, and archiving
@@ -67,6 +73,10 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 const NEXT_STEP: Duration = Duration::from_millis(500);
 /// How many looks in a row that did steps may leave the status to the next one.
 const UNREPORTED: u32 = 4;
+
+/// How long a watch may fail, or the API server be silent, before the operator says that it is not ready. A restart of the
+/// API server is over by then.
+const STALE: Duration = Duration::from_mins(2);
 
 /// How many entries of one Region wait for its evidence log at most.
 const MOST_UNRECORDED: usize = 10_000;
@@ -90,6 +100,9 @@ pub struct Context {
     memories: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
     /// Whether all first lists are complete: until then nothing wakes a Region, and then everything does.
     listed: AtomicBool,
+    /// How the watch of Regions fares.
+    regions_health: WatchHealth,
+    turns: Semaphore,
 }
 
 /// An inventory, and of when it is.
@@ -150,11 +163,17 @@ pub struct Memory {
     /// How many looks in a row had a step that failed.
     failed_looks: u32,
     /// What changed of the residency and is not in the evidence log yet.
-    unrecorded: Vec<Entry>,
+    pub unrecorded: Vec<Entry>,
     /// The residency that the entries, recorded or not, lead up to.
     told: Option<ResidencyStatus>,
     /// The canary runs, placements, violations and exceptions among the entries, recorded or not.
     sighted: Option<Told>,
+    /// The version of the Region before it was given its finalizer and after that: neither shows a status written since.
+    pub held: Option<[Option<String>; 2]>,
+    /// How far its deletion is.
+    pub ending: Retiring,
+    /// The end of the evidence log with the deletion in it.
+    pub ended_log: Option<EvidenceStatus>,
 }
 
 impl Context {
@@ -176,6 +195,8 @@ impl Context {
             certificate_lifetime,
             memories: Mutex::default(),
             listed: AtomicBool::new(false),
+            regions_health: WatchHealth::default(),
+            turns: Semaphore::new(TURNS),
         }
     }
 
@@ -184,15 +205,46 @@ impl Context {
         memories.entry(region.to_owned()).or_default().clone()
     }
 
+    /// Waits for a turn with the API server, which lasts until what is returned is dropped.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
+    }
+
+    /// The names of the Regions of which something is remembered.
+    fn remembered(&self) -> Vec<String> {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.keys().cloned().collect()
+    }
+
+    /// Whether `memory` is still what is remembered of a Region: not of one that went meanwhile.
+    fn remembers(&self, region: &str, memory: &Arc<tokio::sync::Mutex<Memory>>) -> bool {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories
+            .get(region)
+            .is_some_and(|known| Arc::ptr_eq(known, memory))
+    }
+
+    /// Forgets a Region that is gone: its credentials, its gauges, and the clients of its systems.
     fn forget(&self, region: &str) {
         self.memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(region);
         self.metrics.forget(region);
+        self.systems.forget(region);
     }
 
-    /// What is missing before the operator can say that it works.
+    /// The body of a `/readyz` that is well: how old the last answer of the API server is.
+    #[must_use]
+    pub fn synced(&self) -> String {
+        self.lease.silent(Instant::now()).map_or_else(
+            || "ok\n".to_owned(),
+            |ago| format!("ok: the API server answered {} s ago\n", ago.as_secs()),
+        )
+    }
+
+    /// What is missing before the operator can say that it works, and what is not kept up to date any more.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
         let mut missing: Vec<String> = self
@@ -203,6 +255,27 @@ impl Context {
             .collect();
         if !self.listed.load(Ordering::Acquire) {
             missing.push("first list of Region: apply crds/regions.yaml if the CustomResourceDefinition is missing".to_owned());
+        }
+        let now = Instant::now();
+        let failing = self
+            .regions_health
+            .failing(now)
+            .map(|since| ("Region", since));
+        missing.extend(
+            self.watched
+                .failing(now)
+                .into_iter()
+                .chain(failing)
+                .filter(|(_, since)| *since > STALE)
+                .map(|(kind, since)| {
+                    format!("watch of {kind}, which fails for {} s", since.as_secs())
+                }),
+        );
+        if let Some(silent) = self.lease.silent(now).filter(|silent| *silent > STALE) {
+            missing.push(format!(
+                "answer of the API server, which gave none for {} s",
+                silent.as_secs()
+            ));
         }
         missing
     }
@@ -234,7 +307,7 @@ pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 
         .take_until(Box::pin(shutdown))
         .map(Ok::<_, Infallible>);
     let config = kube::runtime::Config::default()
-        .concurrency(CONCURRENCY)
+        .concurrency(UNLIMITED)
         .debounce(DEBOUNCE);
     applier(
         |region, ctx| Box::pin(on_its_own(reconcile(region, ctx))),
@@ -291,16 +364,13 @@ async fn wake(
     }
 }
 
-/// What of a Region wakes it: its uid, generation, time of deletion and number of annotations.
-type Seen = (Option<String>, Option<i64>, Option<Timestamp>, usize);
-
 /// Every event of a Region wakes it, unless only its status changed.
 async fn forward_regions(
     ctx: Arc<Context>,
     writer: reflector::store::Writer<RegionObject>,
     sender: mpsc::Sender<ObjectRef<RegionObject>>,
 ) {
-    let mut seen: HashMap<String, Seen> = HashMap::new();
+    let mut known = Known::default();
     let api: Api<RegionObject> = Api::all(ctx.client.clone());
     let events = reflector::reflector(
         writer,
@@ -311,27 +381,32 @@ async fn forward_regions(
     );
     let mut events = Box::pin(events);
     while let Some(event) = events.next().await {
+        match &event {
+            Ok(_) => ctx.regions_health.heard(),
+            Err(_) => ctx.regions_health.failed(Instant::now()),
+        }
         match event {
-            Ok(watcher::Event::Apply(region) | watcher::Event::InitApply(region)) => {
-                let meta = region.meta();
-                // Of a Region made anew while the watch was down only the uid tells.
-                let fact = (
-                    meta.uid.clone(),
-                    meta.generation,
-                    meta.deletion_timestamp.as_ref().map(|time| time.0),
-                    meta.annotations
-                        .as_ref()
-                        .map_or(0, std::collections::BTreeMap::len),
-                );
-                if seen.insert(region.name_any(), fact.clone()) != Some(fact) {
+            Ok(watcher::Event::Apply(region)) => {
+                if known.changed(&region) {
+                    wake(&ctx, &sender, ObjectRef::from_obj(&region)).await;
+                }
+            }
+            Ok(watcher::Event::InitApply(region)) => {
+                if known.listed(&region) {
                     wake(&ctx, &sender, ObjectRef::from_obj(&region)).await;
                 }
             }
             Ok(watcher::Event::Delete(region)) => {
-                seen.remove(&region.name_any());
+                known.gone(&region.name_any());
                 ctx.forget(&region.name_any());
             }
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+            Ok(watcher::Event::Init) => known.list_begins(),
+            Ok(watcher::Event::InitDone) => {
+                // Those that went while the watch was down are told of by nothing else.
+                for gone in known.list_ends(ctx.remembered()) {
+                    ctx.forget(&gone);
+                }
+            }
             Err(error) => tracing::warn!(kind = "Region", %error, "watch failed, trying again"),
         }
     }
@@ -386,7 +461,15 @@ pub async fn tell_undecodable(
         field,
         cause,
     } = undecodable;
-    if metadata.deletion_timestamp.is_some() {
+    let deleting = metadata.deletion_timestamp.is_some();
+    if deleting
+        && !metadata
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|finalizer| finalizer == FINALIZER)
+    {
+        // It goes, or somebody else's finalizer holds it.
         return Ok(Action::await_change());
     }
     let region = metadata.name.as_deref().unwrap_or_default();
@@ -404,7 +487,14 @@ pub async fn tell_undecodable(
             "cannot be decoded: {cause}; give it a value as `kubectl explain region` describes it"
         ),
     );
-    let next = status::undecodable(conditions.clone(), metadata.generation, &violation, now);
+    let names = deleting.then(|| Names::new(region));
+    let next = status::undecodable(
+        conditions.clone(),
+        metadata.generation,
+        &violation,
+        names.as_ref(),
+        now,
+    );
     if next != conditions {
         let mut status = before.clone();
         status["conditions"] = serde_json::json!(next);
@@ -439,8 +529,8 @@ pub async fn reconcile_at(
 ) -> Result<Action, Error> {
     ctx.lease.check()?;
     let name = region.name_any();
-    let memory = ctx.memory(&name);
-    let mut memory = memory.lock().await;
+    let remembered = ctx.memory(&name);
+    let mut memory = remembered.lock().await;
     let uid = region.uid();
     if memory.uid != uid {
         // A Region made anew while the watch was down: what is known is of the one before.
@@ -450,11 +540,18 @@ pub async fn reconcile_at(
         };
     }
     let started = Instant::now();
-    if region.meta().deletion_timestamp.is_some() {
-        // Nothing is done for a Region that goes: the garbage collector takes what loses no data, and the rest stays.
-        return Ok(Action::await_change());
-    }
     let region = with_written_status(region, &mut memory);
+    if region.meta().deletion_timestamp.is_some() {
+        let retired = retire::retire(&ctx, &region, &mut memory, now).await;
+        memory.failures = match &retired {
+            Ok(_) => 0,
+            Err(_) => memory.failures.saturating_add(1),
+        };
+        if !ctx.remembers(&name, &remembered) {
+            ctx.forget(&name);
+        }
+        return retired;
+    }
     let pass = pass(&ctx, &region, &mut memory, now).await;
     let (written, ending, violations) = match &pass {
         Ok(pass) if memory.unreported < UNREPORTED && pass.is_amid_steps(&region) => {
@@ -500,6 +597,10 @@ pub async fn reconcile_at(
         written.as_ref().ok(),
         violations,
     );
+    if !ctx.remembers(&name, &remembered) {
+        // It went while it was looked at: what this look left behind goes after it.
+        ctx.forget(&name);
+    }
     match (pass, written) {
         (Ok(pass), Ok(status)) => {
             memory.failures = 0;
@@ -522,7 +623,9 @@ fn with_written_status(mut region: Arc<Region>, memory: &mut Memory) -> Arc<Regi
     let Some((version, status)) = &memory.written else {
         return region;
     };
-    if *version != region.resource_version() {
+    let now = region.resource_version();
+    let held = memory.held.as_ref().is_some_and(|held| held.contains(&now));
+    if *version != now && !held {
         memory.written = None;
     } else if region.status.as_ref() != Some(status) {
         Arc::make_mut(&mut region).status = Some(status.clone());
@@ -533,10 +636,14 @@ fn with_written_status(mut region: Arc<Region>, memory: &mut Memory) -> Arc<Regi
 /// When to look again after an error: its class says it, and how often it failed in a row.
 #[allow(clippy::needless_pass_by_value)] // the shape that kube's applier calls
 pub fn error_policy<K: ResourceExt>(region: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
-    let failures = ctx
-        .memory(&region.name_any())
-        .try_lock()
-        .map_or(1, |memory| memory.failures);
+    // One that is gone is not remembered again.
+    let memory = {
+        let memories = ctx.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.get(&region.name_any()).cloned()
+    };
+    let failures = memory
+        .and_then(|memory| memory.try_lock().ok().map(|memory| memory.failures))
+        .unwrap_or(1);
     match error.retry() {
         Retry::Soon => Action::requeue(NEXT_STEP),
         Retry::Later => Action::requeue(backoff(failures)),
@@ -760,6 +867,8 @@ async fn make(
     (plan, mut facts): (Plan, Facts),
     now: Timestamp,
 ) -> Result<Done, Error> {
+    // Before anything is applied, and of a paused Region as well: without it the fence could go before what it fences.
+    retire::hold(ctx, region, &mut memory.held).await?;
     if plan.spec.lifecycle.paused {
         return Ok(Done {
             plan,
@@ -778,12 +887,14 @@ async fn make(
         .take_while(|manifest| manifest.resource.kind == "NetworkPolicy")
         .count();
     let (boundary, rest) = manifests.split_at(boundary);
+    let turn = ctx.turn().await;
     let mut writes =
         apply::apply(ctx, &name, &mut memory.records, boundary, memory.full_pass).await?;
     let due = secret::due(&plan.secrets, &facts);
     writes += mint::mint(ctx, &plan, &due, &mut memory.credentials, now).await?;
     writes += apply::apply(ctx, &name, &mut memory.records, rest, memory.full_pass).await?;
     writes += apply::prune(ctx, &name, &mut memory.records, &manifests).await?;
+    drop(turn);
 
     let steps = steps(&plan, &facts);
     let settled = is_settled(region);
@@ -824,18 +935,7 @@ async fn make(
             ctx.metrics.undone(&name);
         }
     }
-    if plan.spec.lifecycle.hibernated {
-        // When it wakes, silence means that it starts.
-        memory.answered.clear();
-    }
-    for (set, answered) in [
-        (plan.names.object_store(), facts.store.seen().is_some()),
-        (plan.names.postgres(), facts.patroni.seen().is_some()),
-    ] {
-        if answered {
-            memory.answered.insert(set);
-        }
-    }
+    remember_answers(&plan, &facts, &mut memory.answered);
     ctx.metrics
         .writes
         .inc_by(u64::try_from(writes).unwrap_or_default());
@@ -857,6 +957,22 @@ async fn make(
         failed,
         refused: Vec::new(),
     })
+}
+
+/// Takes up which systems answered.
+fn remember_answers(plan: &Plan, facts: &Facts, answered: &mut BTreeSet<String>) {
+    if plan.spec.lifecycle.hibernated {
+        // When it wakes, silence means that it starts.
+        answered.clear();
+    }
+    for (set, answers) in [
+        (plan.names.object_store(), facts.store.seen().is_some()),
+        (plan.names.postgres(), facts.patroni.seen().is_some()),
+    ] {
+        if answers {
+            answered.insert(set);
+        }
+    }
 }
 
 /// Whether nothing was left to do for the spec as it is.
@@ -1105,6 +1221,24 @@ async fn write_status(
     if region.status.as_ref() == Some(&status) {
         return Ok(status);
     }
+    patch_status(ctx, region, &status).await?;
+    memory.written = Some((region.resource_version(), status.clone()));
+    if let Some(residency) = &status.residency {
+        memory.breach = Some(residency.breach.clone());
+    }
+    events::publish_flips(ctx, region, &status).await;
+    Ok(status)
+}
+
+/// Sends a status to the API server.
+///
+/// # Errors
+/// [`Error::Status`], or [`Error::NotLeader`] when the Lease was lost.
+pub async fn patch_status(
+    ctx: &Context,
+    region: &Region,
+    status: &RegionStatus,
+) -> Result<(), Error> {
     ctx.lease.check()?;
     let api: Api<Region> = Api::all(ctx.client.clone());
     let patch = serde_json::json!({
@@ -1122,11 +1256,6 @@ async fn write_status(
     .map_err(|source| Error::Status {
         source: Box::new(source),
     })?;
-    memory.written = Some((region.resource_version(), status.clone()));
-    if let Some(residency) = &status.residency {
-        memory.breach = Some(residency.breach.clone());
-    }
     ctx.metrics.writes.inc();
-    events::publish_flips(ctx, region, &status).await;
-    Ok(status)
+    Ok(())
 }

@@ -42,20 +42,28 @@ pub async fn publish_flips(ctx: &Context, region: &Region, status: &RegionStatus
         })
     });
     for (condition, good) in flips {
-        let recorder = Recorder::new(ctx.client.clone(), Reporter::from("bailiwick-operator"));
-        let event = Event {
-            type_: if good {
-                EventType::Normal
-            } else {
-                EventType::Warning
-            },
-            reason: format!("{}{}", condition.type_, condition.status),
-            note: Some(format!("{}: {}", condition.reason, condition.message)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
+        let type_ = if good {
+            EventType::Normal
+        } else {
+            EventType::Warning
         };
-        if let Err(error) = recorder.publish(&event, &region.object_ref(&())).await {
-            tracing::warn!(%error, "an Event could not be published");
-        }
+        let reason = format!("{}{}", condition.type_, condition.status);
+        let note = format!("{}: {}", condition.reason, condition.message);
+        publish(ctx, region, type_, &reason, note).await;
+    }
+}
+
+/// Publishes an Event about a Region, best effort.
+pub async fn publish(ctx: &Context, region: &Region, type_: EventType, reason: &str, note: String) {
+    let recorder = Recorder::new(ctx.client.clone(), Reporter::from("bailiwick-operator"));
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = recorder.publish(&event, &region.object_ref(&())).await {
+        tracing::warn!(%error, "an Event could not be published");
     }
 }

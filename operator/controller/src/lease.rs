@@ -24,6 +24,8 @@ const MARGIN: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Lease {
     held_until: Mutex<Option<Instant>>,
+    /// When the API server last answered about the Lease; none before it was asked.
+    answered: Mutex<Option<Instant>>,
     unconditional: bool,
 }
 
@@ -33,6 +35,7 @@ impl Lease {
     pub const fn new() -> Self {
         Self {
             held_until: Mutex::new(None),
+            answered: Mutex::new(None),
             unconditional: false,
         }
     }
@@ -42,6 +45,7 @@ impl Lease {
     pub const fn always() -> Self {
         Self {
             held_until: Mutex::new(None),
+            answered: Mutex::new(None),
             unconditional: true,
         }
     }
@@ -76,6 +80,55 @@ impl Lease {
             .unwrap_or_else(PoisonError::into_inner) = until;
     }
 
+    /// For how long the API server gave no answer about the Lease, at `now`: holder and candidates ask every few seconds.
+    /// None before the first answer, which `/readyz` waits for by other means.
+    #[must_use]
+    pub fn silent(&self, now: Instant) -> Option<Duration> {
+        self.answered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map(|at| now.duration_since(at))
+    }
+
+    /// Gives the Lease up, so that another replica takes it at once and need not wait until it runs out. Nothing may be
+    /// written after this: whoever calls it has finished. One that is not ours (any more) stays as it is.
+    ///
+    /// # Errors
+    /// What the API server said; the Lease then runs out by itself.
+    pub async fn release(
+        &self,
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+    ) -> kube::Result<()> {
+        self.set(None);
+        let api: Api<LeaseObject> = Api::namespaced(client, namespace);
+        let Some(mut lease) = api.get_opt(name).await? else {
+            return Ok(());
+        };
+        let Some(spec) = lease
+            .spec
+            .as_mut()
+            .filter(|spec| spec.holder_identity.as_deref() == Some(identity))
+        else {
+            return Ok(());
+        };
+        // As client-go's leader election leaves it: nobody's. Its resourceVersion goes with it, so that one that somebody
+        // took meanwhile is not touched.
+        spec.holder_identity = None;
+        match api.replace(name, &PostParams::default(), &lease).await {
+            Ok(_) => {
+                tracing::info!(name, "the Lease was given up");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes and renews the Lease until the future is dropped. Returns only when a Lease that was held is lost.
     pub async fn run(&self, client: Client, namespace: &str, name: &str, identity: &str) {
         let api: Api<LeaseObject> = Api::namespaced(client, namespace);
@@ -84,10 +137,13 @@ impl Lease {
         let mut held: Option<LeaseObject> = None;
         loop {
             let asked = Instant::now();
-            match self
+            let turn = self
                 .turn(&api, name, identity, held.take(), &mut others)
-                .await
-            {
+                .await;
+            if turn.is_ok() {
+                *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+            }
+            match turn {
                 Ok(Some(lease)) => {
                     self.set(Some(asked + DURATION));
                     held = Some(lease);

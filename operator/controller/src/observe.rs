@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
-    CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, SecretFact,
+    CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, ReadFailure, SecretFact,
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
@@ -33,6 +33,8 @@ use crate::systems::Access;
 
 /// How often Secrets and ConfigMaps, which are never watched, are looked at again.
 pub const FULL_PASS: Duration = Duration::from_mins(5);
+/// How long one system may take to say how it is. What else of the Region is to be done waits for it, the quarantine too.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads everything that `plan` needs.
 ///
@@ -90,6 +92,7 @@ pub async fn observe(
         // Nothing of the Region can be there, and nobody could have given us a right to look.
         return Ok(facts);
     }
+    let turn = ctx.turn().await;
     facts.missing_rights = missing_rights(ctx, &names, memory).await?;
     if !facts.missing_rights.is_empty() {
         return Ok(facts);
@@ -97,6 +100,7 @@ pub async fn observe(
     read_secrets(ctx, region, &names, &facts, memory).await?;
     facts.secrets = secret_facts(&names, &region.spec, memory);
     facts.inventory = look_around(ctx, region, &names, memory).await;
+    drop(turn);
     ask_systems(ctx, region, &names, memory, &mut facts).await;
     facts.archived = look_back(ctx, region, &names, memory, &facts).await;
     Ok(facts)
@@ -148,7 +152,10 @@ fn neighbours(ctx: &Context, region: &str) -> BTreeMap<String, Neighbour> {
 
 /// What the operator may not do in the Region's namespaces. Asked until nothing is missing, and again when a call
 /// was forbidden.
-async fn missing_rights(
+///
+/// # Errors
+/// [`Error::Observe`] when the API server did not answer.
+pub async fn missing_rights(
     ctx: &Context,
     names: &Names,
     memory: &mut Memory,
@@ -211,6 +218,19 @@ async fn read_secrets(
     if !memory.full_pass {
         return Ok(());
     }
+    read_all_secrets(ctx, region, names, memory).await
+}
+
+/// Reads the Region's Secrets by name.
+///
+/// # Errors
+/// [`Error::Observe`] when the API server did not answer for one.
+pub async fn read_all_secrets(
+    ctx: &Context,
+    region: &Region,
+    names: &Names,
+    memory: &mut Memory,
+) -> Result<(), Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &names.namespace());
     for wanted in plan::secrets(names, &region.spec) {
         let found = api
@@ -373,6 +393,13 @@ fn certificate(pem: &[u8], authority: Option<&[u8]>) -> Option<CertificateFact> 
     })
 }
 
+/// What a system says, if it says it in time.
+async fn in_time<T>(read: impl Future<Output = Observed<T>>) -> Observed<T> {
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .unwrap_or(Observed::Failed(ReadFailure::TimedOut))
+}
+
 /// Asks what runs. A system whose pods are not up yet, or are stopped on purpose, is not asked.
 async fn ask_systems(
     ctx: &Context,
@@ -410,7 +437,7 @@ async fn ask_systems(
     let postgres_up = started(&names.postgres());
     let store = async {
         if store_up {
-            ctx.systems.store(access).await
+            in_time(ctx.systems.store(access)).await
         } else {
             Observed::NotAsked
         }
@@ -419,10 +446,12 @@ async fn ask_systems(
         if !postgres_up {
             return (Observed::NotAsked, Observed::NotAsked);
         }
-        let patroni = ctx.systems.patroni(access, &members).await;
+        let patroni = in_time(ctx.systems.patroni(access, &members)).await;
         // Without a primary there is nobody behind the read-write Service.
         let postgres = match &patroni {
-            Observed::Seen(seen) if seen.primary().is_some() => ctx.systems.postgres(access).await,
+            Observed::Seen(seen) if seen.primary().is_some() => {
+                in_time(ctx.systems.postgres(access)).await
+            }
             _ => Observed::NotAsked,
         };
         (patroni, postgres)
@@ -468,7 +497,7 @@ async fn look_back(
             names,
             credentials: &memory.credentials,
         };
-        let seen = match ctx.systems.archived(access, &file).await {
+        let seen = match in_time(ctx.systems.archived(access, &file)).await {
             Observed::Seen(found) => Observed::Seen(file.read_back(found)),
             Observed::Failed(failure) => Observed::Failed(failure),
             Observed::NotAsked => Observed::NotAsked,

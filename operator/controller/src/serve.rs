@@ -41,7 +41,7 @@ async fn answer(ctx: &Context, mut stream: TcpStream) -> std::io::Result<()> {
         "/readyz" => {
             let missing = ctx.not_ready();
             if missing.is_empty() {
-                ("200 OK", "ok\n".to_owned())
+                ("200 OK", ctx.synced())
             } else {
                 (
                     "503 Service Unavailable",

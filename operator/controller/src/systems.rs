@@ -83,6 +83,8 @@ pub trait Systems: Send + Sync {
         entries: &'a [Entry],
         now: Timestamp,
     ) -> BoxFuture<'a, Result<EvidenceStatus, EvidenceError>>;
+    /// Forgets a Region that is gone, with its clients and the credentials in them.
+    fn forget(&self, region: &str);
 }
 
 /// The real systems, over the network. Clients are kept for as long as the Secrets that they were made from stay
@@ -295,6 +297,13 @@ impl Systems for RegionSystems {
                 .map_err(|failure| EvidenceError::unavailable(access.names.region(), failure))?;
             log.append(known, entries, now).await
         })
+    }
+
+    fn forget(&self, region: &str) {
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(region);
     }
 }
 

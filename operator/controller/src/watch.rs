@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bailiwick_model::names::LABEL_REGION;
 use futures::{Stream, StreamExt};
@@ -13,6 +14,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
+
+use crate::health::WatchHealth;
 
 /// What is kept of a child: two values that are equal wake nobody.
 pub trait Fact: Clone + PartialEq + Send + Sync + 'static {}
@@ -24,6 +27,7 @@ pub struct Facts<F> {
     groups: RwLock<HashMap<String, BTreeMap<Object, F>>>,
     listed: AtomicBool,
     changed: Notify,
+    health: WatchHealth,
 }
 
 /// The namespace and name of a child.
@@ -41,6 +45,7 @@ impl<F> Default for Facts<F> {
             groups: RwLock::default(),
             listed: AtomicBool::new(false),
             changed: Notify::new(),
+            health: WatchHealth::default(),
         }
     }
 }
@@ -49,6 +54,11 @@ impl<F: Fact> Facts<F> {
     /// Whether the first list is complete: before that, what is missing is not known to be missing.
     pub fn listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
+    }
+
+    /// For how long the watch has been failing, at `now`.
+    pub fn failing(&self, now: Instant) -> Option<Duration> {
+        self.health.failing(now)
     }
 
     /// The facts of one group.
@@ -170,6 +180,10 @@ where
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),
             };
+            match &event {
+                Ok(_) => facts.health.heard(),
+                Err(_) => facts.health.failed(Instant::now()),
+            }
             match event {
                 Ok(watcher::Event::Init) => {
                     listing.clear();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
     ApiServerAddress, ClaimFact, JobFact, PodFact, StatefulSetFact, StorageClassFact, VolumeFact,
@@ -247,6 +247,37 @@ impl Watched {
         .into_iter()
         .filter(|(_, listed)| !listed)
         .map(|(kind, _)| kind)
+        .collect()
+    }
+
+    /// The kinds whose watch fails at `now`, and for how long.
+    #[must_use]
+    pub fn failing(&self, now: Instant) -> Vec<(&'static str, Duration)> {
+        [
+            ("Namespace", self.namespaces.failing(now)),
+            ("Node", self.nodes.failing(now)),
+            ("StorageClass", self.storage_classes.failing(now)),
+            ("EndpointSlice", self.api_server.failing(now)),
+            ("PersistentVolume", self.volumes.failing(now)),
+            (
+                "ValidatingAdmissionPolicy",
+                self.admission_policies.failing(now),
+            ),
+            (
+                "ValidatingAdmissionPolicyBinding",
+                self.admission_bindings.failing(now),
+            ),
+            ("PersistentVolumeClaim", self.claims.failing(now)),
+            ("Pod", self.pods.failing(now)),
+            ("StatefulSet", self.stateful_sets.failing(now)),
+            ("Job", self.jobs.failing(now)),
+            ("Service", self.services.failing(now)),
+            ("NetworkPolicy", self.network_policies.failing(now)),
+            ("PodDisruptionBudget", self.disruption_budgets.failing(now)),
+            ("CronJob", self.cron_jobs.failing(now)),
+        ]
+        .into_iter()
+        .filter_map(|(kind, failing)| Some((kind, failing?)))
         .collect()
     }
 

@@ -51,8 +51,9 @@ fn change(harness: &Harness) {
 }
 
 fn recreate(harness: &Harness) {
-    harness.api.remove(&Key::new("regions", "", "tr"));
-    harness.apply(&tr());
+    let region = Key::new("regions", "", "tr");
+    harness.api.user_applies_next(&region, &tr());
+    harness.api.remove(&region);
 }
 
 /// Without uids, versions, times and random values.

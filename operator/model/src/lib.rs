@@ -30,6 +30,7 @@ pub mod region;
 pub mod region_object;
 pub mod repository;
 pub mod residency;
+pub mod retire;
 pub mod rights;
 pub mod scale;
 pub mod secret;

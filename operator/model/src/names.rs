@@ -43,6 +43,8 @@ pub const ANNOTATION_ARGO_IGNORE_UPDATES: &str = "argocd.argoproj.io/ignore-reso
 pub const RETAINED: &str = "Prune=false,Delete=false";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.
 pub const ANNOTATION_CONFIG_HASH: &str = "bailiwick.dev/config-hash";
+/// The finalizer that holds a Region until its pods are gone, and after them the boundary.
+pub const FINALIZER: &str = "bailiwick.dev/ordered-deletion";
 /// The namespace of the operator itself.
 pub const OPERATOR_NAMESPACE: &str = "bailiwick-system";
 /// The operator's `ServiceAccount`.

@@ -1,6 +1,8 @@
 //! How a look at a Region went, as its status. The old status and an outcome in, the new status out, equal when no
 //! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
 
+mod retiring;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -9,7 +11,7 @@ use crate::canary::verdict as canaries;
 use crate::channel::{self, Channels};
 use crate::facts::{Facts, Observed, ReadFailure};
 use crate::fence;
-use crate::names::NODE_REGION;
+use crate::names::{NODE_REGION, Names};
 use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
 use crate::plan::Plan;
 use crate::region::{
@@ -23,6 +25,8 @@ use crate::sql;
 use crate::store;
 use crate::violation::Violation;
 use crate::volume;
+
+pub use retiring::{DELETION_BLOCKED, retiring};
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]
@@ -129,12 +133,14 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
 }
 
 /// The conditions of a Region that cannot be decoded, after those that it had: it is not accepted, and what was seen
-/// of it counts no more. `now` moves `lastTransitionTime` and nothing else.
+/// of it counts no more. One that is being deleted, which `deleted` has the names of, goes no further either. `now` moves
+/// `lastTransitionTime` and nothing else.
 #[must_use]
 pub fn undecodable(
     before: Vec<Condition>,
     generation: Option<i64>,
     violation: &Violation,
+    deleted: Option<&Names>,
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut conditions = Conditions {
@@ -149,6 +155,19 @@ pub fn undecodable(
     conditions.set("Ready", State::Unknown, reason, message);
     conditions.set("Progressing", State::False, reason, message);
     not_looked_at(&mut conditions, reason, message);
+    if let Some(names) = deleted {
+        let region = names.region();
+        conditions.set(
+            DELETION_BLOCKED,
+            State::True,
+            reason,
+            &format!(
+                "What cannot be decoded cannot be taken down in order. Mend {} with: kubectl edit region {region}; see \
+                 docs/runbooks/deletion-blocked.md.",
+                violation.field
+            ),
+        );
+    }
     conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
     conditions.list
 }

@@ -654,7 +654,10 @@ fn a_secret_is_of_the_component_that_asks_for_it_whatever_the_region_is_called()
     let plan = fixture::planned(&region);
     let mut counts = [0, 0];
     for secret in &plan.secrets {
-        let own = secret.name.strip_prefix("tr-s3-pg-role-").expect("its name");
+        let own = secret
+            .name
+            .strip_prefix("tr-s3-pg-role-")
+            .expect("its name");
         let (expected, index) = if own.starts_with("s3-") {
             ("object-store", 0)
         } else {

@@ -850,7 +850,11 @@ fn a_jobs_result_is_that_of_its_own_pod() {
 fn a_jobs_result_is_that_of_the_pod_that_ended_last_whatever_its_name() {
     let of = |names: [&str; 2]| {
         let pod = |ended: &str, message: &str| PodFact {
-            labels: [("batch.kubernetes.io/job-name".to_owned(), "stanza".to_owned())].into(),
+            labels: [(
+                "batch.kubernetes.io/job-name".to_owned(),
+                "stanza".to_owned(),
+            )]
+            .into(),
             termination_message: Some(message.to_owned()),
             ended: ended.parse().ok(),
             ..PodFact::default()

@@ -195,7 +195,9 @@ fn mark(mark: Mark) -> Cell {
 const fn verdict_tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Good => Tone::Good,
-        Verdict::Degraded | Verdict::Hibernated | Verdict::Unknown => Tone::Notice,
+        Verdict::Degraded | Verdict::Hibernated | Verdict::Deleting | Verdict::Unknown => {
+            Tone::Notice
+        }
         Verdict::NotReady | Verdict::Refused | Verdict::NotEnforced => Tone::Bad,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bailiwick_model::plan::Platform;
 use clap::Args;
@@ -16,6 +17,13 @@ use crate::controller::{self, Context};
 use crate::lease::Lease;
 use crate::systems::RegionSystems;
 use crate::{serve, telemetry};
+
+/// The name of the Lease.
+const LEASE: &str = "bailiwick-operator";
+/// What runs may take this long to finish when the operator is asked to stop.
+const FINISH: Duration = Duration::from_secs(10);
+/// Giving the Lease up may take this long.
+const RELEASE: Duration = Duration::from_secs(3);
 
 /// Run the operator.
 #[derive(Args, Debug)]
@@ -181,9 +189,7 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
         let _ = stopped.await;
     });
     tokio::pin!(work);
-    let holding = ctx
-        .lease
-        .run(client, &namespace, "bailiwick-operator", &identity);
+    let holding = ctx.lease.run(client.clone(), &namespace, LEASE, &identity);
     let result = tokio::select! {
         () = &mut work => Ok(()),
         () = holding => Err(CommandError::LeaseLost),
@@ -193,7 +199,16 @@ pub async fn run(run: Run, json: bool) -> Result<(), CommandError> {
     if result.is_ok() {
         // What runs has until the Lease runs out; the kubelet's grace is longer.
         let _ = stop.send(());
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), work).await;
+        let finished = tokio::time::timeout(FINISH, work).await.is_ok();
+        // Only after the last write: whoever takes it begins at once.
+        if finished {
+            let release = ctx.lease.release(client, &namespace, LEASE, &identity);
+            match tokio::time::timeout(RELEASE, release).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot give the Lease up: it runs out"),
+                Err(_) => tracing::warn!("cannot give the Lease up in time: it runs out"),
+            }
+        }
     }
     server.abort();
     result

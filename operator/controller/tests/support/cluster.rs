@@ -9,7 +9,7 @@ use bailiwick_model::canary::{Answer, Attempt, Guise, Question, Tried, VARIABLE}
 use bailiwick_model::names::LABEL_TASK;
 use serde_json::{Value, json};
 
-use super::fake_api::{FakeApi, Key, text};
+use super::fake_api::{FakeApi, Key, is_terminating, text};
 
 /// What a Job of the archive leaves, as the image's `pgbackrest-job` writes it.
 const STANZA_RESULT: &str = r#"{"command": "stanza", "stanza": "tr-i1", "start": "2026-11-21T08:00:00Z",
@@ -24,8 +24,30 @@ pub fn turn(api: &FakeApi, namespace: &str) -> bool {
     api.moves(|| all_move(api, namespace))
 }
 
+/// One turn of several namespaces.
+pub fn turn_all(api: &FakeApi, namespaces: &[&str]) -> bool {
+    api.moves(|| {
+        namespaces
+            .iter()
+            .fold(false, |moved, namespace| moved | all_move(api, namespace))
+    })
+}
+
 fn all_move(api: &FakeApi, namespace: &str) -> bool {
     let mut moved = false;
+    // The kubelets let pods end that are being deleted; a finalizer keeps one.
+    for pod in api.all("pods", namespace) {
+        if is_terminating(&pod) {
+            let key = Key::new("pods", namespace, text(&pod, "/metadata/name"));
+            if is_ready(&pod) {
+                // Its processes stop: that is one turn, and that it is gone another.
+                moved |= set_ready(api, &key, false);
+                continue;
+            }
+            api.remove(&key);
+            moved |= !api.is(&key, |_| true);
+        }
+    }
     for set in api.all("statefulsets", namespace) {
         moved |= stateful_set(api, namespace, &set);
     }
@@ -139,6 +161,7 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
                 });
                 moved |= api.put(&key, "kube-controller-manager", "", value);
             }
+            Some(pod) if is_terminating(&pod) => {}
             Some(pod) if !is_ready(&pod) => {
                 if startable(api, namespace, &pod["spec"]) {
                     moved |= set_ready(api, &key, true);

@@ -1,6 +1,6 @@
 //! An API server in memory, as the service under a `kube::Client`: server-side apply with field managers, create,
-//! get, replace, delete with preconditions and garbage collection, list and watch by label, reviews of rights. No
-//! process and no network; it knows of each kind only what the operator needs of it.
+//! get, replace, delete with preconditions, finalizers, grace of pods and garbage collection, list and watch by label,
+//! reviews of rights. No process and no network; it knows of each kind only what the operator needs of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -139,6 +139,8 @@ struct Contents {
     first_secrets: BTreeMap<Key, Value>,
     /// Namespaces in which the operator has no rights.
     not_delegated: BTreeSet<String>,
+    /// What a user applies as soon as an object of this name is gone.
+    next: BTreeMap<Key, Value>,
 }
 
 struct Stream {
@@ -157,6 +159,8 @@ struct State {
     still: Option<u64>,
     /// What somebody else does right after the next answer about an object.
     after: Option<(Key, Box<dyn FnOnce() + Send>)>,
+    /// Watches from before this version are told that it is too old (410).
+    oldest: u64,
 }
 
 /// The API server. Clones share it; [`FakeApi::copy`] makes another.
@@ -216,6 +220,14 @@ impl FakeApi {
     /// Closes all watches, as a server does that restarts or a client that ends.
     pub fn close_streams(&self) {
         self.lock().streams.clear();
+    }
+
+    /// Closes all watches, and forgets what happened until now: whoever opens one from before must list anew.
+    pub fn expire_watches(&self) {
+        let mut state = self.lock();
+        state.streams.clear();
+        state.contents.version += 1;
+        state.oldest = state.contents.version;
     }
 
     /// How many watches are open.
@@ -305,9 +317,31 @@ impl FakeApi {
         assert!(self.put(key, manager, "", value), "{key:?} did not change");
     }
 
-    /// Deletes an object as somebody else does who is not counted; its children follow.
+    /// Deletes an object as somebody else does who is not counted; its children follow. What has a finalizer stays until
+    /// that is taken off; a pod is gone at once.
     pub fn remove(&self, key: &Key) {
-        assert!(self.lock().remove(key), "{key:?} does not exist");
+        assert!(self.lock().remove(key, false), "{key:?} does not exist");
+    }
+
+    /// Deletes an object in the foreground: its children first, whatever finalizers it has; then it goes, if nothing holds it.
+    pub fn remove_in_foreground(&self, key: &Key) {
+        let mut state = self.lock();
+        let uid = text(&state.contents.objects[key].value, "/metadata/uid").to_owned();
+        for child in state.children_of(&uid) {
+            state.remove(&child, true);
+        }
+        state.remove(key, true);
+    }
+
+    /// Applies as an operator before this one did, who is not counted.
+    pub fn operator_applied(&self, key: &Key, value: &Value) {
+        let outcome = self.lock().apply(key, "bailiwick-operator", "", value);
+        assert!(outcome.is_ok(), "{key:?} could not be applied");
+    }
+
+    /// Has a user apply something as soon as the object that is there under this name is gone.
+    pub fn user_applies_next(&self, key: &Key, value: &Value) {
+        self.lock().contents.next.insert(key.clone(), value.clone());
     }
 
     /// Does something right after the next request for an object, before its answer is heard.
@@ -437,6 +471,8 @@ struct Parsed {
     selector: String,
     manager: String,
     metadata_only: bool,
+    /// The version that a watch begins at.
+    since: u64,
     body: Value,
 }
 
@@ -481,9 +517,13 @@ impl Parsed {
             (Method::DELETE, _) => "delete",
             (Method::PATCH, _) => {
                 let content = &parts.headers["content-type"];
-                assert_eq!(content, "application/apply-patch+yaml", "{}", parts.uri);
-                assert_eq!(query.get("force").map(String::as_str), Some("true"));
-                "apply"
+                if content == "application/merge-patch+json" {
+                    "patch"
+                } else {
+                    assert_eq!(content, "application/apply-patch+yaml", "{}", parts.uri);
+                    assert_eq!(query.get("force").map(String::as_str), Some("true"));
+                    "apply"
+                }
             }
             (method, _) => panic!("{method} {} is not served", parts.uri),
         };
@@ -507,6 +547,10 @@ impl Parsed {
             selector: query.get("labelSelector").cloned().unwrap_or_default(),
             manager: query.get("fieldManager").cloned().unwrap_or_default(),
             metadata_only: accept.contains("PartialObjectMetadata"),
+            since: query
+                .get("resourceVersion")
+                .and_then(|version| version.parse().ok())
+                .unwrap_or_default(),
             body,
         }
     }
@@ -634,6 +678,7 @@ fn leaves(value: &Value) -> BTreeSet<Path> {
                         | "resourceVersion"
                         | "generation"
                         | "creationTimestamp"
+                        | "deletionTimestamp"
                         | "managedFields",
                     ..
                 ]
@@ -695,6 +740,7 @@ impl State {
                 "Forbidden",
                 format!("list {}", key.resource),
             )),
+            "list" if self.contents.not_delegated.contains(&key.namespace) => Err(refusal(403)),
             "list" => Ok(Answer::Object(self.list(call))),
             "watch" => Ok(Answer::Stream(self.watch(call))),
             "get" => {
@@ -736,6 +782,13 @@ impl State {
                 self.write_whole(key, &call.manager, &call.subresource, call.body.clone());
                 Ok(Answer::Object(served(&self.contents.objects[key])))
             }
+            "patch" => {
+                // One that goes with its last finalizer is answered as it was.
+                let patched = self.merge_patch(key, &call.manager, &call.body)?;
+                Ok(Answer::Object(
+                    self.contents.objects.get(key).map_or(patched, served),
+                ))
+            }
             "apply" => {
                 self.writable(key)?;
                 self.apply(key, &call.manager, &call.subresource, &call.body)?;
@@ -753,7 +806,8 @@ impl State {
                     return Err(conflict(key));
                 }
                 let value = served(stored);
-                self.remove(key);
+                self.writable(key)?;
+                self.remove(key, true);
                 Ok(Answer::Object(value))
             }
             verb => panic!("{verb} is not served"),
@@ -806,6 +860,14 @@ impl State {
 
     fn watch(&mut self, call: &Parsed) -> mpsc::UnboundedReceiver<Vec<u8>> {
         let (sender, receiver) = mpsc::unbounded();
+        if call.since < self.oldest {
+            let gone = json!({"type": "ERROR", "object": {
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "too old resource version", "reason": "Expired", "code": 410,
+            }});
+            let _ = sender.unbounded_send(format!("{gone}\n").into_bytes());
+            return receiver;
+        }
         self.streams.push(Stream {
             resource: call.key.resource.clone(),
             namespace: call.key.namespace.clone(),
@@ -869,6 +931,44 @@ impl State {
             .entry((manager.to_owned(), "Update", subresource.to_owned()))
             .or_default()
             .extend(changed);
+        self.store(key, value, managers);
+    }
+
+    /// A merge patch of metadata, with the resourceVersion that it is meant for.
+    fn merge_patch(&mut self, key: &Key, manager: &str, patch: &Value) -> Result<Value, Refusal> {
+        let stored = self
+            .contents
+            .objects
+            .get(key)
+            .ok_or_else(|| not_found(key))?;
+        let mut value = stored.value.clone();
+        let fields = patch.as_object().expect("a patch is an object");
+        assert!(
+            fields.keys().eq(["metadata"]),
+            "the operator patches metadata alone, not {patch}"
+        );
+        for field in ["uid", "resourceVersion"] {
+            let wanted = text(patch, &format!("/metadata/{field}"));
+            assert!(!wanted.is_empty(), "a patch without {field}: {key:?}");
+            if wanted != text(&value, &format!("/metadata/{field}")) {
+                return Err(conflict(key));
+            }
+        }
+        value["metadata"]["finalizers"] = patch["metadata"]["finalizers"].clone();
+        self.write_metadata(key, manager, value.clone());
+        Ok(value)
+    }
+
+    fn write_metadata(&mut self, key: &Key, manager: &str, value: Value) {
+        let mut managers = self.contents.objects[key].managers.clone();
+        let path = vec!["metadata".to_owned(), "finalizers".to_owned()];
+        for paths in managers.values_mut() {
+            paths.remove(&path);
+        }
+        managers
+            .entry((manager.to_owned(), "Update", String::new()))
+            .or_default()
+            .insert(path);
         self.store(key, value, managers);
     }
 
@@ -963,7 +1063,13 @@ impl State {
             meta.insert("namespace".to_owned(), json!(key.namespace));
         }
         if let Some(old) = &old {
-            for field in ["uid", "creationTimestamp", "resourceVersion", "generation"] {
+            for field in [
+                "uid",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "resourceVersion",
+                "generation",
+            ] {
                 match old["metadata"].get(field) {
                     Some(found) => meta.insert(field.to_owned(), found.clone()),
                     None => meta.remove(field),
@@ -997,20 +1103,41 @@ impl State {
                 &value,
             );
         }
+        let ends = is_terminating(&value) && !has_finalizers(&value) && key.resource != "pods";
         self.contents
             .objects
             .insert(key.clone(), Stored { value, managers });
+        if ends {
+            self.end(key);
+        }
     }
 
-    fn remove(&mut self, key: &Key) -> bool {
-        let Some(stored) = self.contents.objects.remove(key) else {
+    /// What a request to delete does: what has a finalizer, and a pod that gets its grace, is marked and stays.
+    fn remove(&mut self, key: &Key, graceful: bool) -> bool {
+        let Some(stored) = self.contents.objects.get_mut(key) else {
             return false;
         };
-        self.contents.version += 1;
-        self.tell(key, "DELETED", &stored.value);
-        let uid = text(&stored.value, "/metadata/uid").to_owned();
-        let children: Vec<Key> = self
-            .contents
+        let terminating = is_terminating(&stored.value);
+        let grace = graceful && key.resource == "pods" && !terminating;
+        if !grace && !has_finalizers(&stored.value) {
+            self.end(key);
+            return true;
+        }
+        if !terminating {
+            let seconds = stored.value["spec"]["terminationGracePeriodSeconds"].as_i64();
+            let end = Timestamp::now() + jiff::SignedDuration::from_secs(seconds.unwrap_or(30));
+            self.contents.version += 1;
+            stored.value["metadata"]["deletionTimestamp"] = json!(end);
+            stored.value["metadata"]["resourceVersion"] = json!(self.contents.version.to_string());
+            let value = stored.value.clone();
+            self.tell(key, "MODIFIED", &value);
+        }
+        true
+    }
+
+    /// What has this owner and no other.
+    fn children_of(&self, uid: &str) -> Vec<Key> {
+        self.contents
             .objects
             .iter()
             .filter(|(_, child)| {
@@ -1021,12 +1148,38 @@ impl State {
                 !owners.is_empty() && owners.iter().all(|owner| text(owner, "/uid") == uid)
             })
             .map(|(child, _)| child.clone())
-            .collect();
-        for child in children {
-            self.remove(&child);
-        }
-        true
+            .collect()
     }
+
+    fn end(&mut self, key: &Key) {
+        let Some(mut stored) = self.contents.objects.remove(key) else {
+            return;
+        };
+        self.contents.version += 1;
+        // As the real one: what is told of last carries the version of its end.
+        stored.value["metadata"]["resourceVersion"] = json!(self.contents.version.to_string());
+        self.tell(key, "DELETED", &stored.value);
+        let uid = text(&stored.value, "/metadata/uid").to_owned();
+        for child in self.children_of(&uid) {
+            self.remove(&child, true);
+        }
+        if let Some(next) = self.contents.next.remove(key) {
+            let applied = self.apply(key, "kubectl", "", &next);
+            assert!(applied.is_ok(), "{key:?} could not be applied");
+        }
+    }
+}
+
+/// Whether an object is being deleted.
+pub fn is_terminating(value: &Value) -> bool {
+    value.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+fn has_finalizers(value: &Value) -> bool {
+    value
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 /// What the operator may do: what it needs.

@@ -339,6 +339,29 @@ impl Harness {
         );
     }
 
+    /// Turns and looks until the Region that is being deleted is gone; `each` sees the cluster after each.
+    pub async fn until_gone(&mut self, mut each: impl FnMut(&mut Self)) {
+        for _ in 0..60 {
+            self.turn();
+            each(self);
+            if !self.api.is(&Key::new("regions", "", "tr"), |_| true) {
+                self.sync().await;
+                return;
+            }
+            let look = self.look().await;
+            assert!(
+                look.result.is_ok(),
+                "a look failed: {:?}",
+                look.result.err()
+            );
+            each(self);
+        }
+        panic!(
+            "it does not go: {:#?}",
+            self.region().status.map(|it| it.conditions)
+        );
+    }
+
     /// A cluster with `tr` running and settled.
     pub async fn running() -> Self {
         let mut harness = Self::new();

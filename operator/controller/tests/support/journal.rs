@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What it does: `get`, `create`, `apply`, `replace`, `delete`, `review`, `rules` or `groups`; of a system `read`,
+    /// What it does: `get`, `create`, `apply`, `replace`, `patch`, `delete`, `review`, `rules` or `groups`; of a system `read`,
     /// `step` or `record`.
     pub verb: &'static str,
     /// The plural of the resource with its subresource, or the system.
@@ -19,7 +19,10 @@ pub struct Call {
 impl Call {
     /// Whether the API server was asked to change something. A review of one's own rights changes nothing.
     pub fn is_write(&self) -> bool {
-        matches!(self.verb, "create" | "apply" | "replace" | "delete")
+        matches!(
+            self.verb,
+            "create" | "apply" | "replace" | "patch" | "delete"
+        )
     }
 
     /// Whether it writes the status or tells of it in an Event.

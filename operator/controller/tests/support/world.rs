@@ -63,6 +63,10 @@ pub struct World {
     api: FakeApi,
     journal: Journal,
     data: Arc<Mutex<BTreeMap<String, Data>>>,
+    /// The Regions whose clients were to be forgotten.
+    pub forgotten: Arc<Mutex<Vec<String>>>,
+    /// The Regions whose stores never answer, and how often each was asked.
+    pub hanging: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl World {
@@ -72,6 +76,8 @@ impl World {
             api,
             journal,
             data: Arc::default(),
+            forgotten: Arc::default(),
+            hanging: Arc::default(),
         }
     }
 
@@ -82,6 +88,8 @@ impl World {
             api,
             journal,
             data: Arc::new(Mutex::new(data)),
+            forgotten: Arc::default(),
+            hanging: Arc::default(),
         }
     }
 
@@ -394,7 +402,19 @@ fn merge(into: &mut Value, patch: &Value) {
 
 impl Systems for World {
     fn store<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<StoreFacts>> {
-        async move { self.read("object store", || self.store_facts(access)) }.boxed()
+        async move {
+            let hangs = self
+                .hanging
+                .lock()
+                .unwrap()
+                .get_mut(access.names.region())
+                .map(|asked| *asked += 1);
+            if hangs.is_some() {
+                std::future::pending::<()>().await;
+            }
+            self.read("object store", || self.store_facts(access))
+        }
+        .boxed()
     }
 
     fn archived<'a>(
@@ -486,5 +506,9 @@ impl Systems for World {
             })
         }
         .boxed()
+    }
+
+    fn forget(&self, region: &str) {
+        self.forgotten.lock().unwrap().push(region.to_owned());
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Manifest, owned};
+use super::{Manifest, kept};
 use crate::names::{
     Flow, LABEL_FLOW, LABEL_NAME, LABEL_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
 };
@@ -43,7 +43,8 @@ pub fn manifests(plan: &Plan) -> Vec<Manifest> {
 
 fn policy(plan: &Plan, namespace: &str, name: &str, spec: NetworkPolicySpec) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: owned(plan, namespace, name, COMPONENT),
+        // No owner: the garbage collector would take the fence while Postgres still stops behind it. See `retire`.
+        metadata: kept(plan, namespace, name, COMPONENT),
         spec: Some(spec),
     }
 }

@@ -127,6 +127,13 @@ pub enum Entry {
         /// What was done.
         action: BreachAction,
     },
+    /// The Region was told to end: its pods go next, and its data stays. What follows is of a Region made anew.
+    RegionDeleted {
+        /// The uid of the Region.
+        region: Name,
+        /// When it was asked for.
+        asked: Timestamp,
+    },
     /// A restore was rehearsed.
     Drill {
         /// The backup that was restored, by its label.
@@ -165,6 +172,7 @@ impl Entry {
             Self::ChannelChanged { .. } => "ChannelChanged",
             Self::AssuranceChanged { .. } => "AssuranceChanged",
             Self::Breach { .. } => "Breach",
+            Self::RegionDeleted { .. } => "RegionDeleted",
             Self::Drill { .. } => "Drill",
         }
     }
