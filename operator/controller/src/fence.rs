@@ -96,7 +96,7 @@ mod tests {
     }
 
     /// A pod behind its fence, with this status of it.
-    fn pod(fence: Value, containers: Value) -> Pod {
+    fn pod(fence: &Value, containers: &Value) -> Pod {
         let mut status =
             json!({"name": "fence", "ready": false, "restartCount": 0, "image": "", "imageID": ""});
         for (key, value) in fence.as_object().unwrap() {
@@ -159,7 +159,7 @@ mod tests {
             (json!({"state": ended_with(0, "killed")}), (0, None, true)),
         ] {
             assert_eq!(
-                told(&fence_of(&pod(fence.clone(), json!([])))),
+                told(&fence_of(&pod(&fence, &json!([])))),
                 expected,
                 "{fence}"
             );
@@ -173,7 +173,7 @@ mod tests {
             "state": {"running": {}},
         }]);
         assert_eq!(
-            told(&fence_of(&pod(json!({"state": {"waiting": {}}}), main))),
+            told(&fence_of(&pod(&json!({"state": {"waiting": {}}}), &main))),
             (0, None, true)
         );
     }
