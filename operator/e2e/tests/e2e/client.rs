@@ -375,6 +375,10 @@ pub async fn run(
 fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
     let mut labels = json!({ LABEL: "true", "app": "client" });
     let mut command = vec!["python3".to_owned(), "-u".to_owned()];
+    // Nothing ever shuts the stranger's way out.
+    if stand.namespace != STRANGER {
+        command.extend(["-c", include_str!("scripts/fenced.py")].map(str::to_owned));
+    }
     let mut volumes = vec![json!({ "name": "tmp", "emptyDir": {} })];
     let mut mounts = vec![json!({ "name": "tmp", "mountPath": "/tmp" })];
     if let Some(flow) = stand.flow {
