@@ -28,6 +28,7 @@ pub mod repository;
 pub mod residency;
 pub mod rights;
 pub mod secret;
+pub mod settings;
 pub mod sql;
 pub mod status;
 pub mod step;
