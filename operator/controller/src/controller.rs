@@ -479,7 +479,7 @@ struct Done {
     facts: Facts,
     writes: usize,
     steps: Vec<Step>,
-    failed: Vec<(String, ReadFailure)>,
+    failed: Vec<(String, ReadFailure, Option<String>)>,
 }
 
 impl Done {
@@ -647,6 +647,7 @@ async fn pass(
             failed.push((
                 format!("{}: {}", failure.system, failure.what),
                 failure.failure,
+                failure.cause(),
             ));
             // Later steps of the same system may depend on this one; what they need of another was observed.
             stopped.insert(system_of(step));
