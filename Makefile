@@ -42,6 +42,7 @@ crds: ## Write crds/regions.yaml and docs/reference anew from the types
 	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
 	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
 	@cargo run --quiet --package bailiwick-operator -- reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
+	@cargo run --quiet --package bailiwick-operator -- reference postgres-parameters > docs/reference/postgres-parameters.md.part && mv docs/reference/postgres-parameters.md.part docs/reference/postgres-parameters.md
 
 .PHONY: check
 check: deny ## Formatting, lints of code and manifests, licences and sources, and the model crate alone

@@ -662,7 +662,7 @@ struct Done {
     facts: Facts,
     writes: usize,
     steps: Vec<Step>,
-    failed: Vec<(String, ReadFailure)>,
+    failed: Vec<(String, ReadFailure, Option<String>)>,
     /// Why the newest spec is refused, when this is one that was accepted before it.
     refused: Vec<Violation>,
 }
@@ -915,6 +915,7 @@ async fn make(
             failed.push((
                 format!("{}: {}", failure.system, failure.what),
                 failure.failure,
+                failure.cause(),
             ));
             // Later steps may depend on this one: those about the same, or all of a system that fails as a whole. What
             // they need of another system was observed.

@@ -19,6 +19,25 @@ pub struct StepError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl StepError {
+    /// The cause as a code of the system's documented interface, which quotes nothing: it may stand in the status.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        let said = self.source.as_deref()?.downcast_ref::<SqlError>()?;
+        Some(format!("SQLSTATE {}", said.sqlstate))
+    }
+}
+
+/// What Postgres answered instead of doing a statement.
+#[derive(Debug, thiserror::Error)]
+#[error("SQLSTATE {sqlstate}: {message}")]
+pub struct SqlError {
+    /// Its code (<https://www.postgresql.org/docs/17/errcodes-appendix.html>).
+    pub sqlstate: String,
+    /// Its words, for the log alone.
+    pub message: String,
+}
+
 /// Why a reconcile stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

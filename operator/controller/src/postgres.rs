@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{Names, REWIND_ROLE};
-use bailiwick_model::sql::{ArchiverFact, PostgresFacts, SqlStep};
+use bailiwick_model::sql::{ArchiverFact, PostgresFacts, RunningSettings, SqlStep};
 use tokio_postgres::Client;
 
 use self::connection::{Endpoint, Patience};
@@ -108,9 +108,13 @@ impl Postgres {
         let client = self.connect(credentials, MAINTENANCE_DATABASE).await?;
         let passwords = password::Passwords::new(&self.names, credentials);
         let mut facts = reading::server(&client, &passwords).await?;
+        let refused = reading::refused_settings(&client).await?;
         drop(client);
         match self.settings(credentials).await {
-            Ok(settings) => facts.settings = settings,
+            Ok((settings, running)) => {
+                facts.settings = settings;
+                facts.running = Some(RunningSettings { refused, ..running });
+            }
             // What was not read is unknown, and nothing else waits for it.
             Err(error) => {
                 told(&self.names, &error);
@@ -123,23 +127,20 @@ impl Postgres {
         Ok(facts)
     }
 
-    /// The settings of the log, as pg_rewind's role sees them: it has none of its own.
+    /// The settings of the log and those that a Region may set, as pg_rewind's role sees them: it has none of its own.
     async fn settings(
         &self,
         credentials: &Credentials,
-    ) -> Result<BTreeMap<String, String>, PostgresError> {
+    ) -> Result<(BTreeMap<String, String>, RunningSettings), PostgresError> {
         let login = (REWIND_ROLE, "rewind-password");
         let client = self
             .endpoint
-            .connect_as(
-                login,
-                &self.names,
-                credentials,
-                MAINTENANCE_DATABASE,
-                Patience::Short,
-            )
+            .connect_as_others(login, &self.names, credentials, MAINTENANCE_DATABASE)
             .await?;
-        reading::settings(&client).await
+        Ok((
+            reading::settings(&client).await?,
+            reading::running(&client).await?,
+        ))
     }
 
     async fn work(&self, step: &SqlStep, credentials: &Credentials) -> Result<(), PostgresError> {

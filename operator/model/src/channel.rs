@@ -557,7 +557,8 @@ pub const CHANNELS: &[Channel] = &[
         database::logs,
         "logged values",
         "statements and parameters with values are written to the log",
-        "settings that log values are refused and read back",
+        "settings that log values are refused and read back; what an error quotes or a function raises is not held back, and \
+         whatever reads the pods' output must mask it",
     ),
     channel(
         31,

@@ -34,6 +34,7 @@ pub mod retire;
 pub mod rights;
 pub mod scale;
 pub mod secret;
+pub mod settings;
 pub mod sql;
 pub mod status;
 pub mod step;

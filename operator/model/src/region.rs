@@ -4,6 +4,7 @@
 mod rules;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -13,9 +14,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 pub use rules::{
-    DATABASE_ROLE_SUFFIXES, DENIED_PARAMETERS, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES,
-    RESERVED_BUCKETS, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES, RESERVED_SCHEMAS,
-    is_denied_parameter,
+    DATABASE_ROLE_SUFFIXES, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES, RESERVED_BUCKETS,
+    RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES, RESERVED_SCHEMAS,
 };
 
 /// One place's data services: a replicated Postgres, an S3 object store and an encrypted archive, held to a
@@ -379,11 +379,13 @@ pub struct Postgres {
     pub resources: Resources,
     /// The members' volumes.
     pub storage: PostgresStorage,
-    /// Settings of PostgreSQL, as in `postgresql.conf`. Those that the operator owns are refused.
+    /// Settings of PostgreSQL, as in `postgresql.conf`: those that docs/reference/postgres-parameters.md lists, in lower
+    /// case. A whole number may stand bare, as `200`; everything else is text, as `"1.1"`, `64MB` or `"on"`, which
+    /// YAML would otherwise read as something else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 100, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
-    #[x_kube(validation = rules::parameter_names(), validation = rules::parameters_allowed(), validation = rules::parameter_values())]
-    pub parameters: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = 100, "additionalProperties" = {"x-kubernetes-int-or-string": true, "maxLength": 1024, "pattern": "^[^\\n\\r]*$"}))]
+    #[x_kube(validation = rules::parameters_known(), validation = rules::parameters_allowed())]
+    pub parameters: BTreeMap<String, SettingValue>,
     /// The databases. One that is removed from the list is retained unless its `reclaim` said `Delete`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -395,6 +397,25 @@ pub struct Postgres {
     /// The timing of failover.
     #[serde(default)]
     pub failover: Failover,
+}
+
+/// A setting's value. Kubernetes takes a number for a number, so a whole one need not be text.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum SettingValue {
+    /// A whole number.
+    Whole(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl fmt::Display for SettingValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
 }
 
 /// What a commit waits for.

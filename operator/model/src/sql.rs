@@ -75,6 +75,21 @@ pub struct PostgresFacts {
     pub slots: BTreeMap<String, SlotFact>,
     /// The settings that decide whether values of statements are logged, by name.
     pub settings: BTreeMap<String, String>,
+    /// The settings that a Region may set, as the server has them; none when they were not read.
+    pub running: Option<RunningSettings>,
+}
+
+/// Settings as the server has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunningSettings {
+    /// What `pg_settings` shows, by name in lower case. A setting of a library that is not loaded is here only when
+    /// the server's files have it.
+    pub values: BTreeMap<String, String>,
+    /// Those that the server's files have otherwise and that wait for its restart.
+    pub pending: BTreeSet<String>,
+    /// Those in the server's files that it cannot take, and its words for it (`pg_file_settings.error`); none when the
+    /// control role may not look, as in a cluster that an older image made.
+    pub refused: Option<BTreeMap<String, String>>,
 }
 
 /// A role.

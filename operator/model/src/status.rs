@@ -21,6 +21,7 @@ use crate::region::{
 };
 use crate::scale::Departure;
 use crate::secret;
+use crate::settings;
 use crate::sql;
 use crate::store;
 use crate::violation::Violation;
@@ -53,8 +54,8 @@ pub struct Applied<'a> {
     pub facts: &'a Facts,
     /// How many steps were due when the look began, apart from those that failed.
     pub steps_due: usize,
-    /// The steps that failed: which, and why.
-    pub failed_steps: &'a [(String, ReadFailure)],
+    /// The steps that failed: which, why, and the code that the system answered with.
+    pub failed_steps: &'a [(String, ReadFailure, Option<String>)],
     /// What the archive does.
     pub archive: Archive,
     /// The newest full backup that a Job of this look reported.
@@ -544,7 +545,7 @@ fn judge(
     let contained = contained(applied);
     let archive = archive(applied);
     let certificates = certificates(status, facts);
-    let restart = pending_restart(facts);
+    let restart = pending_restart(applied.plan, facts);
     let progress = progressing(applied);
     let degraded = degraded(applied, &archive);
     let ready = ready(applied, &postgres, &store);
@@ -928,14 +929,14 @@ fn certificates(status: &RegionStatus, facts: &Facts) -> Verdict {
     }
 }
 
-fn pending_restart(facts: &Facts) -> Verdict {
+fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     let Some(patroni) = facts.patroni.seen() else {
         return Verdict::new(State::Unknown, "NotRead", "Patroni has not been read.");
     };
     let waiting = |member: &&MemberFact| member.pending_restart;
     let count = patroni.members.values().filter(waiting).count();
     if count == 0 {
-        return Verdict::new(State::False, "UpToDate", "Every setting is in force.");
+        return in_force(plan, facts);
     }
     let settings: Vec<&str> = patroni.pending_settings().into_iter().collect();
     let settings = if settings.is_empty() {
@@ -947,6 +948,59 @@ fn pending_restart(facts: &Facts) -> Verdict {
         State::True,
         "SettingsChanged",
         format!("{settings}: in force once {count} members have restarted, replicas first."),
+    )
+}
+
+/// Whether the primary has every setting of the spec, as it was read back: what Patroni was told is not yet in force.
+fn in_force(plan: &Plan, facts: &Facts) -> Verdict {
+    let wanted = &plan.spec.postgres.parameters;
+    let Some(running) = facts.postgres.seen().and_then(|it| it.running.as_ref()) else {
+        return if wanted.is_empty() {
+            Verdict::new(State::False, "UpToDate", "Nothing waits for a restart.")
+        } else {
+            Verdict::new(
+                State::Unknown,
+                "NotRead",
+                "Whether the settings are in force could not be read over SQL.",
+            )
+        };
+    };
+    let refused: Vec<String> = running
+        .refused
+        .iter()
+        .flatten()
+        .filter(|(name, _)| !running.pending.contains(*name))
+        .map(|(name, error)| format!("{name}: {error}"))
+        .collect();
+    if !refused.is_empty() {
+        return Verdict::new(
+            State::True,
+            "SettingRefused",
+            format!(
+                "{}: stands in the server's files, and the server cannot take it; take it out before a member restarts.",
+                refused.join("; ")
+            ),
+        );
+    }
+    let other: Vec<String> = wanted
+        .iter()
+        .filter(|(name, value)| {
+            let shown = running.values.get(*name).map(String::as_str);
+            settings::allowed(name)
+                .is_some_and(|setting| !settings::is_shown(setting, &value.to_string(), shown))
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    if other.is_empty() {
+        return Verdict::new(State::False, "UpToDate", "Every setting is in force.");
+    }
+    Verdict::new(
+        State::True,
+        "NotInForce",
+        format!(
+            "{}: the primary does not show the spec's value yet (pg_settings).",
+            other.join(", ")
+        ),
     )
 }
 
@@ -1006,7 +1060,13 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         let failed: Vec<String> = applied
             .failed_steps
             .iter()
-            .map(|(step, failure)| format!("{step}: {}", failure.as_str()))
+            .map(|(step, failure, cause)| {
+                let cause = cause
+                    .as_ref()
+                    .map(|cause| format!(" ({cause})"))
+                    .unwrap_or_default();
+                format!("{step}: {}{cause}", failure.as_str())
+            })
             .collect();
         return Verdict::new(
             State::True,

@@ -132,6 +132,7 @@ fn closed(region: &Region) -> Facts {
             ("log_duration", "off"),
             ("log_min_error_statement", "panic"),
             ("log_error_verbosity", "terse"),
+            ("log_min_messages", "warning"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
@@ -648,6 +649,27 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 "log_statement of clinical_app_writer".to_owned(),
                 "all".to_owned(),
             );
+        }),
+        ("pgaudit logs the statements themselves", &[30], |f| {
+            postgres(f)
+                .settings
+                .insert("pgaudit.log_statement".to_owned(), "on".to_owned());
+        }),
+        ("pg_cron logs the statements of its jobs", &[30], |f| {
+            postgres(f)
+                .settings
+                .insert("cron.log_statement".to_owned(), "on".to_owned());
+        }),
+        ("pgaudit logs one role's parameters", &[30], |f| {
+            postgres(f).settings.insert(
+                "pgaudit.log_parameter of clinical_app_writer".to_owned(),
+                "on".to_owned(),
+            );
+        }),
+        ("messages below a warning are logged", &[30], |f| {
+            postgres(f)
+                .settings
+                .insert("log_min_messages".to_owned(), "debug2".to_owned());
         }),
         ("a setting was not read", &[30], |f| {
             postgres(f).settings.remove("log_duration");

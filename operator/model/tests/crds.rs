@@ -62,6 +62,17 @@ fn the_page_of_channels_is_what_the_table_generates() {
 }
 
 #[test]
+fn the_page_of_settings_is_what_the_list_generates() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/postgres-parameters.md");
+    let committed = std::fs::read_to_string(path).expect("docs/reference/postgres-parameters.md");
+    assert!(
+        committed == bailiwick_model::reference::settings_markdown(),
+        "docs/reference/postgres-parameters.md is not current; run `make crds`"
+    );
+}
+
+#[test]
 fn items_of_lists_have_no_defaults() {
     let mut items = 0;
     walk(&definition(), "", &mut |path, value| {

@@ -5,12 +5,12 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
-use bailiwick_model::facts::{Facts, Observed};
+use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts};
 use bailiwick_model::region::RegionStatus;
-use bailiwick_model::sql::{PostgresFacts, RoleFact};
-use bailiwick_model::status::{Outcome, status};
+use bailiwick_model::sql::{PostgresFacts, RoleFact, RunningSettings};
+use bailiwick_model::status::{Applied, Outcome, status};
 use jiff::{SignedDuration, Timestamp};
 
 /// Status, reason and message of `Degraded`, with all members running and these facts of Postgres.
@@ -98,6 +98,134 @@ fn condition(status: &RegionStatus, type_: &str) -> (String, String) {
         .find(|condition| condition.type_ == type_);
     let found = found.expect("the condition is set");
     (found.status.clone(), found.reason.clone())
+}
+
+/// What `PendingRestart` says of a Region with settings, by what its primary was read to have.
+fn in_force(running: Option<RunningSettings>) -> (String, String, String) {
+    let region = fixture::tr_with(
+        "spec: {postgres: {parameters: {work_mem: 8MB, timezone: Europe/Istanbul, pg_trgm.similarity_threshold: '0.40'}}}",
+    );
+    let plan = fixture::planned(&region);
+    let facts = Facts {
+        patroni: Observed::Seen(PatroniFacts::default()),
+        postgres: Observed::Seen(PostgresFacts {
+            running,
+            ..PostgresFacts::default()
+        }),
+        ..fixture::facts(&region)
+    };
+    let applied = fixture::applied(&plan, &facts);
+    let status = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+    let found = status
+        .conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "PendingRestart")
+        .expect("the condition is set");
+    (found.status, found.reason, found.message)
+}
+
+/// What a primary shows that has the settings of [`in_force`].
+fn running() -> RunningSettings {
+    RunningSettings {
+        values: [
+            ("work_mem", "8192"),
+            ("timezone", "Europe/Istanbul"),
+            // As it was written: no library has read it yet.
+            ("pg_trgm.similarity_threshold", "0.40"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        refused: Some(BTreeMap::new()),
+        ..RunningSettings::default()
+    }
+}
+
+#[test]
+fn a_setting_is_in_force_when_it_was_read_back() {
+    let (state, reason, _) = in_force(Some(running()));
+    assert_eq!((&*state, &*reason), ("False", "UpToDate"));
+    // Where the files cannot be looked into, what the sessions have is enough.
+    let (state, reason, _) = in_force(Some(RunningSettings {
+        refused: None,
+        ..running()
+    }));
+    assert_eq!((&*state, &*reason), ("False", "UpToDate"));
+
+    let (state, reason, _) = in_force(None);
+    assert_eq!((&*state, &*reason), ("Unknown", "NotRead"));
+
+    for (name, value) in [
+        ("work_mem", Some("4096")),
+        ("timezone", Some("UTC")),
+        ("pg_trgm.similarity_threshold", None),
+    ] {
+        let mut other = running();
+        match value {
+            Some(value) => other.values.insert(name.to_owned(), value.to_owned()),
+            None => other.values.remove(name),
+        };
+        let (state, reason, message) = in_force(Some(other));
+        assert_eq!((&*state, &*reason), ("True", "NotInForce"), "{name}");
+        assert!(message.starts_with(&format!("{name}: ")), "{message}");
+    }
+}
+
+#[test]
+fn what_the_server_cannot_take_is_named_with_its_cause() {
+    let mut refused = running();
+    refused.refused = Some(BTreeMap::from([
+        (
+            "log_timezone".to_owned(),
+            "setting could not be applied".to_owned(),
+        ),
+        // What only waits for a restart is refused with the same words.
+        (
+            "max_connections".to_owned(),
+            "setting could not be applied".to_owned(),
+        ),
+    ]));
+    refused.pending.insert("max_connections".to_owned());
+    let (state, reason, message) = in_force(Some(refused));
+    assert_eq!((&*state, &*reason), ("True", "SettingRefused"));
+    assert!(
+        message.starts_with("log_timezone: setting could not be applied: "),
+        "{message}"
+    );
+    assert!(!message.contains("max_connections"), "{message}");
+}
+
+#[test]
+fn a_step_that_failed_is_named_with_the_servers_code() {
+    let region = fixture::tr();
+    let plan = fixture::planned(&region);
+    let facts = fixture::facts(&region);
+    for (cause, expected) in [
+        (
+            Some("SQLSTATE 25006"),
+            "postgres: create role app: NotReady (SQLSTATE 25006); it is tried again.",
+        ),
+        (
+            None,
+            "postgres: create role app: NotReady; it is tried again.",
+        ),
+    ] {
+        let failed = [(
+            "postgres: create role app".to_owned(),
+            ReadFailure::NotReady,
+            cause.map(str::to_owned),
+        )];
+        let applied = Applied {
+            failed_steps: &failed,
+            ..fixture::applied(&plan, &facts)
+        };
+        let status = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+        let found = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Degraded")
+            .expect("the condition is set");
+        assert_eq!(found.message, expected);
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub enum Page {
     Region,
     /// The leakage channels.
     Channels,
+    /// The settings of PostgreSQL.
+    PostgresParameters,
 }
 
 /// Prints the reference to `out` and the next step to `hints`.
@@ -37,6 +39,10 @@ pub fn run(
         Page::Channels => (
             bailiwick_model::reference::channels_markdown(),
             "channels.md",
+        ),
+        Page::PostgresParameters => (
+            bailiwick_model::reference::settings_markdown(),
+            "postgres-parameters.md",
         ),
     };
     out.write_all(text.as_bytes())?;

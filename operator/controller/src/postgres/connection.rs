@@ -20,6 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresError;
 use crate::credentials::Credentials;
+use crate::error::SqlError;
 use crate::tls;
 
 /// How long a connection may take to be made: name, TCP, TLS and SCRAM.
@@ -56,12 +57,26 @@ impl Patience {
     /// found missing and done again. A role that we make gives us `SET` on it and not `INHERIT`.
     fn options(self) -> String {
         format!(
-            "-c search_path=pg_catalog -c statement_timeout={} -c lock_timeout=2s \
-             -c idle_in_transaction_session_timeout=10s -c synchronous_commit=local -c createrole_self_grant=set",
+            "{PINNED} -c statement_timeout={} -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s \
+             -c synchronous_commit=local -c createrole_self_grant=set",
             self.statement().as_millis()
         )
     }
 }
+
+/// What a server, a database or a role may have otherwise, and the statements of a session count on: whoever sets it
+/// there (`ALTER DATABASE ... SET default_transaction_read_only`) does not stop the operator. What a session is given
+/// when it begins wins over all of those.
+const PINNED: &str = "-c search_path=pg_catalog -c default_transaction_isolation=read\\ committed \
+     -c default_transaction_read_only=off -c default_transaction_deferrable=off -c datestyle=ISO,\\ MDY \
+     -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex -c extra_float_digits=1 -c array_nulls=on \
+     -c standard_conforming_strings=on -c backslash_quote=safe_encoding -c quote_all_identifiers=off \
+     -c transform_null_equals=off -c row_security=on -c client_min_messages=warning -c transaction_timeout=0 \
+     -c idle_session_timeout=0 -c default_tablespace= -c default_table_access_method=heap -c exit_on_error=off \
+     -c check_function_bodies=on";
+
+/// What a session has that shall see the settings as others' sessions have them.
+const AS_OTHERS: &str = "-c search_path=pg_catalog";
 
 /// Where the primary is, and how it is known to be it.
 #[derive(Clone)]
@@ -134,22 +149,23 @@ impl Endpoint {
         patience: Patience,
     ) -> Result<Client, PostgresError> {
         let login = (CONTROL_ROLE, "control-password");
-        self.login(&self.tls, login, names, credentials, database, patience)
+        let session = (patience, patience.options());
+        self.login(&self.tls, login, names, credentials, database, session)
             .await
     }
 
     /// Connects to a database as a role whose password is under a key of the Secret of internal passwords, with the
-    /// Region's client certificate if it has one.
-    pub(super) async fn connect_as(
+    /// Region's client certificate if it has one, and with the settings that the server gives the sessions of others.
+    pub(super) async fn connect_as_others(
         &self,
         login: (&str, &str),
         names: &Names,
         credentials: &Credentials,
         database: &str,
-        patience: Patience,
     ) -> Result<Client, PostgresError> {
         let tls = self.certified.as_ref().unwrap_or(&self.tls);
-        self.login(tls, login, names, credentials, database, patience)
+        let session = (Patience::Short, AS_OTHERS.to_owned());
+        self.login(tls, login, names, credentials, database, session)
             .await
     }
 
@@ -160,7 +176,7 @@ impl Endpoint {
         names: &Names,
         credentials: &Credentials,
         database: &str,
-        patience: Patience,
+        (patience, options): (Patience, String),
     ) -> Result<Client, PostgresError> {
         let secret = names.postgres_internal();
         let password = credentials
@@ -179,7 +195,7 @@ impl Endpoint {
             .password(password)
             .dbname(database)
             .application_name("bailiwick-operator")
-            .options(patience.options())
+            .options(options)
             .ssl_mode(SslMode::Require)
             .connect_timeout(CONNECT)
             .tcp_user_timeout(patience.call());
@@ -226,7 +242,10 @@ impl From<tokio_postgres::Error> for PostgresError {
         };
         // Of what the server says, the detail and the context may quote: they are left out.
         let source: Box<dyn std::error::Error + Send + Sync> = match error.as_db_error() {
-            Some(said) => format!("SQLSTATE {}: {}", said.code().code(), said.message()).into(),
+            Some(said) => Box::new(SqlError {
+                sqlstate: said.code().code().to_owned(),
+                message: said.message().to_owned(),
+            }),
             None => Box::new(error),
         };
         Self {

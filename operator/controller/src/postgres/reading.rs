@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_model::names::CONTROL_ROLE;
+use bailiwick_model::settings;
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside,
     Mark, Membership, ObjectClass, ObjectsOf, PostgresFacts, Privilege, Privileges,
-    ReplicationFact, RoleFact, SchemaFact, SlotFact,
+    ReplicationFact, RoleFact, RunningSettings, SchemaFact, SlotFact,
 };
 use jiff::Timestamp;
 use tokio_postgres::types::FromSql;
@@ -33,8 +34,9 @@ const SETTINGS: &str = "
     WITH quiet AS (
         SELECT name, setting FROM pg_settings
         WHERE name IN ('log_parameter_max_length', 'log_parameter_max_length_on_error', 'log_statement',
-                   'log_min_duration_statement', 'log_duration', 'log_min_error_statement',
-                       'log_error_verbosity'))
+                       'log_min_duration_statement', 'log_duration', 'log_min_error_statement',
+                       'log_error_verbosity', 'log_min_messages', 'pgaudit.log_statement', 'pgaudit.log_parameter',
+                       'cron.log_statement', 'auto_explain.log_min_duration'))
     SELECT name, setting FROM quiet
     UNION ALL
     SELECT format('%s of %s', quiet.name, coalesce(r.rolname, d.datname)),
@@ -45,6 +47,23 @@ const SETTINGS: &str = "
     CROSS JOIN LATERAL unnest(s.setconfig) AS given(setting)
     JOIN quiet ON given.setting LIKE quiet.name || '=%'
     WHERE r.rolname IS DISTINCT FROM 'bailiwick_operator'";
+
+// Those that a Region may set. One of a library that is not loaded has no row of its own in pg_settings: it is shown as
+// the files have it, if they have it.
+const RUNNING: &str = "
+    SELECT wanted.name, coalesce(s.setting, current_setting(wanted.name, true)) AS setting,
+           coalesce(s.pending_restart, false) AS pending_restart
+    FROM unnest($1::text[]) AS wanted(name)
+    LEFT JOIN pg_settings s ON lower(s.name) = wanted.name";
+
+// Its owner is the superuser; control-role.sql lets the control role in, in clusters that were made with it.
+const MAY_READ_FILES: &str = "
+    SELECT has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')
+           AND has_table_privilege('pg_file_settings', 'SELECT') AS may";
+
+// What stands for a line that the server cannot take. A later line of the same name may have taken its place.
+const REFUSED_SETTINGS: &str = "
+    SELECT lower(name) AS name, error FROM pg_file_settings WHERE name IS NOT NULL AND error IS NOT NULL";
 
 // Oid 10 is the superuser that initdb makes (BOOTSTRAP_SUPERUSERID).
 const ROLES: &str = "
@@ -256,6 +275,43 @@ pub(super) async fn settings(client: &Client) -> Result<BTreeMap<String, String>
         .iter()
         .map(|row| Ok((get(row, "name")?, get(row, "setting")?)))
         .collect()
+}
+
+/// The settings that a Region may set, as `client`'s session has them from the server.
+pub(super) async fn running(client: &Client) -> Result<RunningSettings, PostgresError> {
+    let names: Vec<&str> = settings::all()
+        .values()
+        .filter(|setting| setting.keeper.is_none())
+        .map(|setting| setting.name)
+        .collect();
+    let mut running = RunningSettings::default();
+    for row in within(Patience::Short.call(), client.query(RUNNING, &[&names])).await? {
+        let name: String = get(&row, "name")?;
+        if get(&row, "pending_restart")? {
+            running.pending.insert(name.clone());
+        }
+        if let Some(setting) = get::<Option<String>>(&row, "setting")? {
+            running.values.insert(name, setting);
+        }
+    }
+    Ok(running)
+}
+
+/// The settings in the server's files that it cannot take, with its closed words for it; none when we may not look.
+pub(super) async fn refused_settings(
+    client: &Client,
+) -> Result<Option<BTreeMap<String, String>>, PostgresError> {
+    for row in rows(client, MAY_READ_FILES).await? {
+        if !get::<bool>(&row, "may")? {
+            return Ok(None);
+        }
+    }
+    rows(client, REFUSED_SETTINGS)
+        .await?
+        .iter()
+        .map(|row| Ok((get(row, "name")?, get(row, "error")?)))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 /// The state of the archive.

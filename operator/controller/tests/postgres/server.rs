@@ -31,6 +31,9 @@ const SUPERUSER_PASSWORD: &str = "superuser-of-the-tests";
 /// The control role's password, which the operator finds in its Secret.
 const CONTROL_PASSWORD: &str = "the-control-role-of-the-tests";
 
+/// The password of pg_rewind's role, as [`INITDB`] sets it in Patroni's place.
+const REWIND_PASSWORD: &str = "the-rewind-role-of-the-tests";
+
 /// The mounts of a server, in its own mount namespace: its folder for the data, and what the image leaves empty.
 const MOUNTS: &str = r#"
 mount --bind "$1" "$2/var/lib/postgresql"
@@ -66,6 +69,8 @@ archive_command = 'while [ -e /var/lib/postgresql/hang ]; do sleep 0.1; done; te
 CONF
 pg_ctl start --pgdata /var/lib/postgresql/data --wait --silent --options '-c listen_addresses='
 post-bootstrap 'host=/run user=postgres dbname=postgres'
+psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --dbname 'host=/run user=postgres dbname=postgres' \
+  --command \"ALTER ROLE bailiwick_rewind PASSWORD 'the-rewind-role-of-the-tests'\"
 pg_ctl stop --pgdata /var/lib/postgresql/data --wait --silent
 ";
 
@@ -114,7 +119,10 @@ impl Server {
         );
         credentials.insert(
             names.postgres_internal(),
-            secret(&[("control-password", CONTROL_PASSWORD)]),
+            secret(&[
+                ("control-password", CONTROL_PASSWORD),
+                ("rewind-password", REWIND_PASSWORD),
+            ]),
         );
         for role in roles {
             credentials.insert(
@@ -228,6 +236,11 @@ impl Server {
         self.login_with(CONTROL_ROLE, CONTROL_PASSWORD, database)
             .await
             .unwrap()
+    }
+
+    /// The server's own `postgresql.conf`.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.join("data/postgresql.conf")
     }
 
     /// A file whose being there the archive command looks at: `down` makes it fail, `hang` makes it wait.

@@ -12,7 +12,8 @@ use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep
 use bailiwick_model::region::EvidenceStatus;
 use bailiwick_model::repository::ArchivedFile;
 use bailiwick_model::sql::{
-    ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, SqlStep, settle,
+    ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, RunningSettings,
+    SqlStep, settle,
 };
 use bailiwick_model::store::{StoreFacts, StoreStep};
 use bailiwick_operator::credentials::Credentials;
@@ -212,6 +213,17 @@ impl World {
     fn postgres_facts(&self, access: Access<'_>) -> PostgresFacts {
         self.with(access.names.region(), |data| {
             let mut facts = data.postgres.clone();
+            // What Patroni was told, as a server has it once Patroni has written it down.
+            let told = data.config["postgresql"]["parameters"].as_object();
+            facts.running = Some(RunningSettings {
+                values: told
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                    .collect(),
+                refused: Some(BTreeMap::new()),
+                ..RunningSettings::default()
+            });
             for (role, fact) in &mut facts.roles {
                 if let Some((secret, password)) = data.passwords.get(role) {
                     fact.password = match access.credentials.bytes(secret, "password") {

@@ -27,6 +27,20 @@ const QUIET_LOG: &[(&str, &[&str])] = &[
     // The text and the details of a statement that failed have its values in them.
     ("log_min_error_statement", &["panic"]),
     ("log_error_verbosity", &["terse"]),
+    // Below a warning, messages quote what the server works on.
+    (
+        "log_min_messages",
+        &["warning", "error", "log", "fatal", "panic"],
+    ),
+];
+
+/// The same of libraries, which have a setting only while they are loaded: pgaudit and pg_cron write the statement
+/// itself unless told otherwise, auto_explain the plan with its literals.
+const QUIET_LIBRARIES: &[(&str, &[&str])] = &[
+    ("auto_explain.log_min_duration", &["-1"]),
+    ("cron.log_statement", &["off"]),
+    ("pgaudit.log_parameter", &["off"]),
+    ("pgaudit.log_statement", &["off"]),
 ];
 
 fn postgres<'a>(sight: &Sight<'a>) -> Result<&'a PostgresFacts, Verdict> {
@@ -165,7 +179,10 @@ pub(super) fn logs(sight: &Sight<'_>) -> Verdict {
         Ok(seen) => seen,
         Err(verdict) => return verdict,
     };
-    for (setting, quiet) in QUIET_LOG {
+    let of_libraries = QUIET_LIBRARIES
+        .iter()
+        .filter(|(setting, _)| seen.settings.contains_key(*setting));
+    for (setting, quiet) in QUIET_LOG.iter().chain(of_libraries) {
         match seen.settings.get(*setting) {
             Some(value) if quiet.contains(&value.as_str()) => {}
             Some(value) => {
@@ -187,6 +204,7 @@ pub(super) fn logs(sight: &Sight<'_>) -> Verdict {
         };
         let loud = QUIET_LOG
             .iter()
+            .chain(QUIET_LIBRARIES)
             .any(|(name, quiet)| *name == setting && !quiet.contains(&value.as_str()));
         if loud {
             return Verdict::open(

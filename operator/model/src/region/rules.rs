@@ -8,85 +8,7 @@
 use kube::core::cel::{Message, Rule};
 
 use crate::names::MAX_INSTANCES;
-
-/// Settings of PostgreSQL that a Region may not set, because the operator owns them or because they would break what
-/// a Region promises: `*` at the end stands for every setting that begins so.
-pub const DENIED_PARAMETERS: &[&str] = &[
-    // How clients come in: TLS and addresses are the operator's.
-    "bonjour*",
-    "db_user_namespace",
-    "gss_*",
-    "krb_*",
-    "listen_addresses",
-    "oauth_*",
-    "password_encryption",
-    "port",
-    "ssl*",
-    "unix_socket_*",
-    // Where its files are.
-    "config_file",
-    "data_directory*",
-    "external_pid_file",
-    "hba_file",
-    "ident_file",
-    "include*",
-    // The archive and recovery: pgBackRest's.
-    "archive_*",
-    "recovery_*",
-    "restore_command",
-    // Replication and failover: Patroni's.
-    "cluster_name",
-    "hot_standby",
-    "primary_*",
-    "promote_trigger_file",
-    "restart_after_crash",
-    "synchronized_standby_slots",
-    "synchronous_*",
-    "wal_log_hints",
-    // Settings with which acknowledged rows can be lost or damage goes unseen.
-    "allow_*",
-    "data_sync_retry",
-    "fsync",
-    "full_page_writes",
-    "ignore_*",
-    "wal_sync_method",
-    "zero_damaged_pages",
-    // Code that is loaded into the server, and memory that the container does not have.
-    "dynamic_library_path",
-    "dynamic_shared_memory_type",
-    "extension_control_path",
-    "huge_pages",
-    "jit_provider",
-    "local_preload_libraries",
-    "session_preload_libraries",
-    "shared_memory_type",
-    "shared_preload_libraries",
-    // pg_cron's connection to its own database.
-    "cron.database_name",
-    "cron.host",
-    "cron.use_background_workers",
-    // Logs: they are read outside the database, so they carry no rows and no literals of statements.
-    "auto_explain.*",
-    "backtrace_functions",
-    "debug_*",
-    "event_source",
-    "log_destination",
-    "log_directory",
-    "log_error_verbosity",
-    "log_file_mode",
-    "log_filename",
-    "log_line_prefix",
-    "log_min_duration_*",
-    "log_min_error_statement",
-    "log_min_messages",
-    "log_parameter_*",
-    "log_statement*",
-    "log_transaction_sample_rate",
-    "logging_collector",
-    "pgaudit.log_parameter*",
-    "syslog_*",
-    "trace_*",
-];
+use crate::settings;
 
 /// Roles that Postgres or the operator has, and words that access rules understand otherwise. So are all names that
 /// begin as [`RESERVED_PREFIXES`] say.
@@ -114,19 +36,6 @@ pub const RESERVED_PREFIXES: &[&str] = &["pg_", "bailiwick"];
 
 /// What the names of the roles that come with a database end in, after the database's own name.
 pub const DATABASE_ROLE_SUFFIXES: &[&str] = &["_db_admin", "_app_writer", "_app_reader"];
-
-/// The setting is one that a Region may not set: see [`DENIED_PARAMETERS`]. Names are compared in lower case, as
-/// Postgres does.
-#[must_use]
-pub fn is_denied_parameter(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    DENIED_PARAMETERS
-        .iter()
-        .any(|denied| match denied.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == *denied,
-        })
-}
 
 /// A list of strings in CEL.
 fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
@@ -374,38 +283,30 @@ pub(super) fn failover_in_range() -> Rule {
         )
 }
 
-/// Names of settings; Postgres does not tell their case apart, a list does.
-pub(super) fn parameter_names() -> Rule {
-    Rule::new("self.all(k, k.matches('^[a-z_][a-z0-9_]*([.][a-z_][a-z0-9_]*)?$'))")
-        .message("expected names of settings in lower case, as `max_connections`")
+/// Names of settings that there are; PostgreSQL does not tell their case apart, a map does.
+pub(super) fn parameters_known() -> Rule {
+    let known = list(settings::all().keys().copied());
+    Rule::new(format!("self.all(k, k in {known})")).message(Message::Message(format!(
+        "names no setting of PostgreSQL {} or of an extension in its image, in lower case; \
+         docs/reference/postgres-parameters.md has those that can be set, and `bailiwick-operator check` says which \
+         name it is",
+        settings::VERSION
+    )))
 }
 
-/// Settings that a Region may set: see [`DENIED_PARAMETERS`].
+/// Settings that the operator keeps.
 pub(super) fn parameters_allowed() -> Rule {
-    let exact = list(
-        DENIED_PARAMETERS
-            .iter()
-            .copied()
-            .filter(|name| !name.ends_with('*')),
+    let kept = list(
+        settings::all()
+            .values()
+            .filter(|setting| setting.keeper.is_some())
+            .map(|setting| setting.name),
     );
-    let prefixes = list(
-        DENIED_PARAMETERS
-            .iter()
-            .filter_map(|name| name.strip_suffix('*')),
-    );
-    Rule::new(format!(
-            "self.all(k, !(k in {exact}) && !{prefixes}.exists(p, k.startsWith(p)))"
-        ))
-        .message(
-            "sets what the operator owns or what would break the Region's promises (TLS, addresses, files, archive, \
-             recovery, replication, durability, libraries, logs of statements); take it out",
-        )
-}
-
-/// A value cannot begin another line of the configuration.
-pub(super) fn parameter_values() -> Rule {
-    Rule::new("self.all(k, !self[k].contains('\\n') && !self[k].contains('\\r'))")
-        .message("expected values of one line")
+    Rule::new(format!("!self.exists(k, k in {kept})")).message(
+        "sets what the operator owns or what would break the Region's promises (TLS, addresses, files, archive, \
+         recovery, replication, durability, libraries, sessions of the operator, logs of statements); take it out: \
+         docs/reference/postgres-parameters.md has the reason of each",
+    )
 }
 
 /// A name in Postgres that needs no quoting.
@@ -656,42 +557,4 @@ pub(super) fn in_region_repo() -> Rule {
 pub(super) fn retention() -> Rule {
     Rule::new("(!has(self.full) || (self.full >= 1 && self.full <= 1000)) && (!has(self.diff) || (self.diff >= 1 && self.diff <= 1000))")
         .message("expected 1 to 1000 full and 1 to 1000 differential backups")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_parameter_is_denied_twice() {
-        for (index, name) in DENIED_PARAMETERS.iter().enumerate() {
-            let others = DENIED_PARAMETERS
-                .iter()
-                .enumerate()
-                .filter(|(other, _)| *other != index);
-            for (_, other) in others {
-                assert_ne!(name, other);
-                if let Some(prefix) = other.strip_suffix('*') {
-                    assert!(!name.starts_with(prefix), "{name} is denied by {other} too");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn denied_parameters_are_found_by_name_and_by_beginning() {
-        for name in [
-            "ssl",
-            "ssl_ca_file",
-            "SSL",
-            "archive_mode",
-            "port",
-            "log_statement",
-        ] {
-            assert!(is_denied_parameter(name), "{name}");
-        }
-        for name in ["max_connections", "work_mem", "log_lock_waits", "portable"] {
-            assert!(!is_denied_parameter(name), "{name}");
-        }
-    }
 }

@@ -35,6 +35,13 @@ ALTER ROLE bailiwick_operator SET log_min_duration_statement = '-1';
 -- pg_stat_wal_receiver. Inherited only: it cannot pass the membership on.
 GRANT pg_monitor TO bailiwick_operator WITH INHERIT TRUE, SET FALSE, ADMIN FALSE;
 
+-- What the server's files hold that it cannot take: a setting is in force only when this says nothing of it.
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO bailiwick_operator;
+GRANT SELECT ON pg_catalog.pg_file_settings TO bailiwick_operator;
+
+-- When clients have taken all other connections, the operator comes in by those that reserved_connections keeps.
+GRANT pg_use_reserved_connections TO bailiwick_operator WITH INHERIT TRUE, SET FALSE, ADMIN FALSE;
+
 -- To see the archive work on an idle server, a segment must be finished.
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO bailiwick_operator;
 
@@ -47,6 +54,23 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 -- The role of pg_rewind: Patroni gives it its password and its four functions right after this, but not the database.
 SELECT 'CREATE ROLE bailiwick_rewind LOGIN' WHERE to_regrole('bailiwick_rewind') IS NULL \gexec
 GRANT CONNECT ON DATABASE postgres TO bailiwick_rewind;
+-- The operator reads settings as this role, and a member that was rewound must come in whatever clients do.
+GRANT pg_use_reserved_connections TO bailiwick_rewind WITH INHERIT TRUE, SET FALSE, ADMIN FALSE;
+
+
+-- Sessions of the operator, of Patroni and pgBackRest (the superuser) and of pg_rewind count on these, whatever the server
+-- or a database is set to. A standby starts no serializable transaction, and a backup's session waits for hours.
+-- pg_rewind's role has none that a Region may set: the operator reads those as this role.
+SELECT format('ALTER ROLE %I SET %s = %L', role, setting, value)
+FROM unnest(ARRAY[current_user::text, 'bailiwick_operator', 'bailiwick_rewind']) AS role,
+     (VALUES ('default_transaction_isolation', 'read committed'), ('default_transaction_read_only', 'off'),
+             ('default_transaction_deferrable', 'off'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'))
+       AS pinned (setting, value)
+\gexec
+SELECT format('ALTER ROLE %I SET %s = %L', current_user, setting, value)
+FROM (VALUES ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('statement_timeout', '0'), ('lock_timeout', '0'),
+             ('idle_in_transaction_session_timeout', '0'), ('client_min_messages', 'notice')) AS pinned (setting, value)
+\gexec
 
 COMMIT;
 \ir fixed-functions.sql

@@ -174,12 +174,19 @@ fn protected(plan: &Plan) -> BTreeMap<&'static str, String> {
         ("archive_mode", "on".to_owned()),
         ("archive_timeout", archive_timeout(&plan.spec).to_string()),
         // Rows reach the log through the text and the details of failed statements: neither is written.
+        ("log_duration", "off".to_owned()),
         ("log_error_verbosity", "terse".to_owned()),
         ("log_min_error_statement", "panic".to_owned()),
         ("log_min_duration_statement", "-1".to_owned()),
         ("log_parameter_max_length", "0".to_owned()),
         ("log_parameter_max_length_on_error", "0".to_owned()),
         ("log_statement", "none".to_owned()),
+        // pgaudit tells the kind of a statement and its objects, pg_cron that a job ran; neither its text. Without the
+        // library each is a name that nobody reads.
+        ("cron.log_statement", "off".to_owned()),
+        ("pgaudit.log_parameter", "off".to_owned()),
+        ("pgaudit.log_statement", "off".to_owned()),
+        ("log_min_messages", "warning".to_owned()),
         ("log_destination", "stderr".to_owned()),
         ("log_line_prefix", "%m [%p] %q%u@%d ".to_owned()),
         ("logging_collector", "off".to_owned()),

@@ -7,7 +7,8 @@ use crate::facts::Facts;
 use crate::names::CONTROL_ROLE;
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{Durability, RegionSpec, is_denied_parameter};
+use crate::region::{Durability, RegionSpec};
+use crate::settings;
 use crate::sql::CRON;
 use serde_json::{Value, json};
 
@@ -103,6 +104,10 @@ pub fn parameters(plan: &Plan) -> BTreeMap<String, String> {
         ("max_replication_slots", "10"),
         ("max_wal_senders", "10"),
         ("random_page_cost", "1.1"),
+        // When clients have taken all others: the operator and pg_rewind's role may use these (control-role.sql), and
+        // Patroni and pgBackRest, as superusers, the rest.
+        ("reserved_connections", "6"),
+        ("superuser_reserved_connections", "5"),
         // A client or a standby whose node is gone is noticed within two minutes.
         ("tcp_keepalives_count", "6"),
         ("tcp_keepalives_idle", "60"),
@@ -131,8 +136,8 @@ pub fn parameters(plan: &Plan) -> BTreeMap<String, String> {
             .postgres
             .parameters
             .iter()
-            .filter(|(name, _)| !is_denied_parameter(name))
-            .map(|(name, value)| (name.clone(), value.clone())),
+            .filter(|(name, _)| settings::allowed(name).is_some())
+            .map(|(name, value)| (name.clone(), value.to_string())),
     );
     parameters
 }
@@ -144,7 +149,7 @@ fn sized(spec: &RegionSpec, volume: u64) -> BTreeMap<String, String> {
         .postgres
         .parameters
         .get("max_connections")
-        .and_then(|it| it.parse().ok())
+        .and_then(|it| it.to_string().trim().parse().ok())
         .filter(|it| *it > 0)
         .unwrap_or(100);
 
@@ -177,25 +182,6 @@ fn in_units(bytes: u64) -> String {
     } else {
         format!("{}kB", bytes / KIB)
     }
-}
-
-/// The bytes of a memory setting in PostgreSQL's own units; a bare number counts pages of 8 kB.
-#[must_use]
-pub(super) fn memory_setting(value: &str) -> Option<u64> {
-    let end = value
-        .find(|it: char| !it.is_ascii_digit())
-        .unwrap_or(value.len());
-    let (number, unit) = value.split_at(end);
-    let factor = match unit.trim_start() {
-        "" => 8 * KIB,
-        "B" => 1,
-        "kB" => KIB,
-        "MB" => MIB,
-        "GB" => GIB,
-        "TB" => KIB * GIB,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// What is loaded at the server's start for extensions.
@@ -278,24 +264,4 @@ fn cron_database(spec: &RegionSpec) -> Option<&str> {
         .iter()
         .find(|database| database.extensions.iter().any(|it| it == CRON))
         .map(|database| database.name.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_settings_are_bytes() {
-        for (text, expected) in [
-            ("128MB", Some(128 * MIB)),
-            ("16384", Some(128 * MIB)),
-            ("2 GB", Some(2 * GIB)),
-            ("64kB", Some(64 * KIB)),
-            ("1Gi", None),
-            ("", None),
-            ("-1", None),
-        ] {
-            assert_eq!(memory_setting(text), expected, "{text}");
-        }
-    }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::parameters::memory_setting;
 use crate::duration;
 use crate::quantity;
 use crate::region::{
     DATABASE_ROLE_SUFFIXES, Durability, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES,
-    RegionSpec, is_denied_parameter,
+    RegionSpec,
 };
+use crate::settings;
 use crate::sql;
 use crate::violation::{Reason, Violation};
 
@@ -30,7 +30,7 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
     let mut found = Vec::new();
     found.extend(members(spec));
     found.extend(sizes(spec));
-    found.extend(settings(spec));
+    found.extend(settings::violations(spec));
     found.extend(databases(spec));
     found.extend(roles(spec));
     found.extend(sql::violations(spec));
@@ -97,86 +97,6 @@ fn sizes(spec: &RegionSpec) -> Vec<Violation> {
         ));
     }
     found
-}
-
-fn settings(spec: &RegionSpec) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for (name, value) in &spec.postgres.parameters {
-        let field = format!("spec.postgres.parameters.{name}");
-        if !setting_name(name) {
-            found.push(invalid(
-                field,
-                "is not the name of a setting; expected lower-case letters, digits, underscores and at most one dot",
-            ));
-        } else if is_denied_parameter(name) {
-            found.push(invalid(
-                field,
-                "is set by the operator; remove it (docs/reference/region.md lists the settings that it keeps)",
-            ));
-        } else if value.is_empty() || value.len() > 1024 || value.contains(char::is_control) {
-            found.push(invalid(
-                field,
-                "is empty, too long or has a control character; expected one line of at most 1024 bytes",
-            ));
-        } else {
-            found.extend(setting_value(spec, &field, name, value));
-        }
-    }
-    found
-}
-
-fn setting_name(name: &str) -> bool {
-    let part = |it: &str| {
-        it.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-            && it
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
-    let mut parts = name.split('.');
-    parts.next().is_some_and(part) && parts.next().is_none_or(part) && parts.next().is_none()
-}
-
-/// Values that would keep a member from starting, or the archive from working.
-fn setting_value(spec: &RegionSpec, field: &str, name: &str, value: &str) -> Option<Violation> {
-    match name {
-        "wal_level" => (!["replica", "logical"].contains(&value)).then(|| {
-            invalid(
-                field,
-                format!("is {value:?}, expected replica or logical: less cannot be archived"),
-            )
-        }),
-        // Patroni replaces smaller values by its defaults and says so in its log alone.
-        "max_connections" => at_least(field, value, 25),
-        "max_wal_senders" | "max_replication_slots" => {
-            at_least(field, value, i64::from(spec.postgres.instances) + 3)
-        }
-        "max_worker_processes" => at_least(field, value, 2),
-        "max_locks_per_transaction" => at_least(field, value, 32),
-        "shared_buffers" => {
-            let memory = quantity::bytes(&spec.postgres.resources.memory)?;
-            let wanted = memory_setting(value);
-            wanted.is_none_or(|it| it > memory / 4 * 3).then(|| {
-                invalid(
-                    field,
-                    format!(
-                        "is {value:?}, expected an amount such as 512MB, at most three quarters of \
-                         spec.postgres.resources.memory"
-                    ),
-                )
-            })
-        }
-        _ => None,
-    }
-}
-
-fn at_least(field: &str, value: &str, least: i64) -> Option<Violation> {
-    let wanted: Option<i64> = value.parse().ok();
-    wanted.is_none_or(|it| it < least).then(|| {
-        invalid(
-            field,
-            format!("is {value:?}, expected a whole number of at least {least}"),
-        )
-    })
 }
 
 /// Whether `name` is one that needs no quotes, and a DNS label once underscores are hyphens.
@@ -398,25 +318,4 @@ fn backup(spec: &RegionSpec) -> Vec<Violation> {
         }
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_settings() {
-        for (name, expected) in [
-            ("work_mem", true),
-            ("pgaudit.log", true),
-            ("Work_mem", false),
-            ("work mem", false),
-            ("", false),
-            ("a.b.c", false),
-            ("a.", false),
-            ("1a", false),
-        ] {
-            assert_eq!(setting_name(name), expected, "{name}");
-        }
-    }
 }
