@@ -1,10 +1,11 @@
 //! A Region that is deleted leaves its data behind, and the same Region takes it up again; another Region of its name
 //! does not. I/O: the API server and client pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY};
+use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_NAME, LABEL_REGION, MANAGED_BY};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::access::BUCKET;
 use crate::client::{self, Script, Stand};
-use crate::cluster::{Cluster, Place, condition, kind};
+use crate::cluster::{Cluster, Place, condition, kind, kubeconfig};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if, until};
 use crate::writer::{logins, prepare, run_name};
@@ -111,7 +112,7 @@ pub async fn remove_foreign(cluster: &Cluster, place: &Place) -> Outcome {
             regions
                 .delete(&place.region, &DeleteParams::default())
                 .await?;
-            gone(cluster, place).await
+            gone_but_for_policies(cluster, place).await
         }
         _ => Ok(()),
     }
@@ -122,6 +123,102 @@ async fn unprotect(cluster: &Cluster, place: &Place) -> Outcome {
     let mut region = place.document()?;
     region.data["spec"]["lifecycle"]["deletionProtection"] = json!(false);
     cluster.apply(&[region]).await
+}
+
+/// What plays the internet, and writes down whatever arrives.
+const OUTSIDE: &str = "198.51.100.10";
+/// Tries to get outside every tenth of a second until its pod dies, and says so each time.
+const KNOCK: &str = "import socket, time
+while True:
+    s = socket.socket()
+    s.settimeout(.1)
+    try:
+        s.connect(('198.51.100.10', 443))
+        print('out', flush=True)
+    except OSError:
+        print('try', flush=True)
+    s.close()
+    time.sleep(.1)
+";
+
+/// Processes inside the members of Postgres, put there by somebody who broke the glass, that try to get outside.
+struct Knocking {
+    addresses: BTreeSet<String>,
+    before: usize,
+    shells: Vec<Child>,
+}
+
+impl Knocking {
+    async fn begin(cluster: &Cluster, place: &Place) -> Outcome<Self> {
+        let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &place.names.namespace());
+        let all = pods.list(&ListParams::default()).await?;
+        let addresses: BTreeSet<String> = all
+            .iter()
+            .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone())
+            .collect();
+        let mut shells = Vec::new();
+        for pod in all
+            .iter()
+            .filter(|pod| pod.labels().get(LABEL_NAME).map(String::as_str) == Some("postgres"))
+        {
+            let mut kubectl = Command::new("kubectl");
+            kubectl.arg("--kubeconfig").arg(kubeconfig());
+            kubectl.args(["--as", "e2e", "--as-group", "system:masters"]);
+            kubectl.args(["--as-group", "bailiwick:break-glass"]);
+            kubectl.args(["-n", &place.names.namespace(), "exec", &pod.name_any()]);
+            kubectl.args(["-c", "postgres", "--", "python3", "-c", KNOCK]);
+            shells.push(kubectl.stdout(Stdio::piped()).spawn()?);
+        }
+        ensure(shells.len() >= 2, || {
+            format!("{} members to try from", shells.len())
+        })?;
+        let before = arrived(&addresses)?;
+        // They begin, and the boundary holds them.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok(Self {
+            addresses,
+            before,
+            shells,
+        })
+    }
+
+    /// Once all pods are gone: how often was tried. What arrived is what the outside says, and not the pods.
+    async fn end(self, place: &Place) -> Outcome<usize> {
+        let (mut tries, mut out) = (0, 0);
+        for shell in self.shells {
+            let said = tokio::task::spawn_blocking(move || shell.wait_with_output());
+            let said = tokio::time::timeout(Duration::from_secs(30), said)
+                .await
+                .during("the end of kubectl exec")???;
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            tries += said.lines().filter(|line| *line == "try").count();
+            out += said.lines().filter(|line| *line == "out").count();
+        }
+        let arrived = arrived(&self.addresses)? - self.before;
+        ensure(arrived == 0 && out == 0 && tries >= 20, || {
+            format!(
+                "while {} was deleted, {arrived} packets of its pods arrived outside; of {tries} tries {out} connected",
+                place.region
+            )
+        })?;
+        Ok(tries)
+    }
+}
+
+/// How many packets from these addresses arrived outside so far.
+fn arrived(addresses: &BTreeSet<String>) -> Outcome<usize> {
+    let log = kubeconfig().with_file_name("outside.jsonl");
+    let lines = std::fs::read_to_string(log)?;
+    Ok(lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["kind"] == "packet" && line["destination"] == OUTSIDE)
+        .filter(|line| {
+            line["source"]
+                .as_str()
+                .is_some_and(|source| addresses.contains(source))
+        })
+        .count())
 }
 
 /// Waits until a Region and all that it owned are gone.
@@ -137,6 +234,24 @@ async fn gone(cluster: &Cluster, place: &Place) -> Outcome {
     until("the Region's children to go", GONE, || async {
         let left = children(cluster, place).await?;
         Ok(seen_if(left.is_empty(), || left.join(", ")))
+    })
+    .await
+}
+
+/// Waits until a Region is gone, and of what it had all but the network policies, which nobody had the right to remove.
+async fn gone_but_for_policies(cluster: &Cluster, place: &Place) -> Outcome {
+    let regions = cluster.regions();
+    until("the Region and all but its fence to go", GONE, || async {
+        let region = regions.get_opt(&place.region).await?;
+        let mut left = children(cluster, place).await?;
+        left.retain(|object| !object.starts_with("NetworkPolicy "));
+        Ok(seen_if(region.is_none() && left.is_empty(), || {
+            format!(
+                "the Region is there: {}; {}",
+                region.is_some(),
+                left.join(", ")
+            )
+        }))
     })
     .await
 }
@@ -226,12 +341,14 @@ pub async fn region(cluster: &Cluster) -> Outcome<String> {
         Ok(_) => return Err(Failure::new("a protected Region was deleted")),
     }
     unprotect(cluster, place).await?;
+    let knocking = Knocking::begin(cluster, place).await?;
     let started = Instant::now();
     regions
         .delete(&place.region, &DeleteParams::default())
         .await?;
     gone(cluster, place).await?;
     let went = started.elapsed().as_secs_f64();
+    let tries = knocking.end(place).await?;
     let stayed = Remains::of(cluster, place).await?;
     ensure(stayed == before.0, || {
         format!("{stayed:?} stayed of {:?}", before.0)
@@ -241,7 +358,8 @@ pub async fn region(cluster: &Cluster) -> Outcome<String> {
     cluster.apply(&place.documents).await?;
     readopted(cluster, place, &before, &run).await?;
     Ok(format!(
-        "{} volumes, {} Secrets, 1000 rows and an object stayed; gone in {went:.0} s, back and checked in {:.0} s",
+        "{} volumes, {} Secrets, 1000 rows and an object stayed; gone in {went:.0} s, of {tries} tries to get outside meanwhile 0 \
+         arrived; back and checked in {:.0} s",
         before.0.claims.len(),
         before.0.secrets.len(),
         started.elapsed().as_secs_f64()
@@ -256,7 +374,8 @@ pub async fn file(cluster: &Cluster) -> Outcome<String> {
     let before = before(cluster, place, &run).await?;
     unprotect(cluster, place).await?;
     delete_file(cluster, place).await?;
-    gone(cluster, place).await?;
+    // Its rights go with the file, so that it lets the Region go and the fence stays.
+    gone_but_for_policies(cluster, place).await?;
     let stayed = Remains::of(cluster, place).await?;
     ensure(stayed == before.0, || {
         format!("{stayed:?} stayed of {:?}", before.0)
@@ -348,7 +467,9 @@ async fn foreign(cluster: &Cluster, place: &Place) -> Outcome<String> {
         || format!("Accepted=False with {reason}: {message}"),
     )?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let made = children(cluster, place).await?;
+    let mut made = children(cluster, place).await?;
+    // The fence of the one before stands.
+    made.retain(|object| !object.starts_with("NetworkPolicy "));
     ensure(made.is_empty(), || {
         format!("the Region of another jurisdiction got {}", made.join(", "))
     })?;
@@ -356,6 +477,6 @@ async fn foreign(cluster: &Cluster, place: &Place) -> Outcome<String> {
         .regions()
         .delete(&place.region, &DeleteParams::default())
         .await?;
-    gone(cluster, place).await?;
+    gone_but_for_policies(cluster, place).await?;
     Ok(reason)
 }
