@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use regex::Regex;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::region::{self, CrdError};
 
@@ -156,7 +156,6 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>)
                 path,
                 refusals,
             );
-            pattern(schema, value, path, refusals);
         }
         Value::Array(items) => {
             bounds(
@@ -252,26 +251,6 @@ fn bounds(
         refusals.push(refusal(
             path,
             format!("has {found} {what}, expected at most {most}"),
-        ));
-    }
-}
-
-/// Holds text to a pattern. CEL has the API server's own regular expressions, so a rule is made of it.
-fn pattern(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
-    let Some(pattern) = schema["pattern"].as_str() else {
-        return;
-    };
-    let rule = format!("self.matches({})", Value::from(pattern));
-    let schema = compile_schema(
-        &json!({"type": "string", "x-kubernetes-validations": [{"rule": rule, "message": "no match"}]}),
-    );
-    if Validator::new()
-        .validate_compiled(&schema, value, None)
-        .is_err()
-    {
-        refusals.push(refusal(
-            path,
-            format!("has not the form {pattern}, which is expected"),
         ));
     }
 }

@@ -88,11 +88,11 @@ fn ready_addresses_are_told_or_else_those_that_are_known_four_a_family() {
 #[test]
 fn what_a_region_declares_is_no_target_or_its_pods_would_never_start() {
     let region = tr_with(
-        "spec: {network: {external: [{name: lab, host: lab.test, cidrs: [198.51.100.0/24], ports: [443], location: tr-ist-1}]}}",
+        "spec: {network: {external: [{name: lab, host: lab.test, cidrs: [203.0.113.0/28], ports: [7443], location: tr-ist-1}]}}",
     );
     assert_eq!(
-        told(&region, &[("10.1.0.1", true)]).unwrap(),
-        ["10.1.0.1:7443"]
+        told(&region, &[("10.1.0.1", true), ("203.0.113.5", true)]).unwrap(),
+        ["10.1.0.1:7443", OUTSIDE]
     );
 }
 
@@ -119,7 +119,7 @@ fn what_was_told_stays_while_nothing_is_known() {
             .filter(|manifest| manifest.resource.kind == "ConfigMap")
             .map(bailiwick_model::desired::Manifest::id)
             .collect();
-        assert_eq!(maps, ["ConfigMap/tr-pg-files"]);
+        assert_eq!(maps, ["ConfigMap/tr-pg-files", "ConfigMap/tr-accepted"]);
     }
 }
 

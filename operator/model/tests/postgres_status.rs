@@ -202,11 +202,11 @@ fn a_step_that_failed_is_named_with_the_servers_code() {
     for (cause, expected) in [
         (
             Some("SQLSTATE 25006"),
-            "postgres: create role app: NotReady (SQLSTATE 25006); it is tried again.",
+            "postgres: create role app: NotReady (SQLSTATE 25006). It is tried again.",
         ),
         (
             None,
-            "postgres: create role app: NotReady; it is tried again.",
+            "postgres: create role app: NotReady. It is tried again.",
         ),
     ] {
         let failed = [(
