@@ -11,7 +11,9 @@ use bailiwick_model::desired::postgres::jobs::{Task, job};
 use bailiwick_model::names::Names;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -297,15 +299,13 @@ async fn deleted_region_goes(
         }
     }
     let networks: Api<NetworkPolicy> = Api::namespaced(client.clone(), "es");
-    assert!(
-        networks
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .items
-            .len()
-            >= 4
-    );
+    let fence = networks
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .len();
+    assert!(fence >= 4, "{fence}");
     let regions: Api<Region> = Api::all(client.clone());
     let open = json!({"spec": {"lifecycle": {"deletionProtection": false}}});
     regions
@@ -316,27 +316,23 @@ async fn deleted_region_goes(
         .delete("es", &DeleteParams::default())
         .await
         .unwrap();
-    until(
-        server,
-        "the NetworkPolicies of es to be collected",
-        async || {
-            let left = networks
-                .list(&ListParams::default())
-                .await
-                .unwrap()
-                .items
-                .len();
-            (left == 0)
-                .then_some(())
-                .ok_or_else(|| format!("{left} left"))
-        },
-    )
+    let services: Api<Service> = Api::namespaced(client.clone(), "es");
+    until(server, "the Services of es to be collected", async || {
+        let left = services
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?
+            .items
+            .len();
+        (left == 0)
+            .then_some(())
+            .ok_or_else(|| format!("{left} left"))
+    })
     .await;
-    // One that nothing owns is left to the namespace controller.
-    let orphan = desired(plan).remove(0);
-    let mut orphan = orphan;
-    orphan.object.metadata.owner_references = None;
-    put_as(operator, &orphan).await;
+    // What fences the pods is nobody's to collect: the operator takes it last.
+    let left = networks.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(left.len(), fence);
+    // They are left to the namespace controller.
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in plan.names.namespaces() {
         let open = json!({"metadata": {"labels": {"bailiwick.dev/deletion-protection": null}}});

@@ -38,6 +38,8 @@ pub struct Stand {
     pub location: String,
     /// In a Region's own namespace: the flow whose label it carries, as that Region's pods do.
     pub flow: Option<Flow>,
+    /// Whether it waits until its namespace's policies hold it, as whoever tries what they hold must.
+    pub waits: bool,
 }
 
 impl Stand {
@@ -47,6 +49,7 @@ impl Stand {
             namespace: format!("e2e-client-{}", place.region),
             location: place.location.clone(),
             flow: None,
+            waits: true,
         }
     }
 
@@ -56,6 +59,15 @@ impl Stand {
             namespace: place.names.namespace(),
             location: place.location.clone(),
             flow: Some(flow),
+            waits: true,
+        }
+    }
+
+    /// The same, but what runs there runs at once.
+    pub fn at_once(self) -> Self {
+        Self {
+            waits: false,
+            ..self
         }
     }
 
@@ -65,6 +77,8 @@ impl Stand {
             namespace: STRANGER.to_owned(),
             location: location.to_owned(),
             flow: None,
+            // Nothing ever shuts its way out.
+            waits: false,
         }
     }
 }
@@ -375,8 +389,7 @@ pub async fn run(
 fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
     let mut labels = json!({ LABEL: "true", "app": "client" });
     let mut command = vec!["python3".to_owned(), "-u".to_owned()];
-    // Nothing ever shuts the stranger's way out.
-    if stand.namespace != STRANGER {
+    if stand.waits {
         command.extend(["-c", include_str!("scripts/fenced.py")].map(str::to_owned));
     }
     let mut volumes = vec![json!({ "name": "tmp", "emptyDir": {} })];

@@ -117,7 +117,7 @@ async fn start(cluster: &Cluster, place: &Place, fence: Option<[Value; 2]>) -> O
         told: json!({ "host": OUTSIDE.0, "port": OUTSIDE.1, "seconds": SECONDS }),
         secrets: Vec::new(),
     };
-    let stand = Stand::inside(place, Flow::Postgres);
+    let stand = Stand::inside(place, Flow::Postgres).at_once();
     let running = Running::start_with(cluster, &stand, &script, |pod| {
         if let Some([container, volume]) = fence {
             pod["spec"]["initContainers"] = json!([container]);
