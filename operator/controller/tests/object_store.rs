@@ -197,6 +197,9 @@ enum Try {
     ForceDelete,
     DeleteBypassingGovernance,
     LockObject,
+    ReadTags,
+    ReadVersioning,
+    ListUploads,
     CreateBucket,
     DeleteBucket,
     SetVersioning,
@@ -314,12 +317,22 @@ async fn attempt(client: &Client, bucket: &str, version: &str, what: Try) -> Str
                     .await,
             )
         }
+        Try::ReadTags => outcome(
+            client
+                .get_object_tagging()
+                .bucket(bucket)
+                .key(KEY)
+                .send()
+                .await,
+        ),
         _ => attempt_on_bucket(client, bucket, what).await,
     }
 }
 
 async fn attempt_on_bucket(client: &Client, bucket: &str, what: Try) -> String {
     match what {
+        Try::ReadVersioning => outcome(client.get_bucket_versioning().bucket(bucket).send().await),
+        Try::ListUploads => outcome(client.list_multipart_uploads().bucket(bucket).send().await),
         Try::CreateBucket => outcome(client.create_bucket().bucket("of-my-own").send().await),
         Try::DeleteBucket => outcome(client.delete_bucket().bucket(bucket).send().await),
         Try::SetVersioning => outcome(suspend_versioning(client, bucket).await),
@@ -484,6 +497,9 @@ async fn users_can_do_what_their_policy_says_and_nothing_else() {
         ("patient-api", Try::Read, "documents", OK),
         ("patient-api", Try::Write, "documents", OK),
         ("patient-api", Try::Multipart, "documents", OK),
+        ("patient-api", Try::ReadTags, "documents", OK),
+        ("patient-api", Try::ReadVersioning, "documents", OK),
+        ("patient-api", Try::ListUploads, "documents", OK),
         ("patient-api", Try::DeleteVersion, "documents", DENIED),
         ("patient-api", Try::DeleteVersionInBulk, "documents", DENIED),
         ("patient-api", Try::SetVersioning, "documents", DENIED),
@@ -494,6 +510,7 @@ async fn users_can_do_what_their_policy_says_and_nothing_else() {
         ("patient-api", Try::CreateBucket, "documents", DENIED),
         ("patient-api", Try::Write, "scratch", OK),
         ("patient-api", Try::List, "images", DENIED),
+        ("patient-api", Try::ReadVersioning, "images", DENIED),
         ("patient-api", Try::Read, "images", DENIED),
         ("patient-api", Try::Write, "images", DENIED),
         ("patient-api", Try::List, BACKUP_BUCKET, DENIED),
@@ -507,6 +524,9 @@ async fn users_can_do_what_their_policy_says_and_nothing_else() {
         // One that may only read.
         ("auditor", Try::List, "documents", OK),
         ("auditor", Try::Read, "documents", OK),
+        ("auditor", Try::ReadTags, "documents", OK),
+        ("auditor", Try::ReadVersioning, "documents", OK),
+        ("auditor", Try::ListUploads, "documents", DENIED),
         ("auditor", Try::Write, "documents", DENIED),
         ("auditor", Try::Multipart, "documents", DENIED),
         ("auditor", Try::Delete, "documents", DENIED),
