@@ -24,6 +24,7 @@ use bailiwick_model::region::{
 use bailiwick_model::region_object::{RegionObject, Undecodable};
 use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::secret;
+use bailiwick_model::sql::SqlStep;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
 use bailiwick_model::step::{Step, steps};
 use bailiwick_model::violation::{Reason, Violation};
@@ -987,12 +988,13 @@ fn is_settled(region: &Region) -> bool {
     })
 }
 
-/// Whether a step makes a setting what the spec says. The others come with time: backups, canaries, pods.
+/// Whether a step makes a setting what the spec says. The others come with time: backups, canaries, pods, connections.
 fn repairs(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Store(_) | Step::Sql(_) | Step::Patroni(PatroniStep::PatchConfig(_))
-    )
+    match step {
+        Step::Sql(step) => !matches!(step, SqlStep::EndSessions { .. }),
+        Step::Store(_) | Step::Patroni(PatroniStep::PatchConfig(_)) => true,
+        _ => false,
+    }
 }
 
 /// The system whose steps follow from each other.

@@ -42,6 +42,7 @@ pub use self::wanted::{
 };
 
 use crate::plan::Plan;
+use crate::region::Service;
 use crate::step::Subject;
 
 /// What the primary says over SQL.
@@ -71,6 +72,8 @@ pub struct PostgresFacts {
     pub awaited: BTreeSet<String>,
     /// Who streams WAL from here.
     pub replication: Vec<ReplicationFact>,
+    /// How many connections over the network each role of an application holds, where it holds some.
+    pub sessions: BTreeMap<String, u32>,
     /// The replication slots, by name.
     pub slots: BTreeMap<String, SlotFact>,
     /// The settings that decide whether values of statements are logged, by name.
@@ -406,6 +409,11 @@ pub struct SlotFact {
 /// One change over SQL. Doing it twice, or again after a lost answer, ends the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SqlStep {
+    /// End the connections that a role holds over the network.
+    EndSessions {
+        /// The role.
+        role: String,
+    },
     /// Make a role, with its mark.
     CreateRole {
         /// The role.
@@ -612,7 +620,8 @@ impl SqlStep {
         let database = |name: &str| BTreeSet::from([Subject::Database(name.to_owned())]);
         let role = |name: &str| BTreeSet::from([Subject::Role(name.to_owned())]);
         match self {
-            Self::CreateRole { role: name, .. }
+            Self::EndSessions { role: name }
+            | Self::CreateRole { role: name, .. }
             | Self::AlterRole { role: name, .. }
             | Self::MarkRole { role: name, .. }
             | Self::SetPassword { role: name, .. } => role(name),
@@ -640,6 +649,7 @@ impl SqlStep {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
+            Self::EndSessions { role } => format!("end the connections of role {role}"),
             Self::CreateRole { role, .. } => format!("create role {role}"),
             Self::ActAs { role } => format!("let the operator act as role {role}"),
             Self::AlterRole { role, .. } => format!("set the attributes of role {role}"),
@@ -691,7 +701,28 @@ impl SqlStep {
 /// Nothing on a server that does not take writes.
 #[must_use]
 pub fn steps(plan: &Plan, seen: &PostgresFacts) -> Vec<SqlStep> {
-    WantedPostgres::of(&plan.names, &plan.spec.postgres).steps(seen)
+    let mut steps = sessions_to_end(plan, seen);
+    steps.extend(WantedPostgres::of(&plan.names, &plan.spec.postgres).steps(seen));
+    steps
+}
+
+/// The connections that nobody may hold: those of a Region that is shut off, or that lets no client in. Network plugins let
+/// through what was established before a policy shut it
+/// (<https://kubernetes.io/docs/concepts/services-networking/network-policies/>).
+fn sessions_to_end(plan: &Plan, seen: &PostgresFacts) -> Vec<SqlStep> {
+    let lets_in = plan
+        .spec
+        .network
+        .clients
+        .iter()
+        .any(|client| client.to.contains(&Service::Postgres));
+    if lets_in && !plan.breach.is_active() {
+        return Vec::new();
+    }
+    let roles = seen.sessions.keys();
+    roles
+        .map(|role| SqlStep::EndSessions { role: role.clone() })
+        .collect()
 }
 
 /// The roles, databases, schemas and extensions that left the spec and were retained, for the status.

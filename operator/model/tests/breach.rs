@@ -4,6 +4,8 @@
 
 mod fixture;
 
+use std::collections::BTreeMap;
+
 use bailiwick_model::breach::{HELD, known};
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Tried, questions};
 use bailiwick_model::channel::channels;
@@ -15,6 +17,7 @@ use bailiwick_model::policy;
 use bailiwick_model::region::{
     BreachStatus, BreachedChannel, Exception, Region, RegionStatus, ResidencyStatus,
 };
+use bailiwick_model::sql::{self, PostgresFacts, SqlStep};
 use bailiwick_model::store::{Outlet, StoreFacts};
 use fixture::{facts, platform, tr_with};
 use jiff::{SignedDuration, Timestamp};
@@ -205,6 +208,50 @@ fn a_leak_shuts_clients_off_in_the_look_that_finds_it_and_lets_them_in_once_none
     looks.answer(&later, Tried::Reached);
     let again = looks.look();
     assert_eq!((again.breach.count, ways(&again)), (2, (false, false)));
+}
+
+/// Network plugins let through what stood before a policy shut it.
+#[test]
+fn connections_that_nobody_may_hold_are_ended() {
+    let held = PostgresFacts {
+        sessions: BTreeMap::from([
+            ("clinical_app_reader".to_owned(), 2),
+            ("clinical_app_writer".to_owned(), 1),
+        ]),
+        ..PostgresFacts::default()
+    };
+    let ended = |plan: &Plan| -> Vec<String> {
+        sql::steps(plan, &held)
+            .iter()
+            .filter_map(|step| match step {
+                SqlStep::EndSessions { role } => Some(role.clone()),
+                _ => None,
+            })
+            .collect()
+    };
+    let both = ["clinical_app_reader", "clinical_app_writer"];
+    let mut looks = Looks::new(without_endpoints());
+    let open = looks.look();
+    assert!(!open.breach.is_active());
+    assert!(ended(&open).is_empty());
+    let mut shut = open;
+    shut.breach.since = Some(BEGIN);
+    shut.breach.channels = vec![BreachedChannel {
+        id: "1".to_owned(),
+        since: BEGIN,
+        finding: "reached".to_owned(),
+    }];
+    assert!(shut.breach.is_active());
+    assert_eq!(ended(&shut), both);
+    // Nobody is let in any more.
+    let mut nobody = looks.look();
+    nobody.spec.network.clients.clear();
+    assert_eq!(ended(&nobody), both);
+    let mut seen = held.clone();
+    for step in sql::steps(&nobody, &held) {
+        sql::settle(&mut seen, &step);
+    }
+    assert!(seen.sessions.is_empty());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Row};
 use super::PostgresError;
 use super::connection::{Patience, within};
 use super::password::Passwords;
+use super::statement::NOT_LOOPBACK;
 
 const SERVER: &str = "
     SELECT current_setting('server_version_num')::int4 AS version,
@@ -136,6 +137,13 @@ const REPLICATION: &str = "
     FROM pg_stat_replication
     ORDER BY application_name, client_addr";
 
+// Of the roles that we may act as: an application's. What else is connected is this cluster's own.
+const SESSIONS: &str = "
+    SELECT usename::text AS role, count(*)::int4 AS many
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND usename <> current_user AND pg_has_role(usesysid, 'SET')
+          AND client_addr IS NOT NULL AND ";
+
 const SLOTS: &str = "
     SELECT slot_name::text AS name, slot_type = 'logical' AS logical, active FROM pg_replication_slots";
 
@@ -254,6 +262,13 @@ pub(super) async fn server(
             state: get(&row, "state")?,
             sync: get(&row, "sync")?,
         });
+    }
+    let sessions = format!("{SESSIONS}{NOT_LOOPBACK} GROUP BY usename");
+    for row in rows(client, &sessions).await? {
+        let many: i32 = get(&row, "many")?;
+        facts
+            .sessions
+            .insert(get(&row, "role")?, many.unsigned_abs());
     }
     for row in rows(client, SLOTS).await? {
         facts.slots.insert(

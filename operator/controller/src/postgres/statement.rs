@@ -61,10 +61,16 @@ pub(super) enum Statement {
     },
     /// Ends the connections to a database, each with the rights of the role that holds it.
     EndConnections { database: String },
+    /// Ends the connections that a role holds over the network, with its own rights.
+    EndSessions { role: String },
     /// Gives what a role owns in this database to its heir, and takes what others gave it here. Without an heir it must
     /// own nothing here: no data is dropped with a role.
     GiveUp { role: String, heir: Option<String> },
 }
+
+/// In SQL: a backend's client is elsewhere. What comes through the API server to the member itself is let in by who broke
+/// the glass.
+pub(super) const NOT_LOOPBACK: &str = "client_addr <> ALL ('{127.0.0.1,::1}'::inet[])";
 
 /// How many objects one statement names.
 const BATCH: usize = 500;
@@ -79,6 +85,10 @@ pub(super) fn work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Vec<Work
         | SqlStep::SetPassword { .. }
         | SqlStep::GrantRole { .. }
         | SqlStep::RevokeRole { .. } => vec![role_work(step, passwords)?],
+        SqlStep::EndSessions { role } => vec![together(
+            MAINTENANCE_DATABASE,
+            vec![Statement::EndSessions { role: role.clone() }],
+        )],
         SqlStep::DropRole { role, databases } => drop_role(role, databases),
         SqlStep::DropDatabase { database } => drop_database(database),
         SqlStep::CreateDatabase { database } => vec![Work {
@@ -542,6 +552,10 @@ async fn run_together(
             Statement::EndConnections { database } => {
                 end_connections(&transaction, database, patience).await?;
             }
+            Statement::EndSessions { role } => {
+                let of_the_network = format!("client_addr IS NOT NULL AND {NOT_LOOPBACK}");
+                end_with_rights(&transaction, role, &of_the_network, patience).await?;
+            }
             Statement::GiveUp { role, heir } => {
                 give_up(&transaction, role, heir.as_deref(), patience).await?;
             }
@@ -591,16 +605,26 @@ async fn end_connections(
     let rows = within_patience(patience, client.query(query, &[&database])).await?;
     for row in &rows {
         let role: String = row.get(0);
-        let sql = format!(
-            "SET LOCAL ROLE {}; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname = {} AND usename = {}; RESET ROLE",
-            escape_identifier(&role),
-            escape_literal(database),
-            escape_literal(&role)
-        );
-        within_patience(patience, client.batch_execute(&sql)).await?;
+        let to_it = format!("datname = {}", escape_literal(database));
+        end_with_rights(client, &role, &to_it, patience).await?;
     }
     Ok(())
+}
+
+/// Ends those backends of a role of which a condition in SQL holds, with the role's own rights.
+async fn end_with_rights(
+    client: &impl GenericClient,
+    role: &str,
+    condition: &str,
+    patience: Patience,
+) -> Result<(), Failed> {
+    let sql = format!(
+        "SET LOCAL ROLE {}; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE {condition} AND usename = {}; RESET ROLE",
+        escape_identifier(role),
+        escape_literal(role)
+    );
+    within_patience(patience, client.batch_execute(&sql)).await
 }
 
 /// `DROP OWNED BY` takes a privilege only with the rights of who gave it, which is who owns the object. For this
@@ -736,6 +760,9 @@ mod tests {
                 revoke: BTreeSet::from([Privilege::Create, Privilege::GrantOption]),
             };
             let steps = [
+                SqlStep::EndSessions {
+                    role: name.to_owned(),
+                },
                 SqlStep::ActAs {
                     role: name.to_owned(),
                 },
@@ -774,7 +801,7 @@ mod tests {
             ];
             for step in steps {
                 for sql in sql(&step) {
-                    let whole = sql.starts_with("EndConnections");
+                    let whole = sql.starts_with("End");
                     assert!(whole || is_quoted(&sql, name), "{name:?}: {sql}");
                 }
             }

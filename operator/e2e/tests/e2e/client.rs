@@ -200,6 +200,7 @@ pub async fn end_all(cluster: &Cluster) -> Outcome {
 
 fn scripts() -> BTreeMap<&'static str, &'static str> {
     [
+        ("held.py", include_str!("scripts/held.py")),
         ("postgres.py", include_str!("scripts/postgres.py")),
         ("store.py", include_str!("scripts/store.py")),
         ("table.py", include_str!("scripts/table.py")),

@@ -44,6 +44,8 @@ pub struct Cluster {
     pub as_operator: Client,
     /// The same as somebody with every right who has broken the glass.
     pub break_glass: Client,
+    /// The same as who approves the exceptions of the Regions in the repository's test files.
+    pub approver: Client,
     /// The Regions of the overlay.
     pub places: Vec<Place>,
     /// Postgres' settings, from when one case deletes them until another finds them again.
@@ -135,6 +137,13 @@ impl Cluster {
             "bailiwick:break-glass".to_owned(),
         ]);
         let break_glass = Client::try_from(broken)?;
+        let mut approving = config.clone();
+        approving.auth_info.impersonate = Some("dpo@example.org".to_owned());
+        approving.auth_info.impersonate_groups = Some(vec![
+            "system:masters".to_owned(),
+            "bailiwick:residency-approvers".to_owned(),
+        ]);
+        let approver = Client::try_from(approving)?;
         let client = Client::try_from(config)?;
         let nodes: BTreeMap<String, Option<String>> = Api::<Node>::all(client.clone())
             .list(&ListParams::default())
@@ -154,6 +163,7 @@ impl Cluster {
             client,
             as_operator,
             break_glass,
+            approver,
             places: places()?,
             settings: Mutex::default(),
         })

@@ -16,6 +16,9 @@ use crate::names::CONTROL_ROLE;
 /// it is `set`.
 pub fn settle(facts: &mut PostgresFacts, step: &SqlStep) {
     match step {
+        SqlStep::EndSessions { role } => {
+            facts.sessions.remove(role);
+        }
         SqlStep::CreateRole { .. }
         | SqlStep::ActAs { .. }
         | SqlStep::AlterRole { .. }

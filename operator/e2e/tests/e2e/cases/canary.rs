@@ -12,13 +12,14 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access;
-use crate::client::{LABEL, Stand};
+use crate::client::{LABEL, Running, Script, Stand};
 use crate::cluster::{Cluster, Place, condition};
 use crate::failure::{Failure, Outcome, While, ensure};
-use crate::wait::{Look, until};
+use crate::wait::{Look, seen_if, until};
+use crate::writer;
 
 /// The policy that opens a Region's boundary to one of its canaries.
 const OPENING: &str = "e2e-opening";
@@ -26,6 +27,8 @@ const OPENING: &str = "e2e-opening";
 const SHUT: Duration = Duration::from_secs(30);
 /// Longer than a canary takes, its pod included.
 const RUN: Duration = Duration::from_mins(2);
+/// How long a client holds a connection that nobody ends: longer than a leak takes to be found.
+const HELD: Duration = Duration::from_mins(4);
 
 /// Every forbidden class is tried in both Regions, and held.
 pub async fn holds(cluster: &Cluster) -> Outcome<String> {
@@ -133,6 +136,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     network(cluster, place, "True", "Held").await?;
     clients_get_in(cluster, place, true).await?;
     let records = recorded(cluster, place).await?;
+    let held = hold(cluster, place).await?;
     let policies =
         Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     remove_opening(cluster, place).await?;
@@ -164,6 +168,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
             )
         })?;
         clients_get_in(cluster, place, false).await?;
+        ended(held).await?;
         // What leaks on keeps it shut.
         run_now(cluster, place, Guise::Postgres).await?;
         quarantined(cluster, place, "True", "LeakFound").await?;
@@ -187,9 +192,36 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     clients_get_in(cluster, place, true).await?;
     network(cluster, place, "True", "Held").await?;
     Ok(format!(
-        "{message} Shut off {:.1} s after the canary's end, and open again.",
+        "{message} Shut off {:.1} s after the canary's end, a connection that stood before was ended with 57P01, and open again.",
         took.as_secs_f64()
     ))
+}
+
+/// A client's connection to Postgres that stands before the leak is found.
+async fn hold(cluster: &Cluster, place: &Place) -> Outcome<Running> {
+    writer::prepare(cluster, place).await?;
+    let [_, login, _] = writer::logins(&place.names);
+    let script = Script {
+        name: "held",
+        told: json!({ "login": login, "seconds": HELD.as_secs() }),
+        secrets: vec![login],
+    };
+    let running = Running::start(cluster, &Stand::allowed(place), &script).await?;
+    until("a connection to be held", RUN, || async {
+        let log = running.log().await.unwrap_or_default();
+        Ok(seen_if(log.contains("held"), || log))
+    })
+    .await?;
+    Ok(running)
+}
+
+/// The server ended the connection, which the network plugin lets live on: it was there before the policy.
+async fn ended(held: Running) -> Outcome {
+    let printed = held.end(HELD + RUN).await?;
+    let said: Value = serde_json::from_str(printed.lines().last().unwrap_or_default())?;
+    ensure(said["ended"] == "57P01", || {
+        format!("a connection that was held through the quarantine ended with {said}")
+    })
 }
 
 /// Whether the Region's client gets to Postgres and to the object store by its Services.

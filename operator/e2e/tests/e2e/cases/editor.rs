@@ -227,7 +227,7 @@ fn refused() -> Vec<Edit> {
             "a bucket of the operator's",
             &["objectStore", "buckets"],
             json!([{ "name": "bailiwick-evidence" }]),
-            "begins with `bailiwick`",
+            "is reserved by the operator",
         ),
         edit(
             "the archive's user",

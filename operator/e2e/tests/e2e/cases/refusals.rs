@@ -63,7 +63,7 @@ async fn attempt(cluster: &Cluster, bad: &[Bad]) -> Outcome<String> {
         bad.iter().partition(|bad| bad.by_admission);
     let (news, updates): (Vec<&Bad>, Vec<&Bad>) =
         by_admission.iter().partition(|bad| bad.update_of.is_none());
-    let api = api(&cluster.client);
+    let api = api(&cluster.approver);
     for bad in &news {
         let answer = api.create(&PostParams::default(), &bad.region).await;
         refused_at_field(bad, answer)?;

@@ -5,7 +5,7 @@ mod escalations;
 
 use std::collections::BTreeSet;
 
-use bailiwick_model::names::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
+use bailiwick_model::names::{FENCE_NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{
@@ -251,7 +251,7 @@ impl Held {
             .places
             .iter()
             .flat_map(|place| place.names.namespaces())
-            .chain(["default".to_owned(), OPERATOR_NAMESPACE.to_owned()])
+            .chain(["default", OPERATOR_NAMESPACE, FENCE_NAMESPACE].map(str::to_owned))
             .collect();
         ensure(self.namespaces == expected, || {
             format!(
