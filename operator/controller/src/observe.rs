@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
-    CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, ReadFailure, SecretFact,
+    ByNamespace, CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, ReadFailure,
+    SecretFact,
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
@@ -30,6 +31,7 @@ use crate::error::Error;
 use crate::inventory;
 use crate::mint;
 use crate::systems::Access;
+use crate::watch::Object;
 
 /// How often Secrets and ConfigMaps, which are never watched, are looked at again.
 pub const FULL_PASS: Duration = Duration::from_mins(5);
@@ -69,16 +71,20 @@ pub async fn observe(
         storage_classes: by_name(watched.storage_classes.of("")),
         api_server: watched.api_server.of("").into_values().flatten().collect(),
         fence_responder: fence_responder(ctx),
-        claims: by_name(watched.claims.of(names.region())),
-        pods: by_name(watched.pods.of(names.region())),
-        stateful_sets: watched
-            .stateful_sets
-            .of(names.region())
+        claims: by_namespace(&names, watched.claims.of(names.region())),
+        pods: by_namespace(&names, watched.pods.of(names.region())),
+        stateful_sets: by_namespace(&names, watched.stateful_sets.of(names.region()))
+            .live
             .into_iter()
-            .map(|(object, (_, fact))| (object.name, fact))
+            .map(|(set, (_, fact))| (set, fact))
             .collect(),
-        jobs: by_name(watched.jobs.of(names.region())),
-        volumes: by_name(watched.volumes.of(&names.namespace())),
+        jobs: by_namespace(&names, watched.jobs.of(names.region())).live,
+        // They are kept by the namespace of their claim.
+        volumes: names
+            .namespaces()
+            .iter()
+            .flat_map(|namespace| by_name(watched.volumes.of(namespace)))
+            .collect(),
         network_policies: network_policies(ctx, names.region()),
         admission: watched.admission(),
         ..Facts::default()
@@ -106,11 +112,20 @@ pub async fn observe(
     Ok(facts)
 }
 
-fn by_name<F>(facts: BTreeMap<crate::watch::Object, F>) -> BTreeMap<String, F> {
+fn by_name<F>(facts: BTreeMap<Object, F>) -> BTreeMap<String, F> {
     facts
         .into_iter()
         .map(|(object, fact)| (object.name, fact))
         .collect()
+}
+
+fn by_namespace<F>(names: &Names, facts: BTreeMap<Object, F>) -> ByNamespace<F> {
+    ByNamespace::new(
+        &names.namespace(),
+        facts
+            .into_iter()
+            .map(|(object, fact)| (object.namespace, object.name, fact)),
+    )
 }
 
 /// Where the start fence's responder answers. A list that failed is not one that is empty.
@@ -133,6 +148,7 @@ fn neighbours(ctx: &Context, region: &str) -> BTreeMap<String, Neighbour> {
         .others(region)
         .into_iter()
         .map(|(region, pods)| {
+            let data = Names::new(&region).namespace();
             let pods = pods
                 .into_iter()
                 .filter(|(_, pod)| !pod.terminating && pod.ended.is_none())
@@ -142,9 +158,9 @@ fn neighbours(ctx: &Context, region: &str) -> BTreeMap<String, Neighbour> {
                         component: pod.labels.get(LABEL_NAME).cloned().unwrap_or_default(),
                         ready: pod.ready,
                     };
-                    Some((object.name, pod))
-                })
-                .collect();
+                    Some((object.namespace, object.name, pod))
+                });
+            let pods = ByNamespace::new(&data, pods);
             (region, Neighbour { pods })
         })
         .collect()

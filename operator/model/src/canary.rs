@@ -277,9 +277,15 @@ pub fn targets(plan: &Plan, guise: Guise) -> Vec<Target> {
     let mut pods: Vec<(usize, usize, (String, Attempt))> = Vec::new();
     let mut services = Vec::new();
     for (turn, (region, neighbour)) in neighbours.iter().enumerate() {
-        let listening = neighbour.pods.iter().filter_map(|(name, pod)| {
+        // Its drills' as well, after its live ones; their names have their namespace already.
+        let listening = neighbour.pods.all().filter_map(|(name, pod)| {
             let port = listens_on(&pod.component)?;
-            Some((format!("{region}/{name}"), connect(&pod.ip, &port)))
+            let name = if name.contains('/') {
+                name.clone()
+            } else {
+                format!("{region}/{name}")
+            };
+            Some((name, connect(&pod.ip, &port)))
         });
         pods.extend(listening.enumerate().map(|(rank, pod)| (rank, turn, pod)));
         let names = Names::new(region);
@@ -290,6 +296,7 @@ pub fn targets(plan: &Plan, guise: Guise) -> Vec<Target> {
             // Behind a Service without a ready pod there is nobody to be reached.
             if neighbour
                 .pods
+                .live
                 .values()
                 .any(|pod| pod.ready && pod.component == component)
             {

@@ -2,7 +2,6 @@
 //! platform does, and some addresses are refused wherever they are said to be. A spec, the platform and facts in,
 //! violations out; no I/O.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -230,15 +229,16 @@ fn of_the_cluster(range: IpNet, platform: &Platform, facts: &Facts) -> Option<&'
     if facts.api_server.iter().any(|it| holds(&it.ip)) {
         return Some("the API server");
     }
-    let pods = |pods: &BTreeMap<String, crate::facts::NeighbourPod>| {
-        pods.values().any(|pod| holds(&pod.ip))
-    };
     if facts.pod_ranges.iter().any(|it| touches(it))
-        || facts.neighbours.values().any(|it| pods(&it.pods))
+        || facts
+            .neighbours
+            .values()
+            .flat_map(|neighbour| neighbour.pods.all())
+            .any(|(_, pod)| holds(&pod.ip))
         || facts
             .pods
-            .values()
-            .filter_map(|pod| pod.ip.as_deref())
+            .all()
+            .filter_map(|(_, pod)| pod.ip.as_deref())
             .any(holds)
     {
         return Some("pods");

@@ -103,15 +103,15 @@ pub struct Facts {
     pub fence_responder: Observed<BTreeMap<IpAddr, bool>>,
     /// The Region's Secrets that exist, by name.
     pub secrets: BTreeMap<String, SecretFact>,
-    /// The Region's PersistentVolumeClaims, by name.
-    pub claims: BTreeMap<String, ClaimFact>,
-    /// The Region's pods, by name.
-    pub pods: BTreeMap<String, PodFact>,
-    /// The Region's StatefulSets, by name.
+    /// The Region's PersistentVolumeClaims.
+    pub claims: ByNamespace<ClaimFact>,
+    /// The Region's pods.
+    pub pods: ByNamespace<PodFact>,
+    /// The StatefulSets of the data's namespace, by name.
     pub stateful_sets: BTreeMap<String, StatefulSetFact>,
-    /// The Region's Jobs, by name.
+    /// The Jobs of the data's namespace, by name.
     pub jobs: BTreeMap<String, JobFact>,
-    /// All PersistentVolumes that a claim is bound to, by name.
+    /// All PersistentVolumes that a claim of the Region's namespaces is bound to, by name.
     pub volumes: BTreeMap<String, VolumeFact>,
     /// The Region's NetworkPolicies that we made, as `namespace/name`.
     pub network_policies: BTreeSet<String>,
@@ -128,6 +128,42 @@ pub struct Facts {
     /// What became of the newest file that Postgres says was archived, as the repository was looked into for it last. Not
     /// asked while none was archived.
     pub archived: Observed<ReadBack>,
+}
+
+/// A Region's objects of one kind, told apart by namespace: a restore drill's `<region>-pg-0` is not the live member of
+/// that name. Whoever reads them says which they mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByNamespace<F> {
+    /// Those of the data's namespace, by name.
+    pub live: BTreeMap<String, F>,
+    /// Those of the Region's other namespaces, as `namespace/name`.
+    pub beside: BTreeMap<String, F>,
+}
+
+impl<F> ByNamespace<F> {
+    /// Sorts objects, each with its namespace and its name, for a Region whose data is in namespace `data`.
+    pub fn new(data: &str, objects: impl IntoIterator<Item = (String, String, F)>) -> Self {
+        let (mut live, mut beside) = (BTreeMap::new(), BTreeMap::new());
+        for (namespace, name, fact) in objects {
+            if namespace == data {
+                live.insert(name, fact);
+            } else {
+                beside.insert(format!("{namespace}/{name}"), fact);
+            }
+        }
+        Self { live, beside }
+    }
+
+    /// Those of all the Region's namespaces, the data's first: by name there, and as `namespace/name` elsewhere.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &F)> {
+        self.live.iter().chain(&self.beside)
+    }
+
+    /// Whether the Region has none in any namespace.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.beside.is_empty()
+    }
 }
 
 /// A storage class.
@@ -341,8 +377,8 @@ impl FenceFact {
 /// Another Region, as far as its pods can be told from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Its pods that have an address, by name.
-    pub pods: BTreeMap<String, NeighbourPod>,
+    /// Its pods that have an address.
+    pub pods: ByNamespace<NeighbourPod>,
 }
 
 /// A pod of another Region.

@@ -72,11 +72,12 @@ pub fn violation(facts: &Facts) -> Option<Violation> {
     ))
 }
 
-/// The pods of the Region that run, by name. One that its fence holds does not.
+/// The pods that run in the Region's namespaces, as [`crate::facts::ByNamespace::all`] names them. One that its fence
+/// holds does not.
 pub fn running(facts: &Facts) -> impl Iterator<Item = (&str, &PodFact)> {
     facts
         .pods
-        .iter()
+        .all()
         .filter(|(_, pod)| {
             pod.node.is_some()
                 && !pod.finished
@@ -108,6 +109,7 @@ pub fn is_canary(pod: &PodFact) -> bool {
 pub fn start_window(facts: &Facts) -> Option<Duration> {
     facts
         .pods
+        .live
         .values()
         .filter(|pod| is_canary(pod))
         .filter_map(|pod| pod.fence.report())
@@ -138,6 +140,7 @@ pub fn held(facts: &Facts, set: &str) -> Option<String> {
     };
     facts
         .pods
+        .live
         .iter()
         .filter(|(name, _)| is_member(name))
         .find_map(|(name, pod)| {

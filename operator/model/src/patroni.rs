@@ -275,7 +275,7 @@ fn members<'a>(plan: &Plan, facts: &'a Facts) -> Vec<Member<'a>> {
     (0..plan.members.replicas)
         .map(|ordinal| {
             let name = plan.names.postgres_member(ordinal);
-            let pod = facts.pods.get(&name);
+            let pod = facts.pods.live.get(&name);
             Member {
                 pod,
                 fact: facts
@@ -479,6 +479,7 @@ pub fn retry_at(ended: Timestamp) -> Timestamp {
 pub fn job_result(facts: &Facts, job: &str) -> Option<JobResult> {
     facts
         .pods
+        .live
         .values()
         .filter(|pod| pod.labels.get(LABEL_JOB).map(String::as_str) == Some(job))
         // Their names are random: only the times say which is the newest.

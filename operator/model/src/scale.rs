@@ -167,7 +167,12 @@ pub fn members(names: &Names, spec: &RegionSpec, facts: &Facts) -> Members {
 #[must_use]
 pub fn present(names: &Names, spec: &RegionSpec, facts: &Facts) -> i32 {
     let of_set = replicas(names, facts).unwrap_or(0);
-    let of_pods = highest(|ordinal| facts.pods.contains_key(&names.postgres_member(ordinal)));
+    let of_pods = highest(|ordinal| {
+        facts
+            .pods
+            .live
+            .contains_key(&names.postgres_member(ordinal))
+    });
     spec.postgres.instances.max(of_set).max(of_pods)
 }
 
@@ -179,7 +184,12 @@ fn replicas(names: &Names, facts: &Facts) -> Option<i32> {
 
 /// How many members there were by the volumes that they left.
 fn volumes(names: &Names, facts: &Facts) -> i32 {
-    highest(|ordinal| facts.claims.contains_key(&names.postgres_claim(ordinal)))
+    highest(|ordinal| {
+        facts
+            .claims
+            .live
+            .contains_key(&names.postgres_claim(ordinal))
+    })
 }
 
 /// One more than the highest ordinal for which something is there.
@@ -210,6 +220,7 @@ impl<'a> Cluster<'a> {
         let stays = |pod: &PodFact| !pod.terminating;
         facts
             .pods
+            .live
             .get(primary)
             .filter(|pod| stays(pod))
             .ok_or(Wait::NoPrimary)?;
@@ -259,7 +270,7 @@ impl<'a> Cluster<'a> {
             MemberRole::SyncStandby => true,
             MemberRole::Replica => !self.waits_for_standbys(),
         };
-        let pod = self.facts.pods.get(member);
+        let pod = self.facts.pods.live.get(member);
         pod.is_some_and(|pod| pod.ready && !pod.terminating)
             && self
                 .fact(member)

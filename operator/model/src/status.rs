@@ -456,7 +456,7 @@ fn instances(patroni: &PatroniFacts, facts: &Facts) -> Vec<InstanceStatus> {
         .members
         .iter()
         .map(|(name, member)| {
-            let node = facts.pods.get(name).and_then(|pod| pod.node.clone());
+            let node = facts.pods.live.get(name).and_then(|pod| pod.node.clone());
             InstanceStatus {
                 name: name.clone(),
                 role: match member.role {
@@ -1161,7 +1161,11 @@ fn hindered_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
             if matches!(state, "running" | "streaming") {
                 return None;
             }
-            let trouble = facts.pods.get(&name).and_then(|pod| pod.trouble.clone());
+            let trouble = facts
+                .pods
+                .live
+                .get(&name)
+                .and_then(|pod| pod.trouble.clone());
             let why = trouble.or_else(|| {
                 (state.contains("fail") || state.contains("crash"))
                     .then(|| format!("Patroni says {state:?}"))

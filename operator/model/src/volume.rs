@@ -79,12 +79,12 @@ fn size(
     }
 }
 
-/// The claims of a component. One that is not bound yet has no volume to speak of.
+/// The claims of a component of the live Region. One that is not bound yet has no volume to speak of.
 fn claims<'a>(
     facts: &'a Facts,
     component: &'a str,
 ) -> impl Iterator<Item = (&'a String, &'a ClaimFact)> {
-    facts.claims.iter().filter(move |(_, claim)| {
+    facts.claims.live.iter().filter(move |(_, claim)| {
         claim.capacity.is_some()
             && claim.labels.get(LABEL_NAME).map(String::as_str) == Some(component)
     })

@@ -101,7 +101,7 @@ impl Looks {
             ..PodFact::default()
         };
         let name = format!("tr-{}-{}", guise.label(), self.facts.now.as_second());
-        self.facts.pods.insert(name, pod);
+        self.facts.pods.live.insert(name, pod);
     }
 }
 

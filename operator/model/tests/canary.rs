@@ -38,7 +38,13 @@ fn neighbours() -> BTreeMap<String, Neighbour> {
         ("es-pg-stanza-i1-x", pod("10.201.2.10", "backup")),
     ]
     .map(|(name, pod)| (name.to_owned(), pod));
-    [("es".to_owned(), Neighbour { pods: pods.into() })].into()
+    [(
+        "es".to_owned(),
+        Neighbour {
+            pods: fixture::live(pods),
+        },
+    )]
+    .into()
 }
 
 /// The cluster of the fixture at [`NOW`], with the neighbour and a store that answers.
@@ -104,7 +110,7 @@ fn with_answers(
         };
         let at = NOW - SignedDuration::from_mins(minutes);
         let (name, pod) = answered(guise, &serde_json::to_string(&answer).unwrap(), at);
-        facts.pods.insert(name, pod);
+        facts.pods.live.insert(name, pod);
     }
     facts
 }
@@ -151,21 +157,20 @@ fn every_class_is_asked_of_both() {
 fn the_largest_answer_fits_a_termination_message_and_leaves_no_neighbour_out() {
     let mut facts = around();
     for number in 0..40 {
-        let pods = (0..9)
-            .map(|pod| {
-                let ip = format!("2001:db8::{number}:{pod}");
-                let component = "postgres".to_owned();
-                let ready = true;
-                (
-                    format!("r{number}-pg-{pod}"),
-                    NeighbourPod {
-                        ip,
-                        component,
-                        ready,
-                    },
-                )
-            })
-            .collect();
+        let pods = (0..9).map(|pod| {
+            let ip = format!("2001:db8::{number}:{pod}");
+            let component = "postgres".to_owned();
+            let ready = true;
+            (
+                format!("r{number}-pg-{pod}"),
+                NeighbourPod {
+                    ip,
+                    component,
+                    ready,
+                },
+            )
+        });
+        let pods = fixture::live(pods);
         facts
             .neighbours
             .insert(format!("r{number}"), Neighbour { pods });
@@ -256,7 +261,7 @@ fn one_guise_does_not_answer_for_the_other() {
     let plan = planned_with(&tr(), &platform(), &facts);
     // Of the one node that is known, Postgres' canary runs on it: it tried none.
     let mut heard = with_answers(&plan, &facts, 1, |_, _, _| None);
-    for (name, pod) in &mut heard.pods {
+    for (name, pod) in &mut heard.pods.live {
         let node = if name.contains("canary-pg") {
             "es-1"
         } else {
@@ -561,7 +566,7 @@ fn any_way_out_is_a_leak() {
     let mut half = with_answers(&plan, &facts, 1, |_, class, _| {
         (class == Class::MetadataAddress).then_some(Tried::Reached)
     });
-    half.pods.retain(|name, _| !name.contains("canary-pg"));
+    half.pods.live.retain(|name, _| !name.contains("canary-pg"));
     assert_eq!(judged(&plan, &half).1, "LeakFound");
 }
 
@@ -640,9 +645,9 @@ fn garbage_is_no_answer() {
         &format!(r#"{{"question": "{id}", "outcomes": ["Blocked"], "more": 1}}"#),
     ] {
         let mut facts = with_answers(&plan, &facts, 1, |_, _, _| None);
-        facts.pods.retain(|name, _| name.contains("canary-pg"));
+        facts.pods.live.retain(|name, _| name.contains("canary-pg"));
         let (name, pod) = answered(Guise::Plain, message, NOW);
-        facts.pods.insert(name, pod);
+        facts.pods.live.insert(name, pod);
         let (state, reason, _) = judged(&plan, &facts);
         assert_eq!(state, None, "{message}");
         assert!(
@@ -664,12 +669,14 @@ fn the_newest_answer_counts() {
     let mut healed = leak(6);
     healed
         .pods
-        .extend(with_answers(&plan, &facts, 1, |_, _, _| None).pods);
+        .live
+        .extend(with_answers(&plan, &facts, 1, |_, _, _| None).pods.live);
     assert_eq!(judged(&plan, &healed).1, "Held");
     let mut broken = leak(1);
     broken
         .pods
-        .extend(with_answers(&plan, &facts, 6, |_, _, _| None).pods);
+        .live
+        .extend(with_answers(&plan, &facts, 6, |_, _, _| None).pods.live);
     assert_eq!(judged(&plan, &broken).1, "LeakFound");
 }
 

@@ -49,7 +49,7 @@ fn closed(region: &Region) -> Facts {
         .map(|namespace| format!("{namespace}/default-deny"))
         .into();
     facts.admission = policy::names().map(str::to_owned).collect();
-    for (name, claim) in &mut facts.claims {
+    for (name, claim) in &mut facts.claims.live {
         claim.labels = identity(region);
         claim
             .labels
@@ -68,7 +68,7 @@ fn closed(region: &Region) -> Facts {
             fence: fenced(),
             ..PodFact::default()
         };
-        facts.pods.insert(names.postgres_member(member), pod);
+        facts.pods.live.insert(names.postgres_member(member), pod);
     }
     for secret in facts.secrets.values_mut() {
         secret.certificate = None;
@@ -141,15 +141,14 @@ fn closed(region: &Region) -> Facts {
     facts.neighbours = [(
         "es".to_owned(),
         Neighbour {
-            pods: [(
+            pods: fixture::live([(
                 "es-pg-0".to_owned(),
                 NeighbourPod {
                     ip: "10.1.0.5".to_owned(),
                     component: "postgres".to_owned(),
                     ready: true,
                 },
-            )]
-            .into(),
+            )]),
         },
     )]
     .into();
@@ -198,7 +197,10 @@ fn canary(
         termination_message: serde_json::to_string(&answer).ok(),
         ..PodFact::default()
     };
-    facts.pods.insert(format!("tr-{}-1", guise.label()), pod);
+    facts
+        .pods
+        .live
+        .insert(format!("tr-{}-1", guise.label()), pod);
 }
 
 /// Both canaries saw `class` as they must not.
@@ -300,7 +302,17 @@ fn inside(facts: &mut Facts) -> &mut Inside {
 }
 
 fn member(facts: &mut Facts) -> &mut PodFact {
-    facts.pods.get_mut("tr-pg-0").expect("it is there")
+    facts.pods.live.get_mut("tr-pg-0").expect("it is there")
+}
+
+/// A pod with the name and the place of a live member, of a drill.
+fn of_a_drill() -> PodFact {
+    PodFact {
+        node: Some("tr-1".to_owned()),
+        ip: Some("10.0.0.9".to_owned()),
+        fence: fenced(),
+        ..PodFact::default()
+    }
 }
 
 type Break = fn(&mut Facts);
@@ -340,7 +352,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             sees(f, Class::ApiServer);
         }),
         ("the canaries are dead", &[1, 2, 8, 9, 10], |f| {
-            f.pods.retain(|name, _| !name.contains("canary"));
+            f.pods.live.retain(|name, _| !name.contains("canary"));
         }),
         ("the canaries are stale", &[1, 2, 8, 9, 10], |f| {
             f.now += jiff::SignedDuration::from_hours(1);
@@ -421,7 +433,41 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             pod(f).account = Some("default".to_owned());
         }),
         ("a pod of ours elsewhere", &[12], |f| {
-            f.pods.get_mut("tr-pg-0").expect("it is there").node = Some("es-1".to_owned());
+            f.pods.live.get_mut("tr-pg-0").expect("it is there").node = Some("es-1".to_owned());
+        }),
+        ("a drill's namesake elsewhere", &[12], |f| {
+            let mut pod = of_a_drill();
+            pod.node = Some("es-1".to_owned());
+            f.pods.beside.insert("tr-drill/tr-pg-0".to_owned(), pod);
+        }),
+        ("a drill's namesake without its fence", &[1, 2], |f| {
+            let mut pod = of_a_drill();
+            pod.fence = FenceFact::Missing;
+            f.pods.beside.insert("tr-drill/tr-pg-0".to_owned(), pod);
+        }),
+        ("a drill that streams from the primary", &[26], |f| {
+            postgres(f).replication[0].address = of_a_drill().ip;
+            f.pods
+                .beside
+                .insert("tr-drill/tr-pg-0".to_owned(), of_a_drill());
+        }),
+        ("a drill's volume elsewhere", &[13], |f| {
+            let mut volume = volume("tr-drill", "data-tr-pg-0");
+            volume.alternatives[0].insert(
+                NODE_HOSTNAME.to_owned(),
+                BTreeSet::from(["es-1".to_owned()]),
+            );
+            f.volumes.insert("pv-drill".to_owned(), volume);
+        }),
+        ("a drill's bound volume that is not read", &[13], |f| {
+            f.claims.beside.insert(
+                "tr-drill/data-tr-pg-0".to_owned(),
+                ClaimFact {
+                    labels: identity(&tr()),
+                    capacity: Some(1 << 30),
+                    ..ClaimFact::default()
+                },
+            );
         }),
         ("a foreign pod elsewhere", &[12], |f| {
             pod(f).node = Some("es-1".to_owned());
@@ -953,7 +999,7 @@ fn wal_that_did_not_arrive_is_found_open_only_while_it_must_be_there() {
 fn a_pod_that_has_ended_elsewhere_runs_nowhere() {
     let region = tr();
     let mut facts = closed(&region);
-    for pod in facts.pods.values_mut() {
+    for pod in facts.pods.live.values_mut() {
         if pod.ended.is_some() {
             pod.node = Some("es-1".to_owned());
         }
@@ -1090,7 +1136,7 @@ fn the_time_of_checking_moves_in_steps() {
 /// Each canary measured a window of its own.
 fn measured(facts: &mut Facts, outcome: Fenced, windows: [Option<u64>; 2]) {
     for (guise, window) in Guise::ALL.into_iter().zip(windows) {
-        let pod = facts.pods.get_mut(&format!("tr-{}-1", guise.label()));
+        let pod = facts.pods.live.get_mut(&format!("tr-{}-1", guise.label()));
         pod.expect("a canary").fence = passed(outcome, window);
     }
 }
@@ -1177,8 +1223,41 @@ fn a_pod_without_its_fence_is_a_finding_that_names_it_and_one_that_is_held_is_no
         finished: true,
         ..PodFact::default()
     };
-    facts.pods.insert("tr-pg-stanza-i1-x".to_owned(), job);
+    facts.pods.live.insert("tr-pg-stanza-i1-x".to_owned(), job);
     assert_eq!(egress(&facts).0, ChannelState::Enforced);
+}
+
+#[test]
+fn what_a_drill_has_elsewhere_is_named_with_its_namespace() {
+    let region = tr();
+    let plan = plan_of(&region, &closed(&region));
+    for (what, named) in [
+        ("a drill's namesake elsewhere", "pod tr-drill/tr-pg-0 runs"),
+        (
+            "a drill's namesake without its fence",
+            "tr-drill/tr-pg-0: runs",
+        ),
+        (
+            "a drill's volume elsewhere",
+            "PersistentVolume pv-drill of claim tr-drill/data-tr-pg-0 lies in es-mad-1",
+        ),
+    ] {
+        let mut facts = closed(&region);
+        let (_, _, broken) = broken()
+            .into_iter()
+            .find(|(row, ..)| *row == what)
+            .expect("it is in the table");
+        broken(&mut facts);
+        let found: Vec<String> = channels(&plan, &facts, Assurance::Simulated)
+            .rows
+            .into_iter()
+            .filter_map(|row| row.finding)
+            .collect();
+        assert!(
+            found.iter().any(|finding| finding.contains(named)),
+            "{what}: {found:?}"
+        );
+    }
 }
 
 /// Keeps the imports of the claims honest: a claim without a volume is none that was read.
@@ -1186,7 +1265,7 @@ fn a_pod_without_its_fence_is_a_finding_that_names_it_and_one_that_is_held_is_no
 fn claims_that_are_not_bound_need_no_volume() {
     let region = tr();
     let mut facts = closed(&region);
-    facts.claims.insert(
+    facts.claims.live.insert(
         "data-tr-pg-7".to_owned(),
         ClaimFact {
             labels: identity(&region),

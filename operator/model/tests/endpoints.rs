@@ -47,13 +47,13 @@ fn inside_out() -> (Platform, Facts) {
         ip: "172.31.0.9".to_owned(),
         ..NeighbourPod::default()
     };
-    let pods = [("es-pg-0".to_owned(), neighbour)].into();
+    let pods = fixture::live([("es-pg-0".to_owned(), neighbour)]);
     facts.neighbours.insert("es".to_owned(), Neighbour { pods });
     let own = PodFact {
         ip: Some("172.31.0.77".to_owned()),
         ..PodFact::default()
     };
-    facts.pods.insert("tr-pg-0".to_owned(), own);
+    facts.pods.live.insert("tr-pg-0".to_owned(), own);
     (platform, facts)
 }
 

@@ -34,7 +34,7 @@ fn around() -> Facts {
         ready: true,
     };
     let neighbour = Neighbour {
-        pods: [("es-pg-0".to_owned(), pod)].into(),
+        pods: fixture::live([("es-pg-0".to_owned(), pod)]),
     };
     Facts {
         now: NOW,
@@ -76,7 +76,7 @@ fn run(facts: &mut Facts, uid: &str, ago: i64, answer: Option<&str>) {
         },
     );
     let Some(answer) = answer else { return };
-    facts.pods.insert(
+    facts.pods.live.insert(
         format!("{job}-x"),
         PodFact {
             labels: [
@@ -324,7 +324,7 @@ fn anchored() -> EvidenceStatus {
 }
 
 fn with_member(facts: &mut Facts, node: &str) {
-    facts.pods.insert(
+    facts.pods.live.insert(
         "tr-pg-0".to_owned(),
         PodFact {
             node: Some(node.to_owned()),

@@ -180,7 +180,7 @@ fn a_region_that_has_no_file_yet_waits_for_the_responder() {
 fn messages(fence: FenceFact) -> Vec<(String, String)> {
     let region = tr();
     let mut facts = facts(&region);
-    facts.pods.insert(
+    facts.pods.live.insert(
         "tr-pg-1".to_owned(),
         PodFact {
             node: Some("tr-1".to_owned()),
@@ -219,7 +219,7 @@ fn the_status_names_the_pod_that_its_fence_holds() {
 #[test]
 fn a_pod_that_did_not_start_behind_the_fence_is_in_the_evidence_log_once() {
     let mut facts = facts(&tr());
-    facts.pods.insert(
+    facts.pods.live.insert(
         "tr-pg-0".to_owned(),
         PodFact {
             node: Some("tr-1".to_owned()),
@@ -244,6 +244,6 @@ fn a_pod_that_did_not_start_behind_the_fence_is_in_the_evidence_log_once() {
         [(Reason::Unfenced, "tr-pg-0".to_owned())]
     );
     assert_eq!(violations(&facts), []);
-    facts.pods.get_mut("tr-pg-0").unwrap().fence = fixture::fenced();
+    facts.pods.live.get_mut("tr-pg-0").unwrap().fence = fixture::fenced();
     assert_eq!(violations(&facts), []);
 }

@@ -137,7 +137,7 @@ impl Cluster {
         };
         for (name, toy) in &self.members {
             let leads = self.leader.as_ref() == Some(name);
-            facts.pods.insert(
+            facts.pods.live.insert(
                 name.clone(),
                 PodFact {
                     uid: format!("{name}-{}", toy.uid),
@@ -572,7 +572,7 @@ fn pods_that_are_all_unready_are_rolled_when_their_members_serve() {
     let unready = |names: &[&str]| {
         let mut facts = cluster.facts();
         for name in names {
-            facts.pods.get_mut(*name).expect("a pod").ready = false;
+            facts.pods.live.get_mut(*name).expect("a pod").ready = false;
         }
         facts
     };
@@ -581,7 +581,7 @@ fn pods_that_are_all_unready_are_rolled_when_their_members_serve() {
 
     // The first new pod is not ready either: the others stay as they are.
     let mut first = all;
-    first.pods.get_mut("tr-pg-1").expect("a pod").revision = Some(NEW.to_owned());
+    first.pods.live.get_mut("tr-pg-1").expect("a pod").revision = Some(NEW.to_owned());
     assert_eq!(steps(&cluster.plan, &first), []);
 }
 
@@ -591,7 +591,7 @@ fn the_successor_is_ready() {
         Cluster::of(plan_of(3, "PreferZeroLoss"), 0).pending(&[0], "shared_buffers", "1", "2");
     assert_eq!(steps(&cluster.plan, &cluster.facts()), [switchover(0, 1)]);
     let mut facts = cluster.facts();
-    facts.pods.get_mut("tr-pg-1").expect("a pod").ready = false;
+    facts.pods.live.get_mut("tr-pg-1").expect("a pod").ready = false;
     assert_eq!(steps(&cluster.plan, &facts), []);
 }
 
@@ -827,13 +827,13 @@ fn a_jobs_result_is_that_of_its_own_pod() {
         termination_message: message.map(str::to_owned),
         ..PodFact::default()
     };
-    facts.pods.insert(
+    facts.pods.live.insert(
         "a".to_owned(),
         pod("other", Some(r#"{"state": "Failed", "reason": "Timeout"}"#)),
     );
-    facts.pods.insert("b".to_owned(), pod("stanza", None));
+    facts.pods.live.insert("b".to_owned(), pod("stanza", None));
     assert_eq!(job_result(&facts, "stanza"), None);
-    facts.pods.insert(
+    facts.pods.live.insert(
         "c".to_owned(),
         pod(
             "stanza",
@@ -868,8 +868,8 @@ fn a_jobs_result_is_that_of_the_pod_that_ended_last_whatever_its_name() {
             "2026-11-21T08:01:00Z",
             r#"{"state": "Succeeded", "stanza": "tr-i2"}"#,
         );
-        facts.pods.insert(names[0].to_owned(), failed);
-        facts.pods.insert(names[1].to_owned(), succeeded);
+        facts.pods.live.insert(names[0].to_owned(), failed);
+        facts.pods.live.insert(names[1].to_owned(), succeeded);
         job_result(&facts, "stanza").map(|it| it.stanza)
     };
     for names in [["stanza-a", "stanza-z"], ["stanza-z", "stanza-a"]] {

@@ -96,7 +96,7 @@ impl Cluster {
 
     /// The cluster as it is observed, in facts that say nothing of it yet.
     fn in_facts(&self, region: &Region, mut facts: Facts) -> Facts {
-        facts.claims = (0..self.claims)
+        facts.claims.live = (0..self.claims)
             .map(|ordinal| {
                 let claim = ClaimFact {
                     labels: identity(region),
@@ -113,7 +113,7 @@ impl Cluster {
         for (ordinal, health) in &self.members {
             let leads = self.leader == Some(*ordinal);
             let answers = *health != Health::Pending;
-            facts.pods.insert(
+            facts.pods.live.insert(
                 member(*ordinal),
                 PodFact {
                     uid: format!("uid-{ordinal}"),
@@ -402,12 +402,17 @@ fn who_leaves_waits_while_anything_is_not_known() {
         stays(Wait::Quorum)
     );
     assert_eq!(
-        waits(|facts| facts.pods.get_mut(&member(0)).expect("a pod").terminating = true),
+        waits(|facts| facts
+            .pods
+            .live
+            .get_mut(&member(0))
+            .expect("a pod")
+            .terminating = true),
         stays(Wait::NoPrimary)
     );
     // The one before it is still going.
     let going = |facts: &mut Facts| {
-        facts.pods.insert(member(3), PodFact::default());
+        facts.pods.live.insert(member(3), PodFact::default());
     };
     assert_eq!(waits(going), (3, Some(Departure::Goes)));
     let last = |facts: &mut Facts| {
@@ -445,7 +450,7 @@ fn a_cluster_that_wakes_or_is_taken_up_again_starts_all_that_have_a_volume() {
         3,
         "it is taken up again"
     );
-    facts.claims.clear();
+    facts.claims.live.clear();
     assert_eq!(replicas(&planned(&region, &facts)), 1, "it is new");
 }
 

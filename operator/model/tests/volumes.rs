@@ -38,7 +38,7 @@ fn running(wanted: &str, requested: u64, expands: bool) -> (Region, Facts) {
     for ordinal in 0..2 {
         let mut labels = identity(&region);
         labels.insert(LABEL_NAME.to_owned(), COMPONENT.to_owned());
-        facts.claims.insert(
+        facts.claims.live.insert(
             names.postgres_claim(ordinal),
             ClaimFact {
                 uid: format!("uid-{ordinal}"),
@@ -114,7 +114,7 @@ fn what_cannot_grow_is_named_with_what_to_do() {
 #[test]
 fn a_claim_without_a_volume_is_left_alone() {
     let (region, mut facts) = running("8Gi", 4, true);
-    for claim in facts.claims.values_mut() {
+    for claim in facts.claims.live.values_mut() {
         claim.capacity = None;
     }
     let plan = planned(&region, &facts);

@@ -96,6 +96,7 @@ pub struct Hearing {
 pub fn answers(facts: &Facts, guise: Guise) -> Vec<Hearing> {
     let mut heard: Vec<Hearing> = facts
         .pods
+        .live
         .values()
         .filter(|pod| pod.labels.get(LABEL_TASK).map(String::as_str) == Some(guise.label()))
         .filter_map(|pod| {

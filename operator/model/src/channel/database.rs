@@ -59,6 +59,7 @@ pub(super) fn standbys(sight: &Sight<'_>) -> Verdict {
     let ours: BTreeSet<&str> = sight
         .facts
         .pods
+        .live
         .values()
         .filter_map(|pod| pod.ip.as_deref())
         .collect();
@@ -71,9 +72,10 @@ pub(super) fn standbys(sight: &Sight<'_>) -> Verdict {
                 return Verdict::open(
                     "walsenders",
                     format!(
-                        "{} streams WAL to an address that is no pod of the Region; end its connection and look at \
+                        "{} streams WAL to an address that is no pod of namespace {}; end its connection and look at \
                          who has the replication password",
-                        walsender.application
+                        walsender.application,
+                        sight.plan.names.namespace()
                     ),
                 );
             }

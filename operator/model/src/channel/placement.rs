@@ -13,14 +13,15 @@ pub(crate) fn location_of<'a>(facts: &'a Facts, node: &str) -> Option<&'a str> {
 }
 
 /// The pods that run in the Region's namespaces, each with the node that it is bound to: those that the watch tells of at
-/// once by their names, and those that only the probe finds as `namespace/name`. What has ended runs nowhere.
+/// once, those of the data's namespace by their names and the others as `namespace/name`, as those are that only the probe
+/// finds. What has ended runs nowhere.
 pub(crate) fn running_pods<'a>(
     facts: &'a Facts,
     inventory: Option<&'a Inventory>,
 ) -> impl Iterator<Item = (&'a String, &'a String)> {
     facts
         .pods
-        .iter()
+        .all()
         .filter(|(_, pod)| pod.ended.is_none() || !pod.labels.contains_key(LABEL_TASK))
         .map(|(name, pod)| (name, pod.node.as_ref()))
         .chain(
@@ -130,7 +131,11 @@ pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
                     format!(
                         "PersistentVolume {name} of claim {} lies in {place}, expected {location}; nothing is moved by \
                          itself: see the runbook for ResidencyEnforced",
-                        volume.claim
+                        if volume.namespace == sight.plan.names.namespace() {
+                            volume.claim.clone()
+                        } else {
+                            format!("{}/{}", volume.namespace, volume.claim)
+                        }
                     ),
                 );
             }
@@ -144,8 +149,8 @@ pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
     let bound = sight
         .facts
         .claims
-        .values()
-        .filter(|claim| claim.capacity.is_some())
+        .all()
+        .filter(|(_, claim)| claim.capacity.is_some())
         .count();
     if read == 0 {
         return Verdict::unknown("no volume was seen yet");

@@ -289,6 +289,7 @@ fn run(
 ) -> Option<Entry> {
     let pod = facts
         .pods
+        .live
         .values()
         .filter(|pod| pod.labels.get(LABEL_JOB).map(String::as_str) == Some(name))
         .max_by_key(|pod| pod.ended);
@@ -368,11 +369,11 @@ const fn reach(target: &Target, outcome: Tried) -> Option<Reach> {
 /// Where the pods and volumes of a Region are, as channels 12 and 13 judge it. Canaries hold no data and come and go every
 /// few minutes: their node is in the record of their run.
 fn placements(plan: &Plan, facts: &Facts) -> Vec<Entry> {
-    let namespace = plan.names.namespace();
     let canaries = Guise::ALL.map(Guise::label);
     let is_canary = |pod: &str| {
         facts
             .pods
+            .live
             .get(pod)
             .and_then(|pod| pod.labels.get(LABEL_TASK))
             .is_some_and(|task| canaries.contains(&task.as_str()))
@@ -380,10 +381,9 @@ fn placements(plan: &Plan, facts: &Facts) -> Vec<Entry> {
     let mut entries: Vec<Entry> = running_pods(facts, None)
         .filter(|(pod, _)| !is_canary(pod))
         .filter_map(|(pod, node)| {
-            let object = object("Pod", Some(&namespace), pod)?;
             Some(placement(
                 plan,
-                object,
+                pod_object(plan, pod)?,
                 Some(node),
                 location_of(facts, node),
             ))
@@ -421,11 +421,19 @@ fn unfenced(plan: &Plan, facts: &Facts) -> Vec<Entry> {
             Some(Entry::Violation {
                 channel: Channel::new(1).ok(),
                 reason: Reason::Unfenced,
-                object: object("Pod", Some(&plan.names.namespace()), pod)?,
+                object: pod_object(plan, pod)?,
                 field: Name::new("spec.initContainers").ok(),
             })
         })
         .collect()
+}
+
+/// A pod that [`crate::facts::ByNamespace::all`] names.
+fn pod_object(plan: &Plan, pod: &str) -> Option<ObjectRef> {
+    match pod.split_once('/') {
+        Some((namespace, name)) => object("Pod", Some(namespace), name),
+        None => object("Pod", Some(&plan.names.namespace()), pod),
+    }
 }
 
 fn object(kind: &str, namespace: Option<&str>, name: &str) -> Option<ObjectRef> {
