@@ -148,8 +148,53 @@ struct Stream {
     namespace: String,
     selector: String,
     metadata_only: bool,
+    bookmarks: bool,
     sender: mpsc::UnboundedSender<Vec<u8>>,
 }
+
+/// What happened to an object at a version: what it was and what it is.
+#[derive(Clone)]
+struct Happened {
+    version: u64,
+    key: Key,
+    before: Option<Value>,
+    after: Option<Value>,
+}
+
+impl Stream {
+    /// Tells of it if it concerns whoever listens. What leaves the selection is deleted for them, as it was last.
+    fn tell(&self, it: &Happened) {
+        if self.resource != it.key.resource
+            || (!self.namespace.is_empty() && self.namespace != it.key.namespace)
+        {
+            return;
+        }
+        let selected = |value: &&Value| selected(value, &self.selector);
+        let before = it.before.as_ref().filter(selected);
+        let (event, value) = match (before, it.after.as_ref().filter(selected)) {
+            (Some(_), Some(after)) => ("MODIFIED", after),
+            (None, Some(after)) => ("ADDED", after),
+            (Some(before), None) => ("DELETED", before),
+            (None, None) => return,
+        };
+        let mut object = if self.metadata_only {
+            metadata_of(value)
+        } else {
+            value.clone()
+        };
+        // As the real one: what is told of last carries the version of its end.
+        object["metadata"]["resourceVersion"] = json!(it.version.to_string());
+        self.send(event, &object);
+    }
+
+    fn send(&self, event: &str, object: &Value) {
+        let line = format!("{}\n", json!({"type": event, "object": object}));
+        let _ = self.sender.unbounded_send(line.into_bytes());
+    }
+}
+
+/// Which lists go wrong, by the plural and the namespace.
+type Lists = Box<dyn Fn(&str, &str) -> bool + Send>;
 
 #[derive(Default)]
 struct State {
@@ -161,6 +206,12 @@ struct State {
     after: Option<(Key, Box<dyn FnOnce() + Send>)>,
     /// Watches from before this version are told that it is too old (410).
     oldest: u64,
+    /// What happened since then, for watches that begin at a version.
+    history: Vec<Happened>,
+    /// The lists that go wrong.
+    failing: Option<(Lists, Fault)>,
+    /// What was listed, in order.
+    lists: Vec<String>,
 }
 
 /// The API server. Clones share it; [`FakeApi::copy`] makes another.
@@ -196,6 +247,7 @@ impl FakeApi {
         let contents = self.lock().contents.clone();
         Self {
             state: Arc::new(Mutex::new(State {
+                oldest: contents.version,
                 contents,
                 ..State::default()
             })),
@@ -228,6 +280,41 @@ impl FakeApi {
         state.streams.clear();
         state.contents.version += 1;
         state.oldest = state.contents.version;
+        state.history.clear();
+    }
+
+    /// Tells the watches that want it how far they are.
+    pub fn send_bookmarks(&self) {
+        let state = self.lock();
+        for stream in state.streams.iter().filter(|stream| stream.bookmarks) {
+            let (version, kind, _) = kind_of(&stream.resource);
+            let at = state.contents.version.to_string();
+            let object = json!({"apiVersion": version, "kind": kind, "metadata": {"resourceVersion": at}, "spec": {}});
+            stream.send("BOOKMARK", &object);
+        }
+    }
+
+    /// Closes all watches, and forgets what happened until now: whoever knows this version goes on.
+    pub fn compact(&self) {
+        let mut state = self.lock();
+        state.streams.clear();
+        state.oldest = state.contents.version;
+        state.history.clear();
+    }
+
+    /// Lets the lists go wrong whose plural and namespace match, until [`FakeApi::heal_lists`].
+    pub fn fail_lists(&self, fault: Fault, matches: impl Fn(&str, &str) -> bool + Send + 'static) {
+        self.lock().failing = Some((Box::new(matches), fault));
+    }
+
+    /// All lists succeed again.
+    pub fn heal_lists(&self) {
+        self.lock().failing = None;
+    }
+
+    /// The plurals that were listed since the last time.
+    pub fn take_lists(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().lists)
     }
 
     /// How many watches are open.
@@ -359,7 +446,9 @@ impl FakeApi {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.map_err(io::Error::other)?;
         let call = Parsed::of(&parts, &body);
-        let fault = if matches!(call.verb, "list" | "watch") {
+        let fault = if call.verb == "list" {
+            self.lock().list_fault(&call.key)
+        } else if call.verb == "watch" {
             None
         } else {
             let name = if call.key.namespace.is_empty() {
@@ -376,6 +465,11 @@ impl FakeApi {
                 "injected".to_owned(),
             )),
             Some(Fault::Refuse(code)) => Err(refusal(code)),
+            Some(Fault::DieBefore) => return std::future::pending().await,
+            Some(Fault::DieAfter) => {
+                let _ = self.lock().answer(&call);
+                return std::future::pending().await;
+            }
             Some(Fault::LoseAnswer) => {
                 // Whether it was done or refused, nobody hears of it.
                 let _ = self.lock().answer(&call);
@@ -473,6 +567,7 @@ struct Parsed {
     metadata_only: bool,
     /// The version that a watch begins at.
     since: u64,
+    bookmarks: bool,
     body: Value,
 }
 
@@ -551,6 +646,9 @@ impl Parsed {
                 .get("resourceVersion")
                 .and_then(|version| version.parse().ok())
                 .unwrap_or_default(),
+            bookmarks: query
+                .get("allowWatchBookmarks")
+                .is_some_and(|it| it == "true"),
             body,
         }
     }
@@ -868,32 +966,40 @@ impl State {
             let _ = sender.unbounded_send(format!("{gone}\n").into_bytes());
             return receiver;
         }
-        self.streams.push(Stream {
+        let stream = Stream {
             resource: call.key.resource.clone(),
             namespace: call.key.namespace.clone(),
             selector: call.selector.clone(),
             metadata_only: call.metadata_only,
+            bookmarks: call.bookmarks,
             sender,
-        });
+        };
+        for happened in self.history.iter().filter(|it| it.version > call.since) {
+            stream.tell(happened);
+        }
+        self.streams.push(stream);
         receiver
     }
 
-    fn tell(&mut self, key: &Key, event: &str, value: &Value) {
+    fn list_fault(&mut self, key: &Key) -> Option<Fault> {
+        self.lists.push(key.resource.clone());
+        let (matches, fault) = self.failing.as_ref()?;
+        matches(&key.resource, &key.namespace).then_some(*fault)
+    }
+
+    /// Tells of what became of an object at the version that is reached.
+    fn tell(&mut self, key: &Key, before: Option<Value>, after: Option<Value>) {
         self.streams.retain(|stream| !stream.sender.is_closed());
+        let happened = Happened {
+            version: self.contents.version,
+            key: key.clone(),
+            before,
+            after,
+        };
         for stream in &self.streams {
-            let theirs = stream.resource == key.resource
-                && (stream.namespace.is_empty() || stream.namespace == key.namespace)
-                && selected(value, &stream.selector);
-            if theirs {
-                let object = if stream.metadata_only {
-                    metadata_of(value)
-                } else {
-                    value.clone()
-                };
-                let line = format!("{}\n", json!({"type": event, "object": object}));
-                let _ = stream.sender.unbounded_send(line.into_bytes());
-            }
+            stream.tell(&happened);
         }
+        self.history.push(happened);
     }
 
     /// Writes a whole object for a manager that does not apply: what differs is its own then.
@@ -1097,11 +1203,7 @@ impl State {
                     .entry(key.clone())
                     .or_insert_with(|| value["data"].clone());
             }
-            self.tell(
-                key,
-                if old.is_some() { "MODIFIED" } else { "ADDED" },
-                &value,
-            );
+            self.tell(key, old, Some(value.clone()));
         }
         let ends = is_terminating(&value) && !has_finalizers(&value) && key.resource != "pods";
         self.contents
@@ -1126,11 +1228,12 @@ impl State {
         if !terminating {
             let seconds = stored.value["spec"]["terminationGracePeriodSeconds"].as_i64();
             let end = Timestamp::now() + jiff::SignedDuration::from_secs(seconds.unwrap_or(30));
+            let before = stored.value.clone();
             self.contents.version += 1;
             stored.value["metadata"]["deletionTimestamp"] = json!(end);
             stored.value["metadata"]["resourceVersion"] = json!(self.contents.version.to_string());
             let value = stored.value.clone();
-            self.tell(key, "MODIFIED", &value);
+            self.tell(key, Some(before), Some(value));
         }
         true
     }
@@ -1152,14 +1255,12 @@ impl State {
     }
 
     fn end(&mut self, key: &Key) {
-        let Some(mut stored) = self.contents.objects.remove(key) else {
+        let Some(stored) = self.contents.objects.remove(key) else {
             return;
         };
         self.contents.version += 1;
-        // As the real one: what is told of last carries the version of its end.
-        stored.value["metadata"]["resourceVersion"] = json!(self.contents.version.to_string());
-        self.tell(key, "DELETED", &stored.value);
         let uid = text(&stored.value, "/metadata/uid").to_owned();
+        self.tell(key, Some(stored.value), None);
         for child in self.children_of(&uid) {
             self.remove(&child, true);
         }

@@ -238,6 +238,14 @@ impl Harness {
         }
     }
 
+    /// Takes up what the watches have to tell within a time, whether they are complete or not.
+    pub async fn sync_for(&mut self, time: std::time::Duration) {
+        let until = tokio::time::Instant::now() + time;
+        let changes = &mut self.changes;
+        let _ =
+            tokio::time::timeout_at(until, async { while changes.next().await.is_some() {} }).await;
+    }
+
     /// The Region as the API server has it.
     pub fn region(&self) -> Region {
         let value = self
@@ -285,6 +293,16 @@ impl Harness {
         self.sync().await;
         let region = Arc::new(self.region());
         self.look_at(region).await
+    }
+
+    /// One look during which the operator may die: none if it did, and then nothing of the look goes on.
+    pub async fn look_or_die(&mut self) -> Option<Look> {
+        let journal = self.journal.clone();
+        tokio::select! {
+            biased;
+            () = journal.death() => None,
+            look = self.look() => Some(look),
+        }
     }
 
     /// One look of the operator at a Region as some cache has it.

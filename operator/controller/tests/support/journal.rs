@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::Notify;
+
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -30,6 +32,11 @@ impl Call {
         matches!(self.resource.as_str(), "regions/status" | "events")
     }
 
+    /// Whether it leaves everything as it was, whether it arrived or not.
+    pub fn changes_nothing(&self) -> bool {
+        matches!(self.verb, "get" | "review" | "rules" | "groups" | "read")
+    }
+
     /// Whether the API server was asked at all.
     pub fn is_request(&self) -> bool {
         !matches!(self.verb, "read" | "step" | "record")
@@ -51,6 +58,10 @@ pub enum Fault {
     LoseAnswer,
     /// The API server answers with this code and does nothing.
     Refuse(u16),
+    /// The caller dies before it is sent: nothing is done, and nobody is left who hears of it.
+    DieBefore,
+    /// The caller dies once it is sent: it is done, and nobody is left who hears of it.
+    DieAfter,
 }
 
 /// Which calls a standing fault is for.
@@ -61,20 +72,30 @@ struct Inner {
     calls: Vec<Call>,
     at: Option<(usize, Fault)>,
     standing: Option<(Matches, Fault)>,
+    dead: bool,
 }
 
 /// The sequence, shared by the API server and the systems.
 #[derive(Clone, Default)]
-pub struct Journal(Arc<Mutex<Inner>>);
+pub struct Journal(Arc<Mutex<Inner>>, Arc<Notify>);
 
 impl Journal {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
 
+    /// Waits until the caller died of [`Fault::DieBefore`] or [`Fault::DieAfter`].
+    pub async fn death(&self) {
+        self.1.notified().await;
+    }
+
     /// Takes a call down and says how it goes wrong, if it does.
     pub fn next(&self, verb: &'static str, resource: String, name: String) -> Option<Fault> {
         let mut inner = self.lock();
+        if inner.dead {
+            // Whatever else the process was about to send never leaves it.
+            return Some(Fault::DieBefore);
+        }
         let call = Call {
             verb,
             resource,
@@ -87,12 +108,17 @@ impl Journal {
             .filter(|(matches, _)| matches(&call))
             .map(|(_, fault)| *fault);
         inner.calls.push(call);
-        standing.or_else(|| {
+        let fault = standing.or_else(|| {
             inner
                 .at
                 .filter(|(at, _)| *at == number)
                 .map(|(_, fault)| fault)
-        })
+        });
+        if matches!(fault, Some(Fault::DieBefore | Fault::DieAfter)) {
+            inner.dead = true;
+            self.1.notify_one();
+        }
+        fault
     }
 
     /// Lets call number `at`, counted from 0 and from now, go wrong.
@@ -107,11 +133,12 @@ impl Journal {
         self.lock().standing = Some((Box::new(matches), fault));
     }
 
-    /// Nothing goes wrong any more.
+    /// Nothing goes wrong any more, and whoever calls is alive.
     pub fn heal(&self) {
         let mut inner = self.lock();
         inner.at = None;
         inner.standing = None;
+        inner.dead = false;
     }
 
     /// How many calls were made since the last [`Journal::take`].

@@ -304,11 +304,16 @@ impl World {
     }
 
     /// Does a step unless it goes wrong.
-    fn step(&self, system: &'static str, what: &str, work: impl FnOnce()) -> Result<(), StepError> {
-        self.does("step", system, what, work)
+    async fn step(
+        &self,
+        system: &'static str,
+        what: &str,
+        work: impl FnOnce(),
+    ) -> Result<(), StepError> {
+        self.does("step", system, what, work).await
     }
 
-    fn does(
+    async fn does(
         &self,
         verb: &'static str,
         system: &'static str,
@@ -332,6 +337,11 @@ impl World {
                 work();
                 failed(ReadFailure::TimedOut)
             }
+            Some(Fault::DieBefore) => std::future::pending().await,
+            Some(Fault::DieAfter) => {
+                work();
+                std::future::pending().await
+            }
             Some(Fault::Fail) => failed(ReadFailure::NotReady),
             // It is this that is refused, and the system is well.
             Some(Fault::Refuse(_)) => failed(ReadFailure::Malformed),
@@ -339,9 +349,10 @@ impl World {
     }
 
     /// Reads unless it goes wrong.
-    fn read<T>(&self, system: &str, work: impl FnOnce() -> Observed<T>) -> Observed<T> {
+    async fn read<T>(&self, system: &str, work: impl FnOnce() -> Observed<T>) -> Observed<T> {
         match self.fault("read", system, "") {
             None => work(),
+            Some(Fault::DieBefore | Fault::DieAfter) => std::future::pending().await,
             Some(Fault::LoseAnswer) => Observed::Failed(ReadFailure::TimedOut),
             Some(Fault::Fail | Fault::Refuse(_)) => Observed::Failed(ReadFailure::Unreachable),
         }
@@ -424,7 +435,7 @@ impl Systems for World {
             if hangs.is_some() {
                 std::future::pending::<()>().await;
             }
-            self.read("object store", || self.store_facts(access))
+            self.read("object store", || self.store_facts(access)).await
         }
         .boxed()
     }
@@ -442,6 +453,7 @@ impl Systems for World {
                     Observed::Seen(!data.archives_elsewhere)
                 })
             })
+            .await
         }
         .boxed()
     }
@@ -451,11 +463,19 @@ impl Systems for World {
         access: Access<'a>,
         members: &'a BTreeSet<String>,
     ) -> BoxFuture<'a, Observed<PatroniFacts>> {
-        async move { self.read("patroni", || self.patroni_facts(access, members)) }.boxed()
+        async move {
+            self.read("patroni", || self.patroni_facts(access, members))
+                .await
+        }
+        .boxed()
     }
 
     fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
-        async move { self.read("postgres", || Observed::Seen(self.postgres_facts(access))) }.boxed()
+        async move {
+            self.read("postgres", || Observed::Seen(self.postgres_facts(access)))
+                .await
+        }
+        .boxed()
     }
 
     fn store_step<'a>(
@@ -467,6 +487,7 @@ impl Systems for World {
             self.step("object store", &step.to_string(), || {
                 self.do_store_step(access, step);
             })
+            .await
         }
         .boxed()
     }
@@ -480,6 +501,7 @@ impl Systems for World {
             self.step("patroni", &format!("{step:?}"), || {
                 self.do_patroni_step(access, step);
             })
+            .await
         }
         .boxed()
     }
@@ -493,6 +515,7 @@ impl Systems for World {
             self.step("postgres", &step.describe(), || {
                 self.do_sql_step(access, step);
             })
+            .await
         }
         .boxed()
     }
@@ -508,6 +531,7 @@ impl Systems for World {
             let kinds: Vec<&str> = entries.iter().map(Entry::kind).collect();
             let what = format!("record {}", kinds.join(" "));
             self.does("record", "object store", &what, || {})
+                .await
                 .map_err(|error| EvidenceError::unavailable("tr", error.failure))?;
             // The log has tests of its own: here it ends where it ends, however often it was tried.
             Ok(EvidenceStatus {
