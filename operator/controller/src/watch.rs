@@ -131,6 +131,22 @@ impl<F: Fact> Facts<F> {
         known
     }
 
+    /// Forgets a child in all groups but one; returns those where it was known.
+    fn remove_but(&self, group: Option<&str>, object: &Object) -> Vec<String> {
+        let known: Vec<String> = self
+            .groups
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter(|(name, facts)| Some(name.as_str()) != group && facts.contains_key(object))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &known {
+            self.remove(name, object);
+        }
+        known
+    }
+
     /// Replaces everything after a new list; returns the groups in which something differs.
     fn replace(&self, new: HashMap<String, BTreeMap<Object, F>>) -> Vec<String> {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
@@ -196,13 +212,15 @@ where
                     Vec::new()
                 }
                 Ok(watcher::Event::InitDone) => facts.replace(std::mem::take(&mut listing)),
-                Ok(watcher::Event::Apply(object)) => group(&object)
-                    .filter(|group| facts.put(group, key(&object), fact(&object)))
-                    .into_iter()
-                    .collect(),
-                Ok(watcher::Event::Delete(object)) => {
-                    group(&object).filter(|group| facts.remove(group, &key(&object))).into_iter().collect()
+                Ok(watcher::Event::Apply(object)) => {
+                    let group = group(&object);
+                    // Somebody took the label off, or gave it another value: the child is missing where it was.
+                    let mut changed = facts.remove_but(group.as_deref(), &key(&object));
+                    changed.extend(group.filter(|group| facts.put(group, key(&object), fact(&object))));
+                    changed
                 }
+                // Whatever its label said last.
+                Ok(watcher::Event::Delete(object)) => facts.remove_but(None, &key(&object)),
                 Err(error) => {
                     tracing::warn!(kind = %K::kind(&K::DynamicType::default()), %error, "watch failed, trying again");
                     Vec::new()

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_model::names::LABEL_MANAGED_BY;
+use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION};
 use bailiwick_operator::controller::run;
 use serde_json::Value;
 use support::fake_api::Key;
@@ -101,6 +101,34 @@ async fn an_object_whose_label_was_taken_off_is_applied_again() {
         assert!(labels[LABEL_MANAGED_BY].is_string(), "{labels}");
         harness.settle().await;
     }
+}
+
+#[tokio::test]
+async fn an_object_whose_region_was_changed_is_applied_again() {
+    let mut harness = Harness::running().await;
+    let policy = Key::new("networkpolicies", "tr", "postgres");
+    let mut edits = 0;
+    for (key, write) in [
+        (service(), "apply services tr/tr-pg"),
+        (policy, "apply networkpolicies tr/postgres"),
+    ] {
+        for region in [None, Some("xx")] {
+            harness.api.edit(&key, "kubectl", |object| {
+                let labels = object["metadata"]["labels"].as_object_mut().unwrap();
+                assert!(labels.remove(LABEL_REGION).is_some(), "{labels:?}");
+                if let Some(region) = region {
+                    labels.insert(LABEL_REGION.to_owned(), region.into());
+                }
+            });
+            let look = harness.look().await;
+            assert_eq!(look.repairs(), [write], "{region:?}");
+            let labels = &harness.api.get(&key).unwrap()["metadata"]["labels"];
+            assert_eq!(labels[LABEL_REGION], "tr", "{labels}");
+            harness.settle().await;
+            edits += 1;
+        }
+    }
+    assert_eq!(edits, 4);
 }
 
 #[tokio::test]

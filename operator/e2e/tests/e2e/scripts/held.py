@@ -1,4 +1,4 @@
-"""Holds one connection to Postgres: prints "held", and then what ended it (an SQLSTATE, none when nothing did)."""
+"""Holds one connection to Postgres: prints "held", and then what ended it (an SQLSTATE or the server's words, none when nothing did)."""
 
 import json
 import sys
@@ -18,7 +18,8 @@ while time.monotonic() - start < told["seconds"]:
     try:
         postgres.rows(connection, "SELECT 1")
     except psycopg2.Error as error:
-        ended = error.pgcode or type(error).__name__
+        # Of a connection that is ended while nobody asks it anything, the driver tells the server's words and no code.
+        ended = error.pgcode or (str(error).splitlines() or [type(error).__name__])[0]
         break
     time.sleep(0.2)
 print(json.dumps({"ended": ended}))
