@@ -16,6 +16,8 @@ use crate::wait::{seen_if, until};
 const PAUSE: f64 = 0.02;
 /// How many rows must be acknowledged before anything is broken, or it would not be known that the writer writes.
 const WARM: usize = 50;
+/// The longest time without an acknowledged row, in seconds: the leader's lease of the overlay's Regions and 30 s.
+const CEILING: f64 = 60.0;
 
 /// A writer that runs.
 pub struct Writer<'a> {
@@ -108,7 +110,7 @@ impl<'a> Writer<'a> {
     /// Stops it, and checks that every acknowledged row is there.
     ///
     /// # Errors
-    /// A row that was acknowledged and is not there: the one thing that must never happen.
+    /// A row that was acknowledged and is not there, the one thing that must never happen; a gap longer than [`CEILING`].
     pub async fn stop(self) -> Outcome<Report> {
         let pod = self.running.pod().await?;
         processes::signal(&pod, "python3", "TERM")?;
@@ -147,6 +149,9 @@ impl<'a> Writer<'a> {
             .windows(2)
             .map(|pair| pair[1].1 - pair[0].1)
             .fold(0.0, f64::max);
+        ensure(longest_gap <= CEILING, || {
+            format!("no row was acknowledged for {longest_gap:.1} s, expected {CEILING} s at most")
+        })?;
         Ok(Report {
             acknowledged: acknowledged.len(),
             failed: log.lines().filter(|line| line.starts_with("e ")).count(),

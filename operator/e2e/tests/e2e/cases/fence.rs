@@ -17,12 +17,16 @@ use crate::wait::{seen_if, until};
 
 /// What plays the internet, on a port that no fence and no canary tries.
 const OUTSIDE: (&str, i32) = ("198.51.100.10", 8443);
-/// How long the first process tries.
+/// How long the first process tries behind the fence.
 const SECONDS: u64 = 20;
+/// How long it tries without: the window is over by then.
+const SECONDS_OPEN: u64 = 4;
+/// Before anything else: an interpreter takes longer to start than some windows are open.
+const AT_ONCE: &str = "for n in 1 2 3 4 5 6 7 8; do (exec 3<>/dev/tcp/198.51.100.10/8443) 2>/dev/null & done; exec \"$@\"";
 /// How long a pod may take, its fence included.
 const LIMIT: Duration = Duration::from_mins(3);
 /// How many pods are started without the fence at most, until one of them gets outside: how long the window is, differs.
-const TRIES: usize = 3;
+const TRIES: usize = 6;
 
 /// What became of a pod whose first process connects at once.
 struct Start {
@@ -114,11 +118,18 @@ async fn start(cluster: &Cluster, place: &Place, fence: Option<[Value; 2]>) -> O
     let before = lines(&log)?.len();
     let script = Script {
         name: "first",
-        told: json!({ "host": OUTSIDE.0, "port": OUTSIDE.1, "seconds": SECONDS }),
+        told: json!({
+            "host": OUTSIDE.0, "port": OUTSIDE.1,
+            "seconds": if fence.is_some() { SECONDS } else { SECONDS_OPEN },
+        }),
         secrets: Vec::new(),
     };
     let stand = Stand::inside(place, Flow::Postgres).at_once();
     let running = Running::start_with(cluster, &stand, &script, |pod| {
+        let mut command = vec![json!("bash"), json!("-c"), json!(AT_ONCE), json!("first")];
+        let container = &mut pod["spec"]["containers"][0];
+        command.extend(container["command"].as_array().cloned().unwrap_or_default());
+        container["command"] = json!(command);
         if let Some([container, volume]) = fence {
             pod["spec"]["initContainers"] = json!([container]);
             if let Some(volumes) = pod["spec"]["volumes"].as_array_mut() {

@@ -40,8 +40,10 @@ const FAILED: u64 = 8;
 const ROOT: &str = "e2e-root";
 /// How many files one search is told of.
 const BATCH: usize = 400;
-/// How many objects of a store are read whole.
-const OBJECTS: usize = 300;
+/// How often it is searched again when a file went meanwhile.
+const SEARCHES: usize = 5;
+/// How many objects of a store are read whole at most: more of them fail the case.
+const OBJECTS: u64 = 10_000;
 
 /// The forms in which text of the marker may come.
 fn forms(marker: &str) -> Vec<String> {
@@ -247,6 +249,19 @@ fn search(folder: &Path, since: i64, forms: &[String]) -> Outcome<(usize, Vec<Pa
     let mut found = Vec::new();
     collect(folder, since, forms, &mut files, &mut found);
     for batch in files.chunks(BATCH) {
+        found.extend(matches(batch, forms)?);
+    }
+    Ok((files.len(), found))
+}
+
+/// Those of some files that hold one of the forms. One that has gone since it was listed is left out; one that is there and
+/// cannot be read is no file without the marker.
+fn matches(files: &[PathBuf], forms: &[String]) -> Outcome<Vec<PathBuf>> {
+    for _ in 0..SEARCHES {
+        let there: Vec<&PathBuf> = files.iter().filter(|path| path.exists()).collect();
+        if there.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut grep = Command::new("grep")
             .args([
                 "--files-with-matches",
@@ -257,7 +272,7 @@ fn search(folder: &Path, since: i64, forms: &[String]) -> Outcome<(usize, Vec<Pa
                 "--file=-",
                 "--",
             ])
-            .args(batch)
+            .args(&there)
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -267,15 +282,20 @@ fn search(folder: &Path, since: i64, forms: &[String]) -> Outcome<(usize, Vec<Pa
             input.write_all(forms.join("\n").as_bytes())?;
         }
         let answer = grep.wait_with_output()?;
-        found.extend(
-            answer
-                .stdout
-                .split(|byte| *byte == 0)
+        // 0: found, 1: not found; else a file could not be read.
+        if matches!(answer.status.code(), Some(0 | 1)) {
+            let paths = answer.stdout.split(|byte| *byte == 0);
+            return Ok(paths
                 .filter(|path| !path.is_empty())
-                .map(|path| PathBuf::from(String::from_utf8_lossy(path).into_owned())),
-        );
+                .map(|path| PathBuf::from(String::from_utf8_lossy(path).into_owned()))
+                .collect());
+        }
     }
-    Ok((files.len(), found))
+    Err(Failure::new(format!(
+        "grep could not read one of {} files, the first {:?}",
+        files.len(),
+        files.first()
+    )))
 }
 
 fn collect(
@@ -466,6 +486,13 @@ async fn buckets(cluster: &Cluster, home: &Place, hash: &str) -> Outcome<(u64, V
         let read = told["names"].as_u64().unwrap_or_default();
         ensure(read > 0, || {
             format!("the store of {} is empty: {told}", place.region)
+        })?;
+        let contents = told["contents"].as_u64().unwrap_or_default();
+        ensure((1..OBJECTS).contains(&contents), || {
+            format!(
+                "of the store of {} only {contents} objects were read: {told}",
+                place.region
+            )
         })?;
         names += read;
         let hits: Vec<String> = serde_json::from_value(told["found"].clone())?;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::client::MANAGER;
 use crate::cluster::{Cluster, Place, condition};
-use crate::failure::{Failure, Outcome, While, ensure};
+use crate::failure::{Failure, Outcome, While};
 use crate::wait::{Look, seen_if};
 use crate::writer::{Writer, run_name};
 
@@ -20,8 +20,6 @@ const SIZES: [i32; 4] = [3, 2, 1, 2];
 const SCALED: Duration = Duration::from_mins(3);
 /// How long a switchover may take.
 const MOVED: Duration = Duration::from_mins(1);
-/// The longest time without an acknowledged row, in seconds: the leader's lease of the overlay's Regions and 30 s.
-const CEILING: f64 = 60.0;
 
 /// Scales Region `tr` up and down, and back to what the overlay has.
 pub async fn instances(cluster: &Cluster) -> Outcome<String> {
@@ -48,9 +46,6 @@ pub async fn instances(cluster: &Cluster) -> Outcome<String> {
         present = size;
     }
     let report = writer.stop().await?;
-    ensure(report.longest_gap <= CEILING, || {
-        format!("a gap of {:.1} s: {}", report.longest_gap, told.join("; "))
-    })?;
     cluster.settled(&place.region, SCALED).await?;
     // A Region that is taken up again starts as many members as there are volumes: the later cases want the overlay's.
     Api::<PersistentVolumeClaim>::namespaced(cluster.client.clone(), &place.names.namespace())
