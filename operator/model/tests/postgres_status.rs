@@ -10,7 +10,8 @@ use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts};
 use bailiwick_model::region::RegionStatus;
 use bailiwick_model::sql::{PostgresFacts, RoleFact, RunningSettings};
-use bailiwick_model::status::{Applied, Outcome, status};
+use bailiwick_model::status::{self, Applied, Outcome, status};
+use bailiwick_model::violation::{Reason, Violation};
 use jiff::{SignedDuration, Timestamp};
 
 /// Status, reason and message of `Degraded`, with all members running and these facts of Postgres.
@@ -258,4 +259,37 @@ fn what_nobody_has_looked_at_for_a_quarter_of_an_hour_is_unknown() {
         let unknown = ("Unknown".to_owned(), "NotLookedAt".to_owned());
         assert_eq!(condition(&late, type_), unknown, "{type_}");
     }
+}
+
+#[test]
+fn a_region_that_is_deleted_and_cannot_be_decoded_says_what_keeps_it() {
+    let violation = Violation::new(
+        "spec.postgres.instances",
+        Reason::Undecodable,
+        "is no number",
+    );
+    let told = |deleted: Option<&Names>| {
+        status::undecodable(
+            Vec::new(),
+            Some(2),
+            &violation,
+            deleted,
+            Timestamp::UNIX_EPOCH,
+        )
+        .into_iter()
+        .find(|condition| condition.type_ == status::DELETION_BLOCKED)
+    };
+    assert_eq!(told(None), None);
+    let blocked = told(Some(&Names::new("tr"))).expect("the condition is set");
+    assert_eq!(
+        (&*blocked.status, &*blocked.reason),
+        ("True", "Undecodable")
+    );
+    assert!(
+        blocked
+            .message
+            .contains("Mend spec.postgres.instances with: kubectl edit region tr"),
+        "{}",
+        blocked.message
+    );
 }
