@@ -121,8 +121,13 @@ OBJECTS
 traffic() {
   pod_works west
   pod_works east
-  answers west "http://$(kubectl get pod east -o 'jsonpath={.status.podIP}'):8080/" 200
-  answers west http://east.default.svc.cluster.local/ 200
+  # What the API server says of a pod's address is a moment behind a node that came back, and so is what follows from it.
+  for _ in $(seq 75); do
+    if answers west "http://$(kubectl get pod east -o 'jsonpath={.status.podIP}'):8080/" 200 &&
+      answers west http://east.default.svc.cluster.local/ 200; then return; fi
+    sleep 0.2
+  done
+  return 1
 }
 
 # The certificate is verified with what every pod is given.
