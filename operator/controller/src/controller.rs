@@ -43,6 +43,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
 use crate::apply::{self, Records};
+use crate::cause;
 use crate::credentials::Credentials;
 use crate::error::{Error, Retry, StepError, backoff};
 use crate::events;
@@ -570,12 +571,8 @@ pub async fn reconcile_at(
             )
         }
         Err(error) => {
-            tracing::warn!(
-                region = name,
-                error = error as &dyn std::error::Error,
-                "reconcile failed"
-            );
             let (reason, message) = (error.metric_label(), error.summary());
+            tracing::warn!(region = name, reason, error = message, "reconcile failed");
             let outcome = Outcome::Failed {
                 reason,
                 message: &message,
@@ -1186,6 +1183,7 @@ async fn record_evidence(
                     end,
                     written,
                     failure,
+                    source,
                     ..
                 } => {
                     // Of what was told before, all is recorded; of the rest, perhaps not.
@@ -1194,7 +1192,11 @@ async fn record_evidence(
                         told: told.map(|before| before.told.clone()).unwrap_or_default(),
                         ..end
                     });
-                    (end, written, Recording::Failed(failure))
+                    (
+                        end,
+                        written,
+                        Recording::Failed(cause::unread(failure, source.as_deref())),
+                    )
                 }
                 EvidenceError::Broken { .. } => (None, 0, Recording::Broken),
             }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{ReadFailure, Unread};
+
+use crate::cause;
 
 /// A step that was not done, and that nothing of Kubernetes waits for. It carries no secret and no data of users.
 #[derive(Debug, thiserror::Error)]
@@ -23,19 +25,19 @@ impl StepError {
     /// The cause as a code of the system's documented interface, which quotes nothing: it may stand in the status.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
-        let said = self.source.as_deref()?.downcast_ref::<SqlError>()?;
-        Some(format!("SQLSTATE {}", said.sqlstate))
+        cause::unread(self.failure, self.source.as_deref()).cause
     }
-}
 
-/// What Postgres answered instead of doing a statement.
-#[derive(Debug, thiserror::Error)]
-#[error("SQLSTATE {sqlstate}: {message}")]
-pub struct SqlError {
-    /// Its code (<https://www.postgresql.org/docs/17/errcodes-appendix.html>).
-    pub sqlstate: String,
-    /// Its words, for the log alone.
-    pub message: String,
+    /// A step that could not begin, since there is no client of the system.
+    #[must_use]
+    pub fn unconnected(system: &'static str, unread: Unread) -> Self {
+        Self {
+            system,
+            what: "connect".to_owned(),
+            failure: unread.failure,
+            source: unread.cause.map(|cause| cause::Cause(cause).into()),
+        }
+    }
 }
 
 /// Why a reconcile stopped.
@@ -166,12 +168,23 @@ impl Error {
         }
     }
 
-    /// What goes into the status: the object and the API server's closed reason word, never its free text, which
-    /// may quote values.
+    /// What goes into the status and the log: the object, and the API server's closed reason word with the fields that it
+    /// refused, or why there was no answer; never free text, which may quote values.
     #[must_use]
     pub fn summary(&self) -> String {
-        match self.status() {
-            Some(status) => format!("{self}: {} ({})", status.reason, status.code),
+        let known = match self {
+            Self::NotLeader => None,
+            Self::Mint {
+                source:
+                    source @ (MintError::Certificate(_)
+                    | MintError::Randomness
+                    | MintError::Authority(_)),
+                ..
+            } => Some(source.to_string()),
+            _ => cause::cause(self),
+        };
+        match known {
+            Some(cause) => format!("{self}: {cause}"),
             None => self.to_string(),
         }
     }

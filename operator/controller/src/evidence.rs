@@ -5,13 +5,14 @@ use bailiwick_model::evidence::entry::Name;
 use bailiwick_model::evidence::{
     Anchor, Entry, Hash, KeyId, Record, SigningKey, Stored, object_key, sequence_of,
 };
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{ReadFailure, Unread};
 use bailiwick_model::names::Names;
 use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::secret::SIGNING_KEY;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
+use crate::cause::Cause;
 use crate::credentials::Credentials;
 use crate::store::Store;
 use crate::store::records::{Listed, Put};
@@ -80,14 +81,14 @@ pub enum EvidenceError {
 impl EvidenceError {
     /// Nothing could be recorded, since there is no log to write to yet.
     #[must_use]
-    pub fn unavailable(region: &str, failure: ReadFailure) -> Self {
+    pub fn unavailable(region: &str, unread: Unread) -> Self {
         Self::Store {
             region: region.to_owned(),
             what: "open the log".to_owned(),
             written: 0,
             end: None,
-            failure,
-            source: None,
+            failure: unread.failure,
+            source: unread.cause.map(|cause| Cause(cause).into()),
         }
     }
 }
@@ -212,7 +213,10 @@ impl EvidenceLog {
                 Put::Taken => {
                     return Err(failed(
                         &format!("write {}", object.key),
-                        Failure::of(ReadFailure::NotReady),
+                        Failure::because(
+                            ReadFailure::NotReady,
+                            "another writer was first each time",
+                        ),
                     ));
                 }
             }

@@ -20,6 +20,8 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::core::{Expression, Selector};
 use kube::{Client, ResourceExt};
 
+use crate::cause;
+
 /// Reads a Region's inventory. One read that fails leaves all of it unknown.
 pub async fn inventory(client: &Client, region: &Region, names: &Names) -> Observed<Inventory> {
     match read(client, region, names).await {
@@ -27,10 +29,10 @@ pub async fn inventory(client: &Client, region: &Region, names: &Names) -> Obser
         Err(error) => {
             tracing::warn!(
                 region = names.region(),
-                error = &error as &dyn std::error::Error,
+                cause = cause::cause(&error),
                 "the Region's inventory could not be read"
             );
-            Observed::Failed(failure(&error))
+            Observed::Failed(cause::unread(failure(&error), Some(&error)))
         }
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod cause;
 pub mod commands;
 pub mod controller;
 pub mod credentials;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
     ByNamespace, CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, ReadFailure,
-    SecretFact,
+    SecretFact, Unread,
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
@@ -413,7 +413,12 @@ fn certificate(pem: &[u8], authority: Option<&[u8]>) -> Option<CertificateFact> 
 async fn in_time<T>(read: impl Future<Output = Observed<T>>) -> Observed<T> {
     tokio::time::timeout(PATIENCE, read)
         .await
-        .unwrap_or(Observed::Failed(ReadFailure::TimedOut))
+        .unwrap_or_else(|_| {
+            Observed::Failed(Unread {
+                failure: ReadFailure::TimedOut,
+                cause: Some(format!("no answer within {} s", PATIENCE.as_secs())),
+            })
+        })
 }
 
 /// Asks what runs. A system whose pods are not up yet, or are stopped on purpose, is not asked.
@@ -515,7 +520,7 @@ async fn look_back(
         };
         let seen = match in_time(ctx.systems.archived(access, &file)).await {
             Observed::Seen(found) => Observed::Seen(file.read_back(found)),
-            Observed::Failed(failure) => Observed::Failed(failure),
+            Observed::Failed(unread) => Observed::Failed(unread),
             Observed::NotAsked => Observed::NotAsked,
         };
         memory.archived = Some(LookBack {

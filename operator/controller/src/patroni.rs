@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{ReadFailure, Unread};
 use bailiwick_model::names::{MAX_INSTANCES, Names, port};
 use bailiwick_model::patroni::{
     MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange, UNREACHABLE,
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::cause::{self, Cause};
 use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::tls;
@@ -104,7 +105,7 @@ impl Patroni {
     ///
     /// # Errors
     /// Why no member could be read.
-    pub async fn observe(&self) -> Result<PatroniFacts, ReadFailure> {
+    pub async fn observe(&self) -> Result<PatroniFacts, Unread> {
         let asked = self.members.keys().map(|name| async move {
             let answer: Result<Own, Failure> = self.read(name, "patroni").await;
             (name.as_str(), answer)
@@ -116,7 +117,7 @@ impl Patroni {
                 Ok(answer) => {
                     own.insert(name, answer);
                 }
-                Err(failure) => failures.push(failure.kind),
+                Err(failure) => failures.push(failure.unread()),
             }
         }
         // The primary first: what the others know of the cluster is as old as their last look.
@@ -131,12 +132,28 @@ impl Patroni {
             match cluster {
                 // Without a configuration yet there is nothing to compare: null says so.
                 Ok(cluster) => return Ok(facts(&cluster, config.unwrap_or_default(), &own)),
-                Err(failure) => failures.push(failure.kind),
+                Err(failure) => failures.push(failure.unread()),
             }
         }
         // What tells most: that nobody answers says less than why one refused.
-        let telling = failures.iter().find(|it| **it != ReadFailure::Unreachable);
-        Err(telling.copied().unwrap_or(ReadFailure::Unreachable))
+        let told = failures
+            .iter()
+            .position(|it| it.failure != ReadFailure::Unreachable)
+            .unwrap_or_default();
+        let unread = if failures.is_empty() {
+            Unread {
+                failure: ReadFailure::Unreachable,
+                cause: Some("there is no member to ask".to_owned()),
+            }
+        } else {
+            failures.swap_remove(told)
+        };
+        tracing::warn!(
+            failure = unread.failure.as_str(),
+            cause = unread.cause,
+            "no member of Patroni could be read"
+        );
+        Err(unread)
     }
 
     /// Does one step. Doing it again, or when it was done already, ends the same.
@@ -168,11 +185,13 @@ impl Patroni {
 
     /// The first member that answers does it for all.
     async fn patch(&self, patch: &Value) -> Result<(), Failure> {
-        let mut last = Failure::of(ReadFailure::Unreachable);
+        let mut last = Failure::because(ReadFailure::Unreachable, "there is no member to ask");
         for name in self.members.keys() {
             match self.call(name, Method::PATCH, "config", Some(patch)).await {
                 Ok((StatusCode::OK, _)) => return Ok(()),
-                Ok((status, body)) => return Err(Failure::answered(status, &body)),
+                Ok((status, body)) => {
+                    return Err(Failure::answered(name, "config", status, &body));
+                }
                 Err(failure) => last = failure,
             }
         }
@@ -188,7 +207,7 @@ impl Patroni {
         {
             Ok((StatusCode::OK, _)) => Ok(()),
             Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if under_way(&body) => Ok(()),
-            Ok((status, body)) => Err(Failure::answered(status, &body)),
+            Ok((status, body)) => Err(Failure::answered(member, "restart", status, &body)),
             Err(failure) => failure.unless_slow(),
         }
     }
@@ -208,7 +227,7 @@ impl Patroni {
             Ok((StatusCode::SERVICE_UNAVAILABLE, body)) if body.contains("status unknown") => {
                 Ok(())
             }
-            Ok((status, body)) => Err(Failure::answered(status, &body)),
+            Ok((status, body)) => Err(Failure::answered(from, "switchover", status, &body)),
             Err(failure) => failure.unless_slow(),
         }
     }
@@ -217,11 +236,10 @@ impl Patroni {
     async fn read<T: DeserializeOwned>(&self, member: &str, path: &str) -> Result<T, Failure> {
         let (status, body) = self.call(member, Method::GET, path, None).await?;
         if status != StatusCode::OK {
-            return Err(Failure::answered(status, &body));
+            return Err(Failure::answered(member, path, status, &body));
         }
-        serde_json::from_str(&body).map_err(|error| Failure {
-            kind: ReadFailure::Malformed,
-            source: Some(error.into()),
+        serde_json::from_str(&body).map_err(|error| {
+            Failure::of_call(ReadFailure::Malformed, member, path, cause::cause(&error))
         })
     }
 
@@ -237,7 +255,12 @@ impl Patroni {
             .members
             .get(member)
             .and_then(|base| base.join(path).ok())
-            .ok_or_else(|| Failure::of(ReadFailure::Malformed))?;
+            .ok_or_else(|| {
+                Failure::because(
+                    ReadFailure::Malformed,
+                    format!("there is no member {member}"),
+                )
+            })?;
         let timeout = if body.is_some() {
             STEP_TIMEOUT
         } else {
@@ -247,11 +270,18 @@ impl Patroni {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let mut response = request.send().await.map_err(Failure::unanswered)?;
+        let unanswered = |error| Failure::unanswered(member, path, &error);
+        let mut response = request.send().await.map_err(unanswered)?;
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(Failure::unanswered)? {
+        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
             if answer.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(Failure::of(ReadFailure::Malformed));
+                let cause = format!("an answer of more than {} MiB", ANSWER_LIMIT >> 20);
+                return Err(Failure::of_call(
+                    ReadFailure::Malformed,
+                    member,
+                    path,
+                    Some(cause),
+                ));
             }
             answer.extend_from_slice(&chunk);
         }
@@ -271,18 +301,49 @@ fn under_way(body: &str) -> bool {
     .any(|it| body.contains(it))
 }
 
-/// Why a call failed: the word for the status, and the cause for the log.
+/// What Patroni says of a switchover, a restart or a configuration that it does not take, without the names and values that
+/// may stand around it (`patroni/api.py` of Patroni 4).
+const SAYINGS: [&str; 14] = [
+    "candidate does not exist",
+    "candidate name does not match with sync_standby",
+    "can not find sync_standby",
+    "cluster does not have leader",
+    "cluster does not have members except leader",
+    "client certificate required",
+    "leader name does not match",
+    "no good candidates have been found",
+    "not authenticated",
+    "failover failed",
+    "failover status unknown",
+    "restart failed",
+    "Switchover failed",
+    "Switchover status unknown",
+];
+
+/// Why a call failed: the word for the status, and the cause, which quotes nothing.
 struct Failure {
     kind: ReadFailure,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Failure {
-    const fn of(kind: ReadFailure) -> Self {
-        Self { kind, source: None }
+    fn because(kind: ReadFailure, cause: impl Into<String>) -> Self {
+        Self {
+            kind,
+            source: Some(Cause(cause.into()).into()),
+        }
     }
 
-    fn answered(status: StatusCode, body: &str) -> Self {
+    /// A call of a path of a member, and its cause where that is known by a code.
+    fn of_call(kind: ReadFailure, member: &str, path: &str, cause: Option<String>) -> Self {
+        let call = format!("{member} /{path}");
+        match cause {
+            Some(cause) => Self::because(kind, format!("{call}: {cause}")),
+            None => Self::because(kind, call),
+        }
+    }
+
+    fn answered(member: &str, path: &str, status: StatusCode, body: &str) -> Self {
         let kind = match status {
             StatusCode::UNAUTHORIZED => ReadFailure::Unauthenticated,
             StatusCode::FORBIDDEN => ReadFailure::Forbidden,
@@ -290,26 +351,27 @@ impl Failure {
             status if status.is_server_error() => ReadFailure::NotReady,
             _ => ReadFailure::Malformed,
         };
-        // Patroni's sentences name members and settings, never data.
-        let said: String = body.chars().take(200).collect();
-        Self {
-            kind,
-            source: Some(format!("the member answered {}: {said}", status.as_u16()).into()),
-        }
+        let said = SAYINGS.into_iter().find(|saying| body.contains(saying));
+        let cause = match said {
+            Some(said) => format!("HTTP {}, {said}", status.as_u16()),
+            None => format!("HTTP {}", status.as_u16()),
+        };
+        Self::of_call(kind, member, path, Some(cause))
     }
 
-    fn unanswered(error: reqwest::Error) -> Self {
-        let kind = if tls::is_untrusted(&error) {
+    fn unanswered(member: &str, path: &str, error: &reqwest::Error) -> Self {
+        let kind = if tls::is_untrusted(error) {
             ReadFailure::Untrusted
         } else if error.is_timeout() && !error.is_connect() {
             ReadFailure::TimedOut
         } else {
             ReadFailure::Unreachable
         };
-        Self {
-            kind,
-            source: Some(error.into()),
-        }
+        Self::of_call(kind, member, path, cause::cause(error))
+    }
+
+    fn unread(&self) -> Unread {
+        cause::unread(self.kind, self.source.as_deref())
     }
 
     /// A request that was taken but not answered in time goes on: the next look sees what became of it.

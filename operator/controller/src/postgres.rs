@@ -14,13 +14,14 @@ mod statement;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{Names, REWIND_ROLE};
 use bailiwick_model::sql::{ArchiverFact, PostgresFacts, RunningSettings, SqlStep};
 use tokio_postgres::Client;
 
 use self::connection::{Endpoint, Patience};
 use self::statement::Work;
+use crate::cause;
 use crate::credentials::Credentials;
 use crate::error::StepError;
 
@@ -171,13 +172,15 @@ impl Postgres {
     }
 }
 
-/// Logs a failure with its cause, which stays out of the status.
-fn told(names: &Names, error: &PostgresError) -> ReadFailure {
+/// Logs a failure with what was said, which stays out of the status; its cause does not.
+fn told(names: &Names, error: &PostgresError) -> Unread {
+    let unread = cause::unread(error.failure, error.source.as_deref());
     tracing::warn!(
         region = names.region(),
-        failure = error.failure.as_str(),
-        cause = error.source.as_deref().map(tracing::field::display),
+        failure = unread.failure.as_str(),
+        cause = unread.cause,
+        said = error.source.as_deref().map(tracing::field::display),
         "postgres could not be read"
     );
-    error.failure
+    unread
 }

@@ -23,7 +23,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bailiwick_model::desired::object_store::{ACCESS_KEY, SECRET_KEY};
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, Names, OWN_USERS};
 use bailiwick_model::region::Region;
 use bailiwick_model::repository::PASSPHRASE;
@@ -117,23 +117,28 @@ impl Store {
     ///
     /// # Errors
     /// `NotReady` when a Secret is not there yet, else as [`Self::new`].
-    pub fn of(
-        names: &Names,
-        region: &Region,
-        credentials: &Credentials,
-    ) -> Result<Self, ReadFailure> {
+    pub fn of(names: &Names, region: &Region, credentials: &Credentials) -> Result<Self, Unread> {
+        let missing = |secret: &str, key: &str| Unread {
+            failure: ReadFailure::NotReady,
+            cause: Some(format!("Secret {secret}: {key} is missing")),
+        };
         let root = names.object_store_root();
-        let text = |key| credentials.text(&root, key).ok_or(ReadFailure::NotReady);
+        let text = |key| {
+            credentials
+                .text(&root, key)
+                .ok_or_else(|| missing(&root, key))
+        };
+        let certificate = names.object_store_certificate();
         let authority = credentials
-            .bytes(&names.object_store_certificate(), "ca.crt")
-            .ok_or(ReadFailure::NotReady)?;
-        Self::new(
+            .bytes(&certificate, "ca.crt")
+            .ok_or_else(|| missing(&certificate, "ca.crt"))?;
+        Ok(Self::new(
             &names.object_store_endpoint(),
             &region.spec.residency.location,
             text(ACCESS_KEY)?,
             text(SECRET_KEY)?,
             authority,
-        )
+        )?)
     }
 
     /// How many bodies were sealed or opened, each at the price of 64 MiB for a moment.
@@ -152,17 +157,18 @@ impl Store {
         names: &Names,
         region: &Region,
         credentials: &Credentials,
-    ) -> Result<StoreFacts, ReadFailure> {
+    ) -> Result<StoreFacts, Unread> {
         self.read(names, region, credentials)
             .await
             .map_err(|failure| {
-                tracing::debug!(
+                let unread = failure.unread();
+                tracing::warn!(
                     region = names.region(),
-                    code = failure.code,
-                    source = failure.source,
-                    "cannot read the object store"
+                    failure = unread.failure.as_str(),
+                    cause = unread.cause,
+                    "the object store could not be read"
                 );
-                failure.kind
+                unread
             })
     }
 
@@ -180,11 +186,7 @@ impl Store {
             .map(|bucket| bucket.name.as_str())
             .chain([BACKUP_BUCKET, EVIDENCE_BUCKET])
             .collect();
-        let info: Info = self.get("info", &[]).await?;
-        // A server answers before it has read its own settings: it would take requests for any region.
-        if info.mode != "online" || info.region.is_empty() {
-            return Err(Failure::of(ReadFailure::NotReady));
-        }
+        let info = self.online().await?;
         let (outlets, mut targets) = futures::try_join!(self.outlets(&info), self.targets())?;
         let buckets = self.s3.list_buckets().send().await.map_err(s3_failure)?;
         // Boxed and collected first: a stream of closures would not be `Send` for every lifetime.
@@ -271,6 +273,18 @@ impl Store {
             outlets,
             users_listed: false,
         })
+    }
+
+    /// What a server says of itself. It answers before it has read its own settings: it would take requests for any region.
+    async fn online(&self) -> Result<Info, Failure> {
+        let info: Info = self.get("info", &[]).await?;
+        if info.mode != "online" || info.region.is_empty() {
+            return Err(Failure::because(
+                ReadFailure::NotReady,
+                "its server is not online yet",
+            ));
+        }
+        Ok(info)
     }
 
     /// Every user that the store knows and neither the spec nor a policy of ours names. It costs one sealed body,
@@ -366,7 +380,7 @@ impl Store {
             .await
             .map_err(|failure| StepError {
                 system: "object store",
-                what: with_code(step, &failure.code),
+                what: step.to_string(),
                 failure: failure.kind,
                 source: failure.source,
             })
@@ -406,7 +420,7 @@ impl Store {
                 // The condition Degraded tells of it; the other users have theirs.
                 let secret_key = credentials
                     .text(secret, SECRET_KEY)
-                    .ok_or_else(|| Failure::of(ReadFailure::Malformed))?;
+                    .ok_or_else(|| lacking(ReadFailure::Malformed, secret, SECRET_KEY))?;
                 let plain = json!({"secretKey": secret_key, "status": "enabled"}).to_string();
                 let body = self
                     .sealing(move |password| seal::seal(password, plain.as_bytes()))
@@ -451,7 +465,7 @@ impl Store {
             StoreStep::PutMarker { owner, secret } => {
                 let passphrase = credentials
                     .bytes(secret, PASSPHRASE)
-                    .ok_or_else(|| Failure::of(ReadFailure::NotReady))?;
+                    .ok_or_else(|| lacking(ReadFailure::NotReady, secret, PASSPHRASE))?;
                 Box::pin(self.put_marker(owner, passphrase)).await
             }
             StoreStep::DeleteBucket { bucket } => done_or(
@@ -463,14 +477,7 @@ impl Store {
     }
 }
 
-/// A step with the store's own code of why it was not done. A code is one word: what is longer may quote a value.
-fn with_code(step: &StoreStep, code: &str) -> String {
-    let is_word = !code.is_empty()
-        && code.len() <= 64
-        && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_word {
-        format!("{step}: the store says {code}")
-    } else {
-        step.to_string()
-    }
+/// A step that needs a value that its Secret does not hold.
+fn lacking(kind: ReadFailure, secret: &str, key: &str) -> Failure {
+    Failure::because(kind, format!("Secret {secret}: {key} is missing"))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::evidence::Entry;
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
 use bailiwick_model::region::{EvidenceStatus, Region};
@@ -17,6 +17,7 @@ use bailiwick_model::store::{Outlet, StoreFacts, StoreStep};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
+use crate::cause;
 use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::evidence::{EvidenceError, EvidenceLog};
@@ -125,7 +126,7 @@ impl Strangers {
 
 impl Clients {
     /// Reads the store, and with it what the last list of its users said.
-    async fn store_facts(&self, access: Access<'_>) -> Result<StoreFacts, ReadFailure> {
+    async fn store_facts(&self, access: Access<'_>) -> Result<StoreFacts, Unread> {
         let mut seen = self
             .store
             .observe(access.names, access.region, access.credentials)
@@ -150,7 +151,7 @@ impl Clients {
 }
 
 impl RegionSystems {
-    fn clients(&self, access: Access<'_>) -> Result<Clients, ReadFailure> {
+    fn clients(&self, access: Access<'_>) -> Result<Clients, Unread> {
         let Access {
             region,
             names,
@@ -175,27 +176,23 @@ impl RegionSystems {
             store,
             patroni: Arc::new(Patroni::of(names, credentials)?),
             postgres: Postgres::new(names.clone(), credentials, None)
-                .map_err(|error| error.failure)?,
+                .map_err(|error| cause::unread(error.failure, error.source.as_deref()))?,
         };
         clients.insert(names.region().to_owned(), (made_from, new.clone()));
         Ok(new)
     }
 
     fn for_step(&self, access: Access<'_>, system: &'static str) -> Result<Clients, StepError> {
-        self.clients(access).map_err(|failure| StepError {
-            system,
-            what: "connect".to_owned(),
-            failure,
-            source: None,
-        })
+        self.clients(access)
+            .map_err(|unread| StepError::unconnected(system, unread))
     }
 }
 
 /// A read as a fact.
-fn observed<T>(read: Result<T, ReadFailure>) -> Observed<T> {
+fn observed<T>(read: Result<T, Unread>) -> Observed<T> {
     match read {
         Ok(seen) => Observed::Seen(seen),
-        Err(failure) => Observed::Failed(failure),
+        Err(unread) => Observed::Failed(unread),
     }
 }
 
@@ -204,7 +201,7 @@ impl Systems for RegionSystems {
         Box::pin(async move {
             match self.clients(access) {
                 Ok(clients) => observed(clients.store_facts(access).await),
-                Err(failure) => Observed::Failed(failure),
+                Err(unread) => Observed::Failed(unread),
             }
         })
     }
@@ -217,7 +214,7 @@ impl Systems for RegionSystems {
         Box::pin(async move {
             match self.clients(access) {
                 Ok(clients) => observed(clients.patroni.among(members).observe().await),
-                Err(failure) => Observed::Failed(failure),
+                Err(unread) => Observed::Failed(unread),
             }
         })
     }
@@ -226,7 +223,7 @@ impl Systems for RegionSystems {
         Box::pin(async move {
             match self.clients(access) {
                 Ok(clients) => clients.postgres.observe(access.credentials).await,
-                Err(failure) => Observed::Failed(failure),
+                Err(unread) => Observed::Failed(unread),
             }
         })
     }
@@ -239,7 +236,7 @@ impl Systems for RegionSystems {
         Box::pin(async move {
             match self.clients(access) {
                 Ok(clients) => observed(clients.store.archived(file).await),
-                Err(failure) => Observed::Failed(failure),
+                Err(unread) => Observed::Failed(unread),
             }
         })
     }
@@ -293,8 +290,13 @@ impl Systems for RegionSystems {
         Box::pin(async move {
             let log = self
                 .clients(access)
-                .and_then(|clients| clients.evidence.ok_or(ReadFailure::NotReady))
-                .map_err(|failure| EvidenceError::unavailable(access.names.region(), failure))?;
+                .and_then(|clients| {
+                    clients.evidence.ok_or_else(|| Unread {
+                        failure: ReadFailure::NotReady,
+                        cause: Some(format!("Secret {}", access.names.evidence_key())),
+                    })
+                })
+                .map_err(|unread| EvidenceError::unavailable(access.names.region(), unread))?;
             log.append(known, entries, now).await
         })
     }

@@ -640,6 +640,24 @@ fn trouble(status: &PodStatus) -> Option<String> {
                 last.unwrap_or_default()
             ))
         });
+    // Between an end and the next start, or when there is no next one.
+    let ended = || {
+        status
+            .container_statuses
+            .iter()
+            .flatten()
+            .find_map(|container| {
+                let ended = container.state.as_ref()?.terminated.as_ref()?;
+                (ended.exit_code != 0).then(|| {
+                    format!(
+                        "container {}: {} (exit code {})",
+                        container.name,
+                        ended.reason.as_deref().unwrap_or("Error"),
+                        ended.exit_code
+                    )
+                })
+            })
+    };
     let unschedulable = || {
         status.conditions.iter().flatten().find_map(|condition| {
             (condition.type_ == "PodScheduled" && condition.status == "False")
@@ -647,7 +665,7 @@ fn trouble(status: &PodStatus) -> Option<String> {
                 .flatten()
         })
     };
-    waiting.or_else(unschedulable)
+    waiting.or_else(ended).or_else(unschedulable)
 }
 
 fn stateful_set(set: &StatefulSet) -> StatefulSetFact {

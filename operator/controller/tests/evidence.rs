@@ -83,7 +83,9 @@ spec:
                     }
                     return place;
                 }
-                Err(ReadFailure::NotReady) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(unread) if unread.failure == ReadFailure::NotReady => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
                 Err(failure) => panic!("{failure:?}\n{}", place.server.log()),
             }
         }

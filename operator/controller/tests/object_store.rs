@@ -32,7 +32,7 @@ use aws_sigv4::http_request::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Reclaim, Region};
@@ -96,17 +96,19 @@ async fn observe(store: &Store, plan: &Plan, region: &Region, server: &Server) -
 }
 
 /// What `read` says once the store is not starting any more: it answers a moment before it has read its settings.
-async fn ready<T, F>(mut read: impl FnMut() -> F) -> Result<T, ReadFailure>
+async fn ready<T, F>(mut read: impl FnMut() -> F) -> Result<T, Unread>
 where
-    F: Future<Output = Result<T, ReadFailure>>,
+    F: Future<Output = Result<T, Unread>>,
 {
     for _ in 0..100 {
         match read().await {
-            Err(ReadFailure::NotReady) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(unread) if unread.failure == ReadFailure::NotReady => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             result => return result,
         }
     }
-    Err(ReadFailure::NotReady)
+    Err(ReadFailure::NotReady.into())
 }
 
 async fn perform(store: &Store, server: &Server, steps: &[StoreStep]) {
@@ -1033,10 +1035,12 @@ async fn each_failure_has_its_word() {
     let mut server = Server::start(&plan, &[]).await;
     let failure = async |store: Store| {
         let nobody = Credentials::default();
-        ready(|| store.observe(&plan.names, &region, &nobody))
+        let unread = ready(|| store.observe(&plan.names, &region, &nobody))
             .await
-            .expect_err("it cannot be read")
+            .expect_err("it cannot be read");
+        (unread.failure, unread.cause.expect("a cause"))
     };
+    let because = |failure, cause: &str| (failure, cause.to_owned());
     let other =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let of = |endpoint: &str, access: &str, secret: &str, authority: &[u8]| {
@@ -1047,11 +1051,23 @@ async fn each_failure_has_its_word() {
     let (access, secret) = ("tr-s3-root-access-key", "tr-s3-root-secret-key");
 
     let wrong = of(&endpoint, access, "another secret", &ours);
-    assert_eq!(failure(wrong).await, ReadFailure::Unauthenticated);
+    assert_eq!(
+        failure(wrong).await,
+        because(
+            ReadFailure::Unauthenticated,
+            "SignatureDoesNotMatch, HTTP 403"
+        )
+    );
     let unknown = of(&endpoint, "nobody", secret, &ours);
-    assert_eq!(failure(unknown).await, ReadFailure::Unauthenticated);
+    assert_eq!(
+        failure(unknown).await,
+        because(ReadFailure::Unauthenticated, "InvalidAccessKeyId, HTTP 403")
+    );
     let stranger = of(&endpoint, access, secret, other.cert.pem().as_bytes());
-    assert_eq!(failure(stranger.clone()).await, ReadFailure::Untrusted);
+    assert_eq!(
+        failure(stranger.clone()).await,
+        because(ReadFailure::Untrusted, "TLS BadSignature")
+    );
     let refused = stranger
         .perform(
             &StoreStep::RemoveOutlet {
@@ -1067,6 +1083,7 @@ async fn each_failure_has_its_word() {
         ReadFailure::Untrusted,
         "the S3 client's errors too"
     );
+    assert_eq!(refused.cause().as_deref(), Some("TLS BadSignature"));
     assert_eq!(
         Store::new(&endpoint, "tr-ist-1", access, secret, b"no certificate").err(),
         Some(ReadFailure::Untrusted)
@@ -1075,11 +1092,20 @@ async fn each_failure_has_its_word() {
     let store = store(&plan, &server);
     converge(&store, &plan, &region, &server).await;
     let user = of(&endpoint, "auditor", "secret of auditor", &ours);
-    assert_eq!(failure(user).await, ReadFailure::Forbidden);
+    assert_eq!(
+        failure(user).await,
+        because(ReadFailure::Forbidden, "AccessDenied, HTTP 403")
+    );
 
     // Listing buckets is the one thing that the server allows in the name of another region.
     let elsewhere = Store::new(&endpoint, "es-mad-1", access, secret, &ours).expect("a client");
-    assert_eq!(failure(elsewhere).await, ReadFailure::Unauthenticated);
+    assert_eq!(
+        failure(elsewhere).await,
+        because(
+            ReadFailure::Unauthenticated,
+            "AuthorizationHeaderMalformed, HTTP 400"
+        )
+    );
 
     // A Secret that is not there yet is no reason to make a user without a key, nor to leave out the other users.
     let step = StoreStep::CreateUser {
@@ -1095,9 +1121,14 @@ async fn each_failure_has_its_word() {
         error.to_string(),
         "object store: create user auditor: Malformed"
     );
+    assert_eq!(
+        error.cause().as_deref(),
+        Some("Secret missing: secret-key is missing")
+    );
 
     server.stop();
-    assert_eq!(failure(store.clone()).await, ReadFailure::Unreachable);
+    // A connection that was kept ends otherwise than a new one.
+    assert_eq!(failure(store.clone()).await.0, ReadFailure::Unreachable);
     let gone = store.newest_object(BACKUP_BUCKET, "archive/").await;
     assert_eq!(gone, Err(ReadFailure::Unreachable));
 
@@ -1105,7 +1136,10 @@ async fn each_failure_has_its_word() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("https://{}", silent.local_addr().expect("an address"));
     let silent = of(&endpoint, access, secret, &ours);
-    assert_eq!(failure(silent).await, ReadFailure::TimedOut);
+    assert_eq!(
+        failure(silent).await,
+        because(ReadFailure::TimedOut, "operation timed out")
+    );
 }
 
 #[tokio::test]
@@ -1297,7 +1331,11 @@ async fn the_repositorys_marker_is_put_where_none_is_and_over_nothing() {
         .await
         .expect("root may");
     let seen = observe(&store, &plan, &region, &server).await;
-    assert_eq!(seen.marker, Observed::Failed(ReadFailure::Malformed));
+    let unread = Unread {
+        failure: ReadFailure::Malformed,
+        cause: Some("InvalidRequest, HTTP 400".to_owned()),
+    };
+    assert_eq!(seen.marker, Observed::Failed(unread));
     assert_eq!(steps(&plan, &seen), []);
     assert_eq!(drift(&plan, &seen), []);
 
@@ -1434,7 +1472,9 @@ async fn an_archived_file_is_found_where_pgbackrest_lays_it_and_nowhere_else() {
     // A store that does not answer does not say that it is not there.
     server.stop();
     let gone = store.archived(&file).await;
-    assert_eq!(gone, Err(ReadFailure::Unreachable));
+    let gone = gone.expect_err("it does not answer");
+    assert_eq!(gone.failure, ReadFailure::Unreachable);
+    assert!(gone.cause.is_some(), "{gone:?}");
 }
 
 #[tokio::test]

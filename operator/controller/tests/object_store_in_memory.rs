@@ -69,7 +69,9 @@ async fn read(store: &Store, plan: &Plan, region: &Region, server: &Server) -> S
             .await
         {
             // It answers a moment before it has read its settings.
-            Err(ReadFailure::NotReady) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(unread) if unread.failure == ReadFailure::NotReady => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             Err(failure) => panic!("cannot be read: {failure:?}\n{}", server.log()),
             Ok(facts) => return facts,
         }

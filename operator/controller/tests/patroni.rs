@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::patroni::{MemberRole, PatroniStep, SettingChange, UNREACHABLE};
+use bailiwick_operator::error::StepError;
 use bailiwick_operator::patroni::Patroni;
 use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
@@ -197,29 +198,151 @@ async fn a_member_that_is_being_made_does_not_serve() {
     assert!(!facts.members["tr-pg-1"].serves());
 }
 
+/// Why no member could be read: the word and the cause.
+async fn why(client: &Patroni) -> (ReadFailure, String) {
+    let unread = client.observe().await.expect_err("nobody could be read");
+    (unread.failure, unread.cause.expect("a cause"))
+}
+
+/// What a step that failed says in the status and in the log: the word, the cause and the whole chain of its errors.
+fn told(error: &StepError) -> (ReadFailure, String, String) {
+    let mut chain = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        chain = format!("{chain}: {source}");
+        next = source.source();
+    }
+    (error.failure, error.cause().expect("a cause"), chain)
+}
+
+#[tokio::test]
+async fn a_step_that_failed_tells_the_member_and_what_it_said_and_no_value() {
+    let world = World::healthy().await;
+    let client = world.client();
+    let patch = || PatroniStep::PatchConfig(json!({"ttl": 40}));
+    let restart = || PatroniStep::Restart {
+        member: "tr-pg-1".to_owned(),
+    };
+    let switchover = || PatroniStep::Switchover {
+        from: "tr-pg-0".to_owned(),
+        to: "tr-pg-1".to_owned(),
+    };
+    let table = [
+        (
+            patch(),
+            "PATCH /config",
+            400,
+            "Invalid value hunter2",
+            ReadFailure::Malformed,
+            "tr-pg-0 /config: HTTP 400",
+        ),
+        (
+            patch(),
+            "PATCH /config",
+            401,
+            "not authenticated as hunter2",
+            ReadFailure::Unauthenticated,
+            "tr-pg-0 /config: HTTP 401, not authenticated",
+        ),
+        (
+            patch(),
+            "PATCH /config",
+            403,
+            "client certificate required",
+            ReadFailure::Forbidden,
+            "tr-pg-0 /config: HTTP 403, client certificate required",
+        ),
+        (
+            patch(),
+            "PATCH /config",
+            409,
+            "",
+            ReadFailure::NotReady,
+            "tr-pg-0 /config: HTTP 409",
+        ),
+        (
+            restart(),
+            "POST /restart",
+            503,
+            "restart failed: FATAL: hunter2",
+            ReadFailure::NotReady,
+            "tr-pg-1 /restart: HTTP 503, restart failed",
+        ),
+        (
+            switchover(),
+            "POST /switchover",
+            412,
+            "switchover is not possible: no good candidates have been found",
+            ReadFailure::NotReady,
+            "tr-pg-0 /switchover: HTTP 412, no good candidates have been found",
+        ),
+        (
+            switchover(),
+            "POST /switchover",
+            503,
+            "Switchover failed, details: hunter2",
+            ReadFailure::NotReady,
+            "tr-pg-0 /switchover: HTTP 503, Switchover failed",
+        ),
+    ];
+    for (step, line, status, said, failure, expected) in table {
+        for member in [&world.primary, &world.replica] {
+            member.answers(line, Answer::text(status, said));
+        }
+        let error = client.perform(&step).await.expect_err("it was refused");
+        let (found, cause, chain) = told(&error);
+        assert_eq!((found, cause.as_str()), (failure, expected));
+        assert!(!chain.contains("hunter2"), "{chain}");
+    }
+}
+
 #[tokio::test]
 async fn why_nobody_could_be_read_is_told() {
     let world = World::healthy().await;
     let nobody = world.client_of(&[("tr-pg-0", "https://127.0.0.1:1/")]);
-    assert_eq!(nobody.observe().await, Err(ReadFailure::Unreachable));
+    assert_eq!(
+        why(&nobody).await,
+        (
+            ReadFailure::Unreachable,
+            "tr-pg-0 /patroni: ECONNREFUSED".to_owned()
+        )
+    );
 
     let strange = Authority::new();
     let stranger = Member::listen(&strange).await;
     stranger.answers("GET /patroni", Answer::json(&primary(1)));
     let client = world.client_of(&[("tr-pg-0", &stranger.url)]);
-    assert_eq!(client.observe().await, Err(ReadFailure::Untrusted));
+    assert_eq!(
+        why(&client).await,
+        (
+            ReadFailure::Untrusted,
+            "tr-pg-0 /patroni: TLS BadSignature".to_owned()
+        )
+    );
 
     world
         .primary
         .answers("GET /patroni", Answer::text(200, "<html>"));
     let client = world.client_of(&[("tr-pg-0", &world.primary.url)]);
-    assert_eq!(client.observe().await, Err(ReadFailure::Malformed));
+    assert_eq!(
+        why(&client).await,
+        (
+            ReadFailure::Malformed,
+            "tr-pg-0 /patroni: JSON Syntax at line 1, column 1".to_owned()
+        )
+    );
 
     world
         .primary
         .answers("GET /patroni", Answer::json(&primary(1)));
     world.primary.answers("GET /cluster", Answer::text(503, ""));
-    assert_eq!(client.observe().await, Err(ReadFailure::NotReady));
+    assert_eq!(
+        why(&client).await,
+        (
+            ReadFailure::NotReady,
+            "tr-pg-0 /cluster: HTTP 503".to_owned()
+        )
+    );
 }
 
 #[tokio::test]
@@ -372,5 +495,9 @@ async fn a_restart_that_takes_long_goes_on() {
     world.client().perform(&step).await.expect("it goes on");
     let gone = world.client_of(&[("tr-pg-1", "https://127.0.0.1:1/")]);
     let error = gone.perform(&step).await.expect_err("it was never asked");
-    assert_eq!(error.failure, ReadFailure::Unreachable);
+    let (found, cause, _) = told(&error);
+    assert_eq!(
+        (found, cause.as_str()),
+        (ReadFailure::Unreachable, "tr-pg-1 /restart: ECONNREFUSED")
+    );
 }

@@ -1474,7 +1474,7 @@ async fn a_marker_that_is_missing_is_put_and_one_that_is_anothers_is_told_of() {
     assert_eq!(marker(&harness), foreign);
 
     // What is not read is not missing, and no more is known to stand open.
-    set(&harness, Observed::Failed(ReadFailure::TimedOut));
+    set(&harness, Observed::Failed(ReadFailure::TimedOut.into()));
     harness.look().await.result.unwrap();
     assert_eq!(channel(&harness, "17"), (ChannelState::Unknown, None));
     assert_eq!(puts(&harness), 0);
@@ -1614,6 +1614,92 @@ async fn a_member_that_does_not_run_is_named_with_its_reason() {
     assert_eq!(
         message,
         "1 of 2 members run: tr-pg-1: container postgres: CrashLoopBackOff after OOMKilled (exit code 137)."
+    );
+}
+
+#[tokio::test]
+async fn each_read_and_step_that_fails_tells_its_code_in_a_condition() {
+    // The system that refuses, and where it is told.
+    let table = [
+        ("read", "object store", "ObjectStoreAvailable"),
+        ("read", "patroni", "PostgresAvailable"),
+        ("read", "postgres", "PostgresAvailable"),
+        ("step", "object store", "Degraded"),
+        ("step", "postgres", "Degraded"),
+        ("step", "patroni", "Degraded"),
+        ("record", "object store", "EvidenceRecorded"),
+        ("get", "secrets", "Degraded"),
+        ("apply", "statefulsets", "Degraded"),
+    ];
+    let mut told = 0;
+    for (verb, system, type_) in table {
+        let mut harness = Harness::running().await;
+        if verb == "step" {
+            harness.world.change("tr", |data| {
+                data.store.buckets.remove("documents");
+                data.postgres.databases.clear();
+                data.config = json!({});
+            });
+        }
+        if verb == "record" {
+            // A canary's run is evidence.
+            scheduled(&harness, 1);
+            harness.now_is(SignedDuration::from_mins(6));
+        }
+        if verb == "apply" {
+            let mut region = tr();
+            region["spec"]["postgres"]["resources"] = json!({"memory": "768Mi"});
+            harness.apply(&region);
+        }
+        if verb == "get" {
+            harness.crash();
+        }
+        let hit = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = hit.clone();
+        harness.journal.fault_on(Fault::Refuse(503), move |call| {
+            let is = call.verb == verb && call.resource == system;
+            if is {
+                seen.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            is
+        });
+        // A look that changes something leaves the status to the next one.
+        for _ in 0..3 {
+            let _ = harness.look().await;
+        }
+        assert!(
+            hit.load(std::sync::atomic::Ordering::Relaxed),
+            "{verb} {system} was not called"
+        );
+        let (_, _, message) = harness.condition(type_);
+        assert!(message.contains("HTTP 503"), "{verb} {system}: {message}");
+        told += 1;
+    }
+    assert_eq!(told, 9);
+}
+
+#[tokio::test]
+async fn a_member_without_a_pod_is_named_too() {
+    let mut harness = Harness::running().await;
+    let pod = key("pods", "tr-pg-1");
+    harness.api.remove(&pod);
+    harness.look().await.result.unwrap();
+    let (_, reason, message) = harness.condition("Degraded");
+    assert_eq!(reason, "MembersMissing", "{message}");
+    assert_eq!(message, "1 of 2 members run: tr-pg-1: no pod runs it yet.");
+    // One that ended and is not started again yet.
+    harness.turn();
+    let mut starting = harness.api.get(&pod).unwrap();
+    starting["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+    starting["status"]["containerStatuses"] = json!([{
+        "name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+        "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "a value"}},
+    }]);
+    harness.api.put(&pod, "kubelet", "status", starting);
+    harness.look().await.result.unwrap();
+    assert_eq!(
+        harness.condition("Degraded").2,
+        "1 of 2 members run: tr-pg-1: container postgres: Error (exit code 1)."
     );
 }
 

@@ -2,6 +2,7 @@
 //! mistaken for what is not there. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use bailiwick_fence::Report;
@@ -19,7 +20,7 @@ pub enum Observed<T> {
     /// It was read, and this is what is there.
     Seen(T),
     /// It could not be read.
-    Failed(ReadFailure),
+    Failed(Unread),
     /// It was not asked: what it runs on is not up yet, or is stopped on purpose.
     #[default]
     NotAsked,
@@ -31,6 +32,35 @@ impl<T> Observed<T> {
         match self {
             Self::Seen(value) => Some(value),
             Self::Failed(_) | Self::NotAsked => None,
+        }
+    }
+}
+
+/// Why something could not be read, as the status tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The closed word.
+    pub failure: ReadFailure,
+    /// Who said so and its cause: a SQLSTATE, a code of S3, a status of HTTP, an errno or a reason of TLS. It quotes no value.
+    pub cause: Option<String>,
+}
+
+impl From<ReadFailure> for Unread {
+    fn from(failure: ReadFailure) -> Self {
+        Self {
+            failure,
+            cause: None,
+        }
+    }
+}
+
+/// The closed word, and the cause in brackets.
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.failure.as_str())?;
+        match &self.cause {
+            Some(cause) => write!(f, " ({cause})"),
+            None => Ok(()),
         }
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::archive::Archive;
 use crate::canary::verdict as canaries;
 use crate::channel::{self, Channels};
-use crate::facts::{Facts, Observed, ReadFailure};
+use crate::facts::{Facts, Observed, ReadFailure, Unread};
 use crate::fence;
 use crate::names::{NODE_REGION, Names};
 use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
@@ -174,7 +174,7 @@ pub fn undecodable(
 }
 
 /// What became of the entries for the evidence log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recording {
     /// All are in it.
     Whole,
@@ -183,7 +183,7 @@ pub enum Recording {
     /// The store is not up yet; they are kept.
     Waiting,
     /// The store did not take them; they are kept and tried again.
-    Failed(ReadFailure),
+    Failed(Unread),
 }
 
 /// Sets the condition `EvidenceRecorded` of a status after entries were to be recorded.
@@ -198,6 +198,7 @@ pub fn evidence_recorded(
         generation,
         now,
     };
+    let refused;
     let (state, reason, message) = match recording {
         Recording::Whole => (
             State::True,
@@ -215,11 +216,12 @@ pub fn evidence_recorded(
             "Waiting",
             "The newest records wait for the object store.",
         ),
-        Recording::Failed(failure) => (
-            State::Unknown,
-            failure.as_str(),
-            "The object store did not take the newest records; they are kept and tried again.",
-        ),
+        Recording::Failed(unread) => {
+            refused = format!(
+                "The object store did not take the newest records: {unread}; they are kept and tried again."
+            );
+            (State::Unknown, unread.failure.as_str(), refused.as_str())
+        }
     };
     conditions.set("EvidenceRecorded", state, reason, message);
     conditions.list.sort_by(|a, b| a.type_.cmp(&b.type_));
@@ -761,24 +763,23 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
             &applied.plan.names.postgres(),
             "The members are not up yet.",
         ),
-        (Observed::Failed(failure), _) => Verdict::new(
+        (Observed::Failed(unread), _) => Verdict::new(
             State::Unknown,
-            failure.as_str(),
+            unread.failure.as_str(),
             format!(
-                "Patroni could not be read: {}. See the pods of {}.",
-                failure.as_str(),
+                "Patroni could not be read: {unread}. See the pods of {}.",
                 applied.plan.names.postgres()
             ),
         ),
-        (_, Observed::Failed(failure)) => Verdict::new(
+        (Observed::Seen(patroni), Observed::Failed(unread)) => Verdict::new(
             State::Unknown,
-            failure.as_str(),
+            unread.failure.as_str(),
             format!(
-                "The primary could not be asked over SQL: {}.",
-                failure.as_str()
+                "The primary {} could not be asked over SQL: {unread}. See docs/runbooks/postgres-available.md.",
+                patroni.primary().unwrap_or_default()
             ),
         ),
-        (_, Observed::NotAsked) => {
+        (Observed::Seen(_), Observed::NotAsked) => {
             Verdict::new(State::False, "Starting", "The primary is not up yet.")
         }
     }
@@ -799,12 +800,11 @@ fn object_store(applied: &Applied<'_>) -> Verdict {
             &applied.plan.names.object_store(),
             "The servers are not up yet.",
         ),
-        Observed::Failed(failure) => Verdict::new(
+        Observed::Failed(unread) => Verdict::new(
             State::False,
-            failure.as_str(),
+            unread.failure.as_str(),
             format!(
-                "The object store could not be read: {}. See the pods of {}.",
-                failure.as_str(),
+                "The object store could not be read: {unread}. See the pods of {}.",
                 applied.plan.names.object_store()
             ),
         ),
@@ -900,7 +900,7 @@ fn archive(applied: &Applied<'_>) -> Verdict {
         Archive::Unknown { reason } => Verdict::new(
             State::Unknown,
             reason,
-            "Whether WAL is archived could not be read.",
+            "Whether WAL is archived could not be read: see condition PostgresAvailable.",
         ),
     }
 }
@@ -1119,14 +1119,14 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         return Verdict::new(
             State::True,
             "MembersMissing",
-            match hindered_members(applied, wanted) {
-                none if none.is_empty() => with_held(
-                    applied,
-                    &applied.plan.names.postgres(),
-                    &format!("{running} of {wanted} members run."),
+            with_held(
+                applied,
+                &applied.plan.names.postgres(),
+                &format!(
+                    "{running} of {wanted} members run: {}",
+                    some_of(&missing_members(applied, wanted))
                 ),
-                some => format!("{running} of {wanted} members run: {}", some_of(&some)),
-            },
+            ),
         );
     }
     if wanted > 1 && lacks_sync_standby(applied) {
@@ -1149,9 +1149,9 @@ fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
     )
 }
 
-/// The members that do not run for a reason that Kubernetes or Patroni gives. One that just starts has none: what is
-/// said would move with each moment of it.
-fn hindered_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
+/// The members that do not run, each with the reason that Kubernetes or Patroni gives. Of one that just starts no more is
+/// said: it would move with each moment of it.
+fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
     let Applied { plan, facts, .. } = applied;
     (0..wanted)
         .map(|ordinal| plan.names.postgres_member(ordinal))
@@ -1161,16 +1161,16 @@ fn hindered_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
             if matches!(state, "running" | "streaming") {
                 return None;
             }
-            let trouble = facts
-                .pods
-                .live
-                .get(&name)
-                .and_then(|pod| pod.trouble.clone());
-            let why = trouble.or_else(|| {
+            let pod = facts.pods.live.get(&name);
+            let says = || {
                 (state.contains("fail") || state.contains("crash"))
                     .then(|| format!("Patroni says {state:?}"))
-            })?;
-            Some(format!("{name}: {why}"))
+            };
+            let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
+            Some(format!(
+                "{name}: {}",
+                why.unwrap_or_else(|| "no pod runs it yet".to_owned())
+            ))
         })
         .collect()
 }

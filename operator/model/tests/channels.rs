@@ -325,7 +325,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
     ];
     vec![
         ("the inventory are not read", SURROUNDED, |f| {
-            f.inventory = Observed::Failed(ReadFailure::Forbidden);
+            f.inventory = Observed::Failed(ReadFailure::Forbidden.into());
         }),
         ("the inventory were never read", SURROUNDED, |f| {
             f.inventory = Observed::NotAsked;
@@ -537,7 +537,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             f.archived = archived(false, false);
         }),
         ("WAL is not read back", &[17], |f| {
-            f.archived = Observed::Failed(ReadFailure::TimedOut);
+            f.archived = Observed::Failed(ReadFailure::TimedOut.into());
         }),
         ("WAL was never read back", &[17], |f| {
             f.archived = Observed::NotAsked;
@@ -549,7 +549,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             store(f).marker = Observed::Seen(Marker::Missing);
         }),
         ("the repository's marker is not read", &[17], |f| {
-            store(f).marker = Observed::Failed(ReadFailure::TimedOut);
+            store(f).marker = Observed::Failed(ReadFailure::TimedOut.into());
         }),
         ("the repository's marker is not looked for", &[17], |f| {
             store(f).marker = Observed::NotAsked;
@@ -602,7 +602,7 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
             postgres(f).databases.insert("theirs".to_owned(), database);
         }),
         ("the store is not read", &[17, 18, 19, 20, 21, 46], |f| {
-            f.store = Observed::Failed(ReadFailure::TimedOut);
+            f.store = Observed::Failed(ReadFailure::TimedOut.into());
         }),
         ("the key's Secret is gone", &[22], |f| {
             f.secrets.remove("tr-backup-key");
@@ -952,7 +952,7 @@ fn a_foreign_marker_is_found_open_and_one_that_is_not_seen_is_not_known() {
             "bucket bailiwick-backup is without object .residency.json",
         ),
         (
-            Observed::Failed(ReadFailure::Forbidden),
+            Observed::Failed(ReadFailure::Forbidden.into()),
             "object .residency.json: Forbidden",
         ),
         (Observed::NotAsked, "object .residency.json: not looked for"),
@@ -984,7 +984,7 @@ fn wal_that_did_not_arrive_is_found_open_only_while_it_must_be_there() {
     for (archived, evidence) in [
         (archived(false, false), "no WAL was archived of late"),
         (
-            Observed::Failed(ReadFailure::Unreachable),
+            Observed::Failed(ReadFailure::Unreachable.into()),
             "WAL: Unreachable",
         ),
         (Observed::NotAsked, "no WAL was read back yet"),

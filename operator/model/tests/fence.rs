@@ -109,7 +109,7 @@ fn what_was_told_stays_while_nothing_is_known() {
     );
     for unknown in [
         Observed::NotAsked,
-        Observed::Failed(bailiwick_model::facts::ReadFailure::Forbidden),
+        Observed::Failed(bailiwick_model::facts::ReadFailure::Forbidden.into()),
         responder(&[]),
     ] {
         facts.fence_responder = unknown;

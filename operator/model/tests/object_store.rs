@@ -329,7 +329,7 @@ fn the_marker_is_put_where_it_is_known_to_be_missing_and_nowhere_else() {
     for marker in [
         Observed::Seen(Marker::Ours),
         Observed::Seen(Marker::Foreign(Difference::Key)),
-        Observed::Failed(ReadFailure::TimedOut),
+        Observed::Failed(ReadFailure::TimedOut.into()),
         Observed::NotAsked,
     ] {
         assert!(!puts(marker.clone()), "{marker:?}");
@@ -846,7 +846,7 @@ fn what_cannot_be_repaired_stands_in_the_status() {
     assert_eq!((&*contained.0, &*contained.1), ("True", "Contained"));
     assert_ne!(degraded.1, "ObjectStoreDrifted");
 
-    let [contained, _] = conditions(Observed::Failed(ReadFailure::TimedOut));
+    let [contained, _] = conditions(Observed::Failed(ReadFailure::TimedOut.into()));
     assert_eq!((&*contained.0, &*contained.1), ("Unknown", "NotRead"));
 
     let mut locked = whole.clone();

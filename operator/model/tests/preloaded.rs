@@ -92,7 +92,7 @@ fn what_is_loaded_stays_while_it_is_not_known_who_needs_it() {
     let all = (Some("pg_cron,pgaudit".to_owned()), Some("old".to_owned()));
     for postgres in [
         Observed::NotAsked,
-        Observed::Failed(ReadFailure::TimedOut),
+        Observed::Failed(ReadFailure::TimedOut.into()),
         seen(&[("clinical", None)]),
     ] {
         assert_eq!(loaded("", postgres), all);

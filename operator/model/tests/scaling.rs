@@ -369,7 +369,7 @@ fn who_leaves_waits_while_anything_is_not_known() {
     assert_eq!(waits(|_| {}), (2, Some(Departure::Goes)));
     let stays = |wait| (3, Some(Departure::Waits(wait)));
     assert_eq!(
-        waits(|facts| facts.patroni = Observed::Failed(ReadFailure::TimedOut)),
+        waits(|facts| facts.patroni = Observed::Failed(ReadFailure::TimedOut.into())),
         stays(Wait::PatroniNotRead)
     );
     assert_eq!(
@@ -389,7 +389,7 @@ fn who_leaves_waits_while_anything_is_not_known() {
         stays(Wait::SynchronousMode)
     );
     assert_eq!(
-        waits(|facts| facts.postgres = Observed::Failed(ReadFailure::TimedOut)),
+        waits(|facts| facts.postgres = Observed::Failed(ReadFailure::TimedOut.into())),
         stays(Wait::Quorum)
     );
     assert_eq!(
@@ -426,7 +426,7 @@ fn who_leaves_waits_while_anything_is_not_known() {
 fn growth_is_immediate_and_hibernation_stops_all() {
     let grown = region(5, "ZeroLoss");
     let mut facts = Cluster::of(&region(2, "ZeroLoss"), 1).facts(&grown);
-    facts.patroni = Observed::Failed(ReadFailure::TimedOut);
+    facts.patroni = Observed::Failed(ReadFailure::TimedOut.into());
     let plan = planned(&grown, &facts);
     assert_eq!((replicas(&plan), plan.members.leaving.clone()), (5, None));
 

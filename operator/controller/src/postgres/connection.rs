@@ -19,8 +19,8 @@ use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresError;
+use crate::cause::{Cause, SqlError, without_values};
 use crate::credentials::Credentials;
-use crate::error::SqlError;
 use crate::tls;
 
 /// How long a connection may take to be made: name, TCP, TLS and SCRAM.
@@ -98,10 +98,10 @@ impl Endpoint {
         let untrusted = |what: &str| PostgresError {
             failure: ReadFailure::Untrusted,
             source: Some(
-                format!(
+                Cause(format!(
                     "Secret {}: {what}; it is made anew when it is deleted",
                     names.postgres_certificate()
-                )
+                ))
                 .into(),
             ),
         };
@@ -184,8 +184,10 @@ impl Endpoint {
             .ok_or_else(|| PostgresError {
                 failure: ReadFailure::Unauthenticated,
                 source: Some(
-                    format!("Secret {secret}: {key} is missing, expected text; restore the Secret")
-                        .into(),
+                    Cause(format!(
+                        "Secret {secret}: {key} is missing, expected text; restore the Secret"
+                    ))
+                    .into(),
                 ),
             })?;
         let mut config = Config::new();
@@ -217,9 +219,9 @@ pub(super) async fn within<T>(
 ) -> Result<T, PostgresError> {
     match timeout(limit, call).await {
         Ok(answer) => answer.map_err(PostgresError::from),
-        Err(elapsed) => Err(PostgresError {
+        Err(_) => Err(PostgresError {
             failure: ReadFailure::TimedOut,
-            source: Some(Box::new(elapsed)),
+            source: Some(Cause(format!("no answer within {} s", limit.as_secs())).into()),
         }),
     }
 }
@@ -229,7 +231,7 @@ impl PostgresError {
     pub(super) fn malformed(what: String) -> Self {
         Self {
             failure: ReadFailure::Malformed,
-            source: Some(what.into()),
+            source: Some(Cause(what).into()),
         }
     }
 }
@@ -244,7 +246,7 @@ impl From<tokio_postgres::Error> for PostgresError {
         let source: Box<dyn std::error::Error + Send + Sync> = match error.as_db_error() {
             Some(said) => Box::new(SqlError {
                 sqlstate: said.code().code().to_owned(),
-                message: said.message().to_owned(),
+                message: without_values(said.code().code(), said.message()),
             }),
             None => Box::new(error),
         };

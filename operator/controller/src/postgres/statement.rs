@@ -15,6 +15,7 @@ use tokio_postgres::{Client, GenericClient};
 use super::connection::{Patience, within};
 use super::password::Passwords;
 use super::{MAINTENANCE_DATABASE, PostgresError};
+use crate::cause::Cause;
 
 /// Statements to run on one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,8 +176,10 @@ fn role_work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Work, Postgres
                 PostgresError {
                 failure: ReadFailure::NotReady,
                 source: Some(
-                    format!("Secret {secret}: password is missing, expected text; it is made anew when the Secret is deleted")
-                        .into(),
+                    Cause(format!(
+                        "Secret {secret}: password is missing, expected text; it is made anew when the Secret is deleted"
+                    ))
+                    .into(),
                 ),
             }
             };
@@ -693,7 +696,7 @@ async fn heir_of_something<'a>(
     let refused = |what: String| {
         Failed::Broken(PostgresError {
             failure: ReadFailure::Forbidden,
-            source: Some(what.into()),
+            source: Some(Cause(what).into()),
         })
     };
     if shared > 0 {

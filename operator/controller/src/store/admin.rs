@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::signed::Failure;
 use super::{SEALING, Store, seal};
+use crate::cause;
 
 impl Store {
     pub(super) async fn user(
@@ -113,10 +114,7 @@ impl Store {
         tokio::task::spawn_blocking(move || work(&password))
             .await
             .map_err(|_| Failure::of(ReadFailure::NotReady))?
-            .map_err(|error| Failure {
-                source: Some(error.into()),
-                ..Failure::of(ReadFailure::Malformed)
-            })
+            .map_err(|error| Failure::because(ReadFailure::Malformed, error.to_string()))
     }
 
     pub(super) async fn call(
@@ -136,9 +134,9 @@ impl Store {
         query: &[(&str, &str)],
     ) -> Result<T, Failure> {
         let body = self.call(Method::GET, operation, query, Vec::new()).await?;
-        serde_json::from_slice(&body).map_err(|error| Failure {
-            source: Some(error.into()),
-            ..Failure::of(ReadFailure::Malformed)
+        serde_json::from_slice(&body).map_err(|error| {
+            let cause = cause::cause(&error).unwrap_or_default();
+            Failure::because(ReadFailure::Malformed, format!("{operation}: {cause}"))
         })
     }
 

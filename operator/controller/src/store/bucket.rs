@@ -294,7 +294,10 @@ impl Store {
             None => Ok(Versioning::Off),
             Some(BucketVersioningStatus::Enabled) => Ok(Versioning::Enabled),
             Some(BucketVersioningStatus::Suspended) => Ok(Versioning::Suspended),
-            Some(_) => Err(Failure::of(ReadFailure::Malformed)),
+            Some(_) => Err(Failure::because(
+                ReadFailure::Malformed,
+                format!("bucket {bucket}: versioning is neither Enabled nor Suspended"),
+            )),
         }
     }
 
@@ -465,7 +468,7 @@ where
         ),
         SdkError::TimeoutError(_) => Failure::unanswered(true, error),
         SdkError::DispatchFailure(failure) => Failure::unanswered(failure.is_timeout(), error),
-        _ => Failure::of(ReadFailure::Malformed),
+        _ => Failure::because(ReadFailure::Malformed, "it could not be sent or understood"),
     }
 }
 

@@ -115,7 +115,10 @@ impl Store {
             version_marker = page.next_version_id_marker().map(str::to_owned);
             if key_marker.is_none() {
                 // It says that there is more and not where: half a chain must not pass for a whole one.
-                return Err(Failure::of(ReadFailure::Malformed));
+                return Err(Failure::because(
+                    ReadFailure::Malformed,
+                    "a list that says neither where it goes on nor that it ends",
+                ));
             }
         }
     }

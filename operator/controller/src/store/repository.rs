@@ -3,7 +3,7 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, Names};
 use bailiwick_model::region::Region;
 use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
@@ -35,12 +35,14 @@ impl Store {
             }
             Ok(None) => Observed::Seen(Marker::Missing),
             Err(failure) => {
-                tracing::debug!(
-                    code = failure.code,
-                    source = failure.source,
-                    "cannot read the repository's marker"
+                let unread = failure.unread();
+                tracing::warn!(
+                    region = names.region(),
+                    failure = unread.failure.as_str(),
+                    cause = unread.cause,
+                    "the repository's marker could not be read"
                 );
-                Observed::Failed(failure.kind)
+                Observed::Failed(unread)
             }
         }
     }
@@ -83,7 +85,7 @@ impl Store {
     ///
     /// # Errors
     /// Why it could not be read.
-    pub async fn archived(&self, file: &ArchivedFile) -> Result<bool, ReadFailure> {
+    pub async fn archived(&self, file: &ArchivedFile) -> Result<bool, Unread> {
         let first = file.first();
         if self.holds_any(&file.prefix(&first)).await? {
             return Ok(true);
@@ -97,7 +99,7 @@ impl Store {
             .max_keys(FOLDERS)
             .send()
             .await
-            .map_err(|error| s3_failure(error).kind)?;
+            .map_err(|error| s3_failure(error).unread())?;
         let folders = stanza
             .common_prefixes()
             .iter()
@@ -113,7 +115,7 @@ impl Store {
     }
 
     /// Whether the key of any object begins so.
-    async fn holds_any(&self, prefix: &str) -> Result<bool, ReadFailure> {
+    async fn holds_any(&self, prefix: &str) -> Result<bool, Unread> {
         let page = self
             .s3
             .list_objects_v2()
@@ -122,7 +124,7 @@ impl Store {
             .max_keys(1)
             .send()
             .await
-            .map_err(|error| s3_failure(error).kind)?;
+            .map_err(|error| s3_failure(error).unread())?;
         Ok(!page.contents().is_empty())
     }
 }

@@ -10,9 +10,10 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{ReadFailure, Unread};
 use reqwest::{Method, StatusCode, Url};
 
+use crate::cause::{self, Cause};
 use crate::tls;
 
 /// How long a connection may take to open.
@@ -43,6 +44,14 @@ impl Failure {
         }
     }
 
+    /// A failure whose cause is put into words that quote no value.
+    pub fn because(kind: ReadFailure, cause: impl Into<String>) -> Self {
+        Self {
+            source: Some(Cause(cause.into()).into()),
+            ..Self::of(kind)
+        }
+    }
+
     /// What an answer with an error means, by its code before its status.
     pub fn answered(status: u16, code: &str) -> Self {
         let kind = match (status, code) {
@@ -63,7 +72,7 @@ impl Failure {
         Self {
             kind,
             code: code.to_owned(),
-            source: Some(format!("the store answered {status} {code}").into()),
+            source: Some(Cause(answer(status, code)).into()),
         }
     }
 
@@ -81,6 +90,25 @@ impl Failure {
             code: String::new(),
             source: Some(error.into()),
         }
+    }
+}
+
+impl Failure {
+    /// As the status tells it.
+    pub fn unread(&self) -> Unread {
+        cause::unread(self.kind, self.source.as_deref())
+    }
+}
+
+/// An answer by its code and its status. A code is one word: what is none may quote a value.
+fn answer(status: u16, code: &str) -> String {
+    let is_word = !code.is_empty()
+        && code.len() <= 64
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word {
+        format!("{code}, HTTP {status}")
+    } else {
+        format!("HTTP {status}")
     }
 }
 
@@ -168,7 +196,7 @@ impl Signed {
         body: Vec<u8>,
         signer: &Signer,
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
-        let malformed = |_| Failure::of(ReadFailure::Malformed);
+        let malformed = |_| Failure::because(ReadFailure::Malformed, "it could not be signed");
         let identity = signer.clone().into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -181,7 +209,7 @@ impl Signed {
             .time(SystemTime::now())
             .settings(settings)
             .build()
-            .map_err(|_| Failure::of(ReadFailure::Malformed))?
+            .map_err(|_| Failure::because(ReadFailure::Malformed, "it could not be signed"))?
             .into();
         let signable = SignableRequest::new(
             method.as_str(),
@@ -204,7 +232,10 @@ impl Signed {
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
             if answer.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(Failure::of(ReadFailure::Malformed));
+                return Err(Failure::because(
+                    ReadFailure::Malformed,
+                    format!("an answer of more than {} MiB", ANSWER_LIMIT >> 20),
+                ));
             }
             answer.extend_from_slice(&chunk);
         }

@@ -44,7 +44,10 @@ async fn a_renewed_secret_becomes_the_password_and_no_log_holds_it() {
 /// How a look fails.
 async fn class(postgres: &Postgres, credentials: &Credentials) -> ReadFailure {
     match postgres.observe(credentials).await {
-        Observed::Failed(failure) => failure,
+        Observed::Failed(unread) => {
+            assert!(unread.cause.is_some(), "{unread:?} tells no cause");
+            unread.failure
+        }
         other => panic!("expected a failure, got {other:?}"),
     }
 }

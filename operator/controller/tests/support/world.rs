@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
 use bailiwick_model::evidence::Entry;
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
 use bailiwick_model::region::EvidenceStatus;
 use bailiwick_model::repository::ArchivedFile;
@@ -16,6 +16,7 @@ use bailiwick_model::sql::{
     SqlStep, settle,
 };
 use bailiwick_model::store::{StoreFacts, StoreStep};
+use bailiwick_operator::cause::Cause;
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::error::StepError;
 use bailiwick_operator::evidence::EvidenceError;
@@ -146,7 +147,7 @@ impl World {
             &format!("{}-0", names.object_store()),
         );
         if !self.api.is(&server, is_ready) {
-            return Observed::Failed(ReadFailure::Unreachable);
+            return Observed::Failed(ReadFailure::Unreachable.into());
         }
         let facts = self.with(names.region(), |data| {
             let mut facts = data.store.clone();
@@ -167,7 +168,7 @@ impl World {
     ) -> Observed<PatroniFacts> {
         let running = self.members(access);
         if running.is_empty() {
-            return Observed::Failed(ReadFailure::Unreachable);
+            return Observed::Failed(ReadFailure::Unreachable.into());
         }
         self.with(access.names.region(), |data| {
             let led = data
@@ -320,12 +321,12 @@ impl World {
         what: &str,
         work: impl FnOnce(),
     ) -> Result<(), StepError> {
-        let failed = |failure| {
+        let failed = |failure, cause: Option<String>| {
             Err(StepError {
                 system,
                 what: what.to_owned(),
                 failure,
-                source: None,
+                source: cause.map(|cause| Cause(cause).into()),
             })
         };
         match self.fault(verb, system, what) {
@@ -335,16 +336,18 @@ impl World {
             }
             Some(Fault::LoseAnswer) => {
                 work();
-                failed(ReadFailure::TimedOut)
+                failed(ReadFailure::TimedOut, None)
             }
             Some(Fault::DieBefore) => std::future::pending().await,
             Some(Fault::DieAfter) => {
                 work();
                 std::future::pending().await
             }
-            Some(Fault::Fail) => failed(ReadFailure::NotReady),
+            Some(Fault::Fail) => failed(ReadFailure::NotReady, None),
             // It is this that is refused, and the system is well.
-            Some(Fault::Refuse(_)) => failed(ReadFailure::Malformed),
+            Some(Fault::Refuse(code)) => {
+                failed(ReadFailure::Malformed, Some(format!("HTTP {code}")))
+            }
         }
     }
 
@@ -353,8 +356,12 @@ impl World {
         match self.fault("read", system, "") {
             None => work(),
             Some(Fault::DieBefore | Fault::DieAfter) => std::future::pending().await,
-            Some(Fault::LoseAnswer) => Observed::Failed(ReadFailure::TimedOut),
-            Some(Fault::Fail | Fault::Refuse(_)) => Observed::Failed(ReadFailure::Unreachable),
+            Some(Fault::LoseAnswer) => Observed::Failed(ReadFailure::TimedOut.into()),
+            Some(Fault::Fail) => Observed::Failed(ReadFailure::Unreachable.into()),
+            Some(Fault::Refuse(code)) => Observed::Failed(Unread {
+                failure: ReadFailure::NotReady,
+                cause: Some(format!("HTTP {code}")),
+            }),
         }
     }
 }
@@ -532,7 +539,13 @@ impl Systems for World {
             let what = format!("record {}", kinds.join(" "));
             self.does("record", "object store", &what, || {})
                 .await
-                .map_err(|error| EvidenceError::unavailable("tr", error.failure))?;
+                .map_err(|error| {
+                    let unread = Unread {
+                        failure: error.failure,
+                        cause: error.cause(),
+                    };
+                    EvidenceError::unavailable("tr", unread)
+                })?;
             // The log has tests of its own: here it ends where it ends, however often it was tried.
             Ok(EvidenceStatus {
                 sequence: 1,

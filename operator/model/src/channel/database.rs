@@ -46,7 +46,11 @@ const QUIET_LIBRARIES: &[(&str, &[&str])] = &[
 fn postgres<'a>(sight: &Sight<'a>) -> Result<&'a PostgresFacts, Verdict> {
     match &sight.facts.postgres {
         Observed::Seen(seen) => Ok(seen),
-        Observed::Failed(failure) => Err(Verdict::unknown(format!("SQL: {}", failure.as_str()))),
+        // The condition PostgresAvailable tells the cause.
+        Observed::Failed(unread) => Err(Verdict::unknown(format!(
+            "SQL: {}",
+            unread.failure.as_str()
+        ))),
         Observed::NotAsked => Err(Verdict::unknown("SQL: not asked")),
     }
 }

@@ -4,7 +4,7 @@ use super::fence::closed_before_start;
 use super::{Sight, Verdict, counted, some_of};
 use crate::canary::Class;
 use crate::canary::verdict::ClassVerdict;
-use crate::facts::Inventory;
+use crate::facts::{Inventory, Observed};
 use crate::names::{LABEL_REGION, NODE_REGION};
 
 /// API groups by which networks of several clusters become one.
@@ -21,11 +21,15 @@ const MULTI_CLUSTER: &[&str] = &[
 
 /// What is in the Region's namespaces and around them, or that it is not known.
 pub(super) fn inventory<'a>(sight: &Sight<'a>) -> Result<&'a Inventory, Verdict> {
-    sight
-        .facts
-        .inventory
-        .seen()
-        .ok_or_else(|| Verdict::unknown("the inventory of its namespaces was not read"))
+    match &sight.facts.inventory {
+        Observed::Seen(seen) => Ok(seen),
+        Observed::Failed(unread) => Err(Verdict::unknown(format!(
+            "the inventory of its namespaces was not read: {unread}"
+        ))),
+        Observed::NotAsked => Err(Verdict::unknown(
+            "the inventory of its namespaces was not read",
+        )),
+    }
 }
 
 /// Whether admission policies, named without their prefix, are in force as they were shipped.

@@ -11,7 +11,11 @@ use crate::store::{BucketOutlet, Drift, Lifecycle, StoreFacts, drift};
 fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
     match &sight.facts.store {
         Observed::Seen(seen) => Ok(seen),
-        Observed::Failed(failure) => Err(Verdict::unseen(format!("store: {}", failure.as_str()))),
+        // The condition ObjectStoreAvailable tells the cause.
+        Observed::Failed(unread) => Err(Verdict::unseen(format!(
+            "store: {}",
+            unread.failure.as_str()
+        ))),
         Observed::NotAsked => Err(Verdict::unseen("store: not asked")),
     }
 }
@@ -77,7 +81,7 @@ fn written(archived: &Observed<ReadBack>, bucket: &str) -> Verdict {
         ),
         // It may have been expired since.
         Observed::Seen(_) => Verdict::unknown("no WAL was archived of late"),
-        Observed::Failed(failure) => Verdict::unknown(format!("WAL: {}", failure.as_str())),
+        Observed::Failed(unread) => Verdict::unknown(format!("WAL: {unread}")),
         Observed::NotAsked => Verdict::unknown("no WAL was read back yet"),
     }
 }
@@ -94,9 +98,7 @@ fn marked(seen: &StoreFacts, bucket: &str) -> Verdict {
         Observed::Seen(Marker::Foreign(_)) => {
             Verdict::unknown(format!("bucket {bucket} bears another marker"))
         }
-        Observed::Failed(failure) => {
-            Verdict::unknown(format!("object {MARKER}: {}", failure.as_str()))
-        }
+        Observed::Failed(unread) => Verdict::unknown(format!("object {MARKER}: {unread}")),
         Observed::NotAsked => Verdict::unknown(format!("object {MARKER}: not looked for")),
     }
 }
