@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_model::facts::{
     ClientNamespace, Inventory, NamespacePod, Observed, ReadFailure, Right,
 };
-use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, Names};
+use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, Names, SNAPSHOTS};
 use bailiwick_model::region::Region;
 use bailiwick_model::rights;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -16,8 +16,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use kube::api::{Api, ListParams, PostParams};
-use kube::core::{Expression, Selector};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
+use kube::core::{Expression, GroupVersionKind, Selector};
 use kube::{Client, ResourceExt};
 
 use crate::cause;
@@ -62,7 +62,40 @@ async fn read(client: &Client, region: &Region, names: &Names) -> kube::Result<I
     for namespace in names.namespaces() {
         read_namespace(client, &namespace, &mut seen).await?;
     }
+    if seen.api_groups.contains(SNAPSHOTS) {
+        seen.snapshots = snapshots(client, names).await?;
+    }
     Ok(seen)
+}
+
+/// The VolumeSnapshots of the Region's namespaces, each with its class; none where the operator may not list them or they
+/// are served in no version that it knows.
+async fn snapshots(
+    client: &Client,
+    names: &Names,
+) -> kube::Result<Option<BTreeMap<String, String>>> {
+    let resource = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(SNAPSHOTS, "v1", "VolumeSnapshot"),
+        "volumesnapshots",
+    );
+    let mut found = BTreeMap::new();
+    for namespace in names.namespaces() {
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &resource);
+        match api.list(&ListParams::default()).await {
+            Ok(listed) => found.extend(listed.iter().map(|snapshot| {
+                let class = snapshot.data["spec"]["volumeSnapshotClassName"].as_str();
+                (
+                    format!("{namespace}/{}", snapshot.name_any()),
+                    class.unwrap_or_default().to_owned(),
+                )
+            })),
+            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_not_found() => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(found))
 }
 
 async fn read_namespace(

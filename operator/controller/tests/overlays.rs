@@ -358,11 +358,12 @@ fn actions(name: &str, kind: &str) -> BTreeSet<String> {
 }
 
 /// What of a Region's namespaces is only looked at, for the leakage channels.
-const LOOKED_AT: [&str; 4] = [
+const LOOKED_AT: [&str; 5] = [
     "list endpointslices.discovery.k8s.io",
     "list ingresses.networking.k8s.io",
     "list rolebindings.rbac.authorization.k8s.io",
     "list serviceaccounts",
+    "list volumesnapshots.snapshot.storage.k8s.io",
 ];
 
 #[test]

@@ -11,6 +11,7 @@ mod support {
     pub mod world;
 }
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -991,11 +992,13 @@ async fn what_a_drill_has_elsewhere_is_a_finding_that_names_its_namespace() {
 #[tokio::test]
 async fn a_child_that_is_deleted_is_made_again_with_one_write() {
     let mut harness = Harness::running().await;
+    let mut kinds = BTreeSet::new();
     for child in children(&harness) {
         // Not watched: their loss is found when they are looked at again.
         if matches!(child.resource.as_str(), "secrets" | "configmaps" | "jobs") {
             continue;
         }
+        kinds.insert(child.resource.clone());
         harness.api.remove(&child);
         harness.journal.take();
         let look = harness.look().await;
@@ -1010,6 +1013,7 @@ async fn a_child_that_is_deleted_is_made_again_with_one_write() {
         harness.settle().await;
         assert_eq!(harness.condition("Ready").0, "True", "{child:?}");
     }
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
 }
 
 #[tokio::test]

@@ -429,7 +429,7 @@ pub const CHANNELS: &[Channel] = &[
         placement::snapshots,
         "volume snapshots",
         "a snapshot or clone is copied to another place",
-        "admission refuses snapshots; their API group is looked for",
+        "admission refuses snapshots of classes elsewhere; those that stand are read back",
     ),
     channel(
         15,

@@ -282,6 +282,8 @@ pub struct Inventory {
     pub manual_slices: BTreeSet<String>,
     /// Ingresses.
     pub ingresses: BTreeSet<String>,
+    /// VolumeSnapshots, each with the name of its class, empty for none; none when they are served and could not be listed.
+    pub snapshots: Option<BTreeMap<String, String>>,
     /// RoleBindings, each with what it grants to whom as [`crate::rights::grant`] writes it.
     pub bindings: BTreeMap<String, String>,
     /// All pods.

@@ -30,6 +30,8 @@ pub const LABEL_ROLE: &str = "role";
 pub const NODE_REGION: &str = "topology.kubernetes.io/region";
 /// The node label that names a node's host.
 pub const NODE_HOSTNAME: &str = "kubernetes.io/hostname";
+/// The API group of VolumeSnapshots.
+pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 /// Label on a namespace: `true` while the API server refuses to delete it.
 pub const LABEL_DELETION_PROTECTION: &str = "bailiwick.dev/deletion-protection";
 /// Label on a namespace with [`LABEL_REGION`]: it is a client's, and not one of the Region's own.

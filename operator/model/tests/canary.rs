@@ -126,6 +126,7 @@ fn every_class_is_asked_of_both() {
     let facts = around();
     let plan = planned_with(&tr(), &platform(), &facts);
     let questions = questions(&plan);
+    assert_eq!(questions.len(), Guise::ALL.len());
     for (guise, question) in &questions {
         let asked: Vec<(Class, &str)> = question
             .targets

@@ -152,6 +152,7 @@ fn each_rule_looks_at_a_good_region_and_lets_it_pass() {
     }
     let admission = Admission::new().unwrap();
     let valid = cases::valid();
+    assert!(valid.len() >= 3, "only {} good Regions", valid.len());
     for (name, region) in &valid {
         assert_eq!(admission.refusals(region, None), [], "create {name}");
         assert_eq!(
@@ -161,6 +162,7 @@ fn each_rule_looks_at_a_good_region_and_lets_it_pass() {
         );
     }
     let rules = rules(&admission);
+    assert!(rules.len() >= 55, "only {} rules were found", rules.len());
     for (id, rule) in &rules {
         let path: Vec<&str> = rule.at.split('.').filter(|part| !part.is_empty()).collect();
         assert!(

@@ -524,6 +524,25 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 .insert("snapshot.storage.k8s.io".to_owned());
             f.admission.clear();
         }),
+        ("a snapshot of a class elsewhere", &[14], |f| {
+            let class = ("tr/copy".to_owned(), "es-mad-1-local".to_owned());
+            served_snapshots(f, Some([class].into()));
+        }),
+        (
+            "a snapshot of a class that begins like the place",
+            &[14],
+            |f| {
+                let class = ("tr-drill/copy".to_owned(), "tr-ist-10".to_owned());
+                served_snapshots(f, Some([class].into()));
+            },
+        ),
+        ("a snapshot of no class", &[14], |f| {
+            let class = ("tr/copy".to_owned(), String::new());
+            served_snapshots(f, Some([class].into()));
+        }),
+        ("snapshots that could not be listed", &[14], |f| {
+            served_snapshots(f, None);
+        }),
         ("a volume that goes with its claim", &[16], |f| {
             f.volumes.values_mut().next().expect("a volume").retained = false;
         }),
@@ -772,6 +791,31 @@ fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
                 .insert("monitoring/agent".to_owned());
         }),
     ]
+}
+
+/// The API server serves snapshots, and these are there; none when they could not be listed.
+fn served_snapshots(facts: &mut Facts, snapshots: Option<BTreeMap<String, String>>) {
+    let inventory = inventory(facts);
+    inventory
+        .api_groups
+        .insert("snapshot.storage.k8s.io".to_owned());
+    inventory.snapshots = snapshots;
+}
+
+#[test]
+fn snapshots_of_classes_of_the_place_are_no_leak() {
+    let region = tr();
+    let mut facts = closed(&region);
+    let here = ["tr-ist-1", "tr-ist-1-local"];
+    served_snapshots(
+        &mut facts,
+        Some(
+            here.map(|class| (format!("tr/{class}"), class.to_owned()))
+                .into(),
+        ),
+    );
+    let plan = plan_of(&region, &facts);
+    assert_eq!(states_of(&plan, &facts)[&14], ChannelState::Enforced);
 }
 
 fn bucket(facts: &mut Facts) -> &mut BucketFact {

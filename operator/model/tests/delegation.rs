@@ -85,21 +85,29 @@ fn norway_is_a_jurisdiction() {
 
 #[test]
 fn nothing_but_the_region_is_pruned_or_deleted_with_the_file() {
-    for object in objects(&draft()) {
+    let mut regions = 0;
+    let objects = objects(&draft());
+    for object in &objects {
+        regions += usize::from(object["kind"] == "Region");
         let options = &object["metadata"]["annotations"]["argocd.argoproj.io/sync-options"];
         let expected = if object["kind"] == "Region" {
             "Prune=confirm,Delete=confirm"
         } else {
             "Prune=false,Delete=false"
         };
-        assert_eq!(options, expected, "{}", id(&object));
+        assert_eq!(options, expected, "{}", id(object));
         // The operator prunes what it manages; none of this is its own.
         assert!(
             object["metadata"]["labels"]["app.kubernetes.io/managed-by"].is_null(),
             "{}",
-            id(&object)
+            id(object)
         );
     }
+    assert!(
+        regions == 1 && objects.len() >= 10,
+        "{regions} of {}",
+        objects.len()
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::network::{absent, admission, inventory, none_of};
 use super::{Sight, Verdict, counted};
 use crate::facts::{Facts, Inventory, VolumeFact};
-use crate::names::{LABEL_TASK, NODE_HOSTNAME, NODE_REGION};
+use crate::names::{LABEL_TASK, NODE_HOSTNAME, NODE_REGION, SNAPSHOTS};
 use crate::plan::Plan;
 use crate::residency::{ImagePlace, Place};
 
@@ -167,10 +167,34 @@ pub(super) fn volumes(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn snapshots(sight: &Sight<'_>) -> Verdict {
-    absent(sight, &["snapshot.storage.k8s.io"], |_| {
-        Verdict::enforced("API groups: snapshots are served")
-    })
-    .and(|| admission(sight, &["snapshots", "volume-copies"]))
+    admission(sight, &["snapshots", "volume-copies"])
+        .and(|| absent(sight, &[SNAPSHOTS], |_| snapshots_elsewhere(sight)))
+}
+
+/// Snapshots that stand, whoever let them be made. Where one lies is only told by its class, by the convention that
+/// admission goes by: `<location>` or `<location>-<anything>`.
+fn snapshots_elsewhere(sight: &Sight<'_>) -> Verdict {
+    let inventory = match inventory(sight) {
+        Ok(inventory) => inventory,
+        Err(verdict) => return verdict,
+    };
+    let Some(snapshots) = &inventory.snapshots else {
+        return Verdict::unknown("VolumeSnapshots are served and could not be listed");
+    };
+    let location = sight.plan.policy.location();
+    let here = |class: &str| {
+        class
+            .strip_prefix(location)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    none_of(
+        "VolumeSnapshot of a class elsewhere",
+        snapshots
+            .iter()
+            .filter(|(_, class)| !here(class))
+            .map(|(name, _)| name.as_str()),
+        "find out where its class keeps it, then delete it",
+    )
 }
 
 pub(super) fn reuse(sight: &Sight<'_>) -> Verdict {

@@ -171,9 +171,8 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
     for (stand, answers) in strangers.iter().zip(&of_strangers) {
         let location = &stand.location;
         for (target, answer) in targets.iter().zip(answers) {
-            // A name that is not known would prove nothing.
-            let shut = !["open", "reset", "no such name"].contains(&answer.as_str());
-            ensure(shut, || {
+            // A reset comes from there, and a name that is not known would prove nothing.
+            ensure(answer == "no answer", || {
                 format!(
                     "a stranger in {location} tried {}:{}: {answer}",
                     target.host, target.port
@@ -189,7 +188,7 @@ pub async fn stranger(cluster: &Cluster) -> Outcome<String> {
             let fine = if served {
                 answer == "open"
             } else {
-                !["open", "reset"].contains(&answer.as_str())
+                answer == "no answer"
             };
             ensure(fine, || {
                 format!(

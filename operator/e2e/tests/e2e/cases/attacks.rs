@@ -15,10 +15,12 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::Api;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Place};
-use crate::failure::{Failure, Outcome, ensure};
+use crate::failure::{Failure, Outcome, While, ensure};
 use crate::request::{Answer, Ask, Who};
 use crate::wait::{Look, until};
 
@@ -103,6 +105,18 @@ enum Expected {
     Noticed,
 }
 
+impl Expected {
+    /// What must be seen of what is let in; none of what must not be.
+    const fn came(self) -> Option<live::Came> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Undone => Some(live::Came::Undone),
+            Self::NotAccepted => Some(live::Came::NotAccepted),
+            Self::Noticed => Some(live::Came::Noticed),
+        }
+    }
+}
+
 /// One attempt.
 struct Attempt {
     adversary: Adversary,
@@ -183,7 +197,9 @@ pub async fn corpus(cluster: &Cluster) -> Outcome<String> {
     remove(cluster).await?;
     namespace::grant(cluster).await?;
     region::grant(cluster).await?;
+    neighbour::grant(cluster).await?;
     in_force(cluster).await?;
+    all_there(cluster, &table).await?;
     let outcome = run(cluster, victim, &table).await;
     // Whatever came of it, nothing stays.
     let removed = remove(cluster).await;
@@ -200,6 +216,10 @@ async fn in_force(cluster: &Cluster) -> Outcome {
         // By the one role and by the other.
         (namespace::WHO, "/api/v1/namespaces/tr"),
         (namespace::WHO, "/api/v1/namespaces/tr/secrets"),
+        (
+            neighbour::OPERATOR,
+            "/apis/bailiwick.dev/v1alpha1/regions/es",
+        ),
     ] {
         until(&format!("{who:?} to read {path}"), GRANTED, || async {
             Ok(match Ask::get(path).send(&cluster.client, who).await? {
@@ -212,10 +232,38 @@ async fn in_force(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
+/// Fails unless whoever asks is there: what is refused to nobody shows nothing.
+async fn all_there(cluster: &Cluster, table: &[Attempt]) -> Outcome {
+    let mut accounts = BTreeSet::new();
+    for attempt in table {
+        match &attempt.how {
+            How::Ask(Who::Account(namespace, name), _) => {
+                accounts.insert((*namespace, *name));
+            }
+            How::Ask(who @ Who::Person(_), _) => {
+                ensure([region::WHO, namespace::WHO].contains(who), || {
+                    format!("{:?}: nobody gave {who:?} any right", attempt.name)
+                })?;
+            }
+            _ => {}
+        }
+    }
+    for (namespace, name) in &accounts {
+        Api::<ServiceAccount>::namespaced(cluster.client.clone(), namespace)
+            .get(name)
+            .await
+            .during(format_args!(
+                "find who attacks, ServiceAccount {namespace}/{name}"
+            ))?;
+    }
+    ensure(!accounts.is_empty(), || "no account attacks".to_owned())
+}
+
 /// Takes away what an earlier run left, and the adversaries' rights.
 pub async fn remove(cluster: &Cluster) -> Outcome {
     live::remove(cluster).await?;
     namespace::revoke(cluster).await?;
+    neighbour::revoke(cluster).await?;
     region::revoke(cluster).await
 }
 
@@ -253,7 +301,15 @@ async fn run(cluster: &Cluster, victim: &Place, table: &[Attempt]) -> Outcome<St
     for attempt in &intrusions {
         if let How::Live(intrusion) = &attempt.how {
             match live::run(cluster, victim, *intrusion).await {
-                Ok(told) => times.push(format!("{}: {told}", attempt.name)),
+                Ok((came, told)) if attempt.expected.came() == Some(came) => {
+                    times.push(format!("{}: {told}", attempt.name));
+                }
+                Ok((came, told)) => {
+                    succeeded.push(format!(
+                        "{}: {}: {came:?} ({told}), expected {:?}",
+                        attempt.adversary, attempt.name, attempt.expected
+                    ));
+                }
                 Err(failure) => {
                     succeeded.push(format!(
                         "{}: {}: {failure}",
@@ -334,9 +390,14 @@ async fn ask_all(cluster: &Cluster, attempts: &[&Attempt]) -> Outcome<Vec<Option
     .await
 }
 
-/// One answer of a script for each attempt.
+/// One answer of a script for each attempt. The first is to what the adversary may do: one to whom all is refused shows
+/// nothing.
 fn answers(found: Value, attempts: &[&Attempt]) -> Outcome<Vec<Option<String>>> {
-    let answers: Vec<Option<String>> = serde_json::from_value(found)?;
+    let mut answers: Vec<Option<String>> = serde_json::from_value(found)?;
+    let may = answers.drain(..answers.len().min(1)).next();
+    ensure(may == Some(None), || {
+        format!("what the adversary may do came to {may:?}, expected it to be let in")
+    })?;
     ensure(answers.len() == attempts.len(), || {
         format!("{} answers to {} attempts", answers.len(), attempts.len())
     })?;

@@ -342,18 +342,17 @@ pub async fn run(
     let [strange, ..] = logins(&neighbour.names);
     let stand = Stand::allowed(victim);
     client::hand_over_to(cluster, neighbour, &strange, &stand.namespace).await?;
-    let told: Vec<Value> = attempts
-        .iter()
-        .filter_map(|attempt| match &attempt.how {
-            How::Sql(statement) => Some(json!({
-                "statement": statement.sql,
-                "undo": statement.undo,
-                "settings": statement.settings,
-                "as": statement.as_neighbour.then_some(&strange),
-            })),
-            _ => None,
-        })
-        .collect();
+    let tried = attempts.iter().filter_map(|attempt| match &attempt.how {
+        How::Sql(statement) => Some(json!({
+            "statement": statement.sql,
+            "undo": statement.undo,
+            "settings": statement.settings,
+            "as": statement.as_neighbour.then_some(&strange),
+        })),
+        _ => None,
+    });
+    let own = json!({ "statement": "SELECT 1" });
+    let told: Vec<Value> = std::iter::once(own).chain(tried).collect();
     let script = Script {
         name: "attack_sql",
         told: json!({ "login": owner, "attempts": told }),

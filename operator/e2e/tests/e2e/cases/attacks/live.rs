@@ -58,8 +58,23 @@ pub enum Intrusion {
     Elsewhere,
 }
 
-/// Lets it in, waits until it is noticed and undone, and says how long that took.
-pub async fn run(cluster: &Cluster, victim: &Place, intrusion: Intrusion) -> Outcome<String> {
+/// What was seen to come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// The operator undid it, and told of it.
+    Undone,
+    /// The operator did nothing with it, and said so.
+    NotAccepted,
+    /// The operator said so; the case itself undid it, as whoever applies Git does.
+    Noticed,
+}
+
+/// Lets it in, waits for what comes of it, and says how long that took.
+pub async fn run(
+    cluster: &Cluster,
+    victim: &Place,
+    intrusion: Intrusion,
+) -> Outcome<(Came, String)> {
     match intrusion {
         Intrusion::PublicBucket => public_bucket(cluster, victim).await,
         Intrusion::Service => service(cluster, victim).await,
@@ -158,7 +173,7 @@ async fn change(cluster: &Cluster, path: &str, edit: Value) -> Outcome {
     }
 }
 
-async fn public_bucket(cluster: &Cluster, victim: &Place) -> Outcome<String> {
+async fn public_bucket(cluster: &Cluster, victim: &Place) -> Outcome<(Came, String)> {
     let namespace = victim.names.namespace();
     let secret = |name: String| format!("/api/v1/namespaces/{namespace}/secrets/{name}");
     let root: Secret = read(cluster, secret(victim.names.object_store_root())).await?;
@@ -219,15 +234,16 @@ async fn public_bucket(cluster: &Cluster, victim: &Place) -> Outcome<String> {
             })
         })
         .await?;
-    Ok(format!(
+    let told = format!(
         "opened after {:.1} s, in row 21 after {:.1} s, closed and seen to be after {:.1} s",
         opened.as_secs_f64(),
         seen.as_secs_f64(),
         started.elapsed().as_secs_f64()
-    ))
+    );
+    Ok((Came::Undone, told))
 }
 
-async fn service(cluster: &Cluster, victim: &Place) -> Outcome<String> {
+async fn service(cluster: &Cluster, victim: &Place) -> Outcome<(Came, String)> {
     let name = victim.names.postgres_rw();
     let api = Api::<Service>::namespaced(cluster.client.clone(), &victim.names.namespace());
     let selector = |service: Service| service.spec.and_then(|spec| spec.selector);
@@ -250,10 +266,11 @@ async fn service(cluster: &Cluster, victim: &Place) -> Outcome<String> {
     .await?;
     let undone = started.elapsed().as_secs_f64();
     told_of(cluster, started, &name, undone).await?;
-    Ok(format!("undone and told of after {undone:.1} s"))
+    let told = format!("undone and told of after {undone:.1} s");
+    Ok((Came::Undone, told))
 }
 
-async fn patroni(cluster: &Cluster, victim: &Place) -> Outcome<String> {
+async fn patroni(cluster: &Cluster, victim: &Place) -> Outcome<(Came, String)> {
     let name = format!("{}-config", victim.names.postgres());
     let path = format!(
         "/api/v1/namespaces/{}/configmaps/{name}",
@@ -294,7 +311,8 @@ async fn patroni(cluster: &Cluster, victim: &Place) -> Outcome<String> {
             })
         })
         .await?;
-    Ok(format!("undone and told of after {undone:.1} s"))
+    let told = format!("undone and told of after {undone:.1} s");
+    Ok((Came::Undone, told))
 }
 
 /// The binding as it is shipped.
@@ -310,7 +328,7 @@ fn binding() -> Outcome<ValidatingAdmissionPolicyBinding> {
     Ok(serde_json::from_value(serde_json::to_value(document)?)?)
 }
 
-async fn unbound(cluster: &Cluster, victim: &Place) -> Outcome<String> {
+async fn unbound(cluster: &Cluster, victim: &Place) -> Outcome<(Came, String)> {
     let api = Api::<ValidatingAdmissionPolicyBinding>::all(cluster.client.clone());
     let before = cluster.regions().get(&victim.region).await?;
     api.delete(POLICY, &DeleteParams::default())
@@ -330,7 +348,7 @@ async fn unbound(cluster: &Cluster, victim: &Place) -> Outcome<String> {
         .await
         .during(format_args!("bind {POLICY} again"))?;
     seen?;
-    Ok(format!("in row 5 after {seconds:.1} s"))
+    Ok((Came::Noticed, format!("in row 5 after {seconds:.1} s")))
 }
 
 /// The clients of a Region's file.
@@ -352,7 +370,7 @@ async fn set_clients(cluster: &Cluster, place: &Place, who: Who, clients: &Value
     }
 }
 
-async fn strange_client(cluster: &Cluster, victim: &Place) -> Outcome<String> {
+async fn strange_client(cluster: &Cluster, victim: &Place) -> Outcome<(Came, String)> {
     let own = clients(victim)?;
     let mut all = own.clone();
     if let Some(all) = all.as_array_mut() {
@@ -379,10 +397,14 @@ async fn strange_client(cluster: &Cluster, victim: &Place) -> Outcome<String> {
     set_clients(cluster, victim, Who::Own, &own).await?;
     seen?;
     cluster.settled(&victim.region, UNDONE).await?;
-    Ok(format!("in row 2 after {seconds:.1} s"))
+    Ok((Came::Noticed, format!("in row 2 after {seconds:.1} s")))
 }
 
-async fn not_accepted(cluster: &Cluster, victim: &Place, what: [&str; 4]) -> Outcome<String> {
+async fn not_accepted(
+    cluster: &Cluster,
+    victim: &Place,
+    what: [&str; 4],
+) -> Outcome<(Came, String)> {
     let [name, jurisdiction, location, field] = what;
     let class = format!("{location}-local");
     let region: DynamicObject = serde_json::from_value(with(
@@ -417,7 +439,8 @@ async fn not_accepted(cluster: &Cluster, victim: &Place, what: [&str; 4]) -> Out
     let seconds = started.elapsed().as_secs_f64();
     remove_region(cluster, name).await?;
     refused?;
-    Ok(format!("not accepted at {field} after {seconds:.1} s"))
+    let told = format!("not accepted at {field} after {seconds:.1} s");
+    Ok((Came::NotAccepted, told))
 }
 
 async fn remove_region(cluster: &Cluster, name: &str) -> Outcome {

@@ -2,20 +2,28 @@
 //! pods in the neighbour's namespace, and pods in the victim's own for which the same doors are open.
 #![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
-use bailiwick_model::names::{Flow, port};
+use bailiwick_model::names::{Flow, OPERATOR_SERVICE_ACCOUNT, port};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::ResourceExt;
-use kube::api::Api;
+use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
 use super::namespace::{NAME, binding, opening, service};
 use super::{Adversary, Attempt, Expected, How, database, store, with};
 use crate::cases::access::{Target, reach};
-use crate::client::Stand;
+use crate::client::{LABEL, Stand, apply};
 use crate::cluster::{Cluster, MANAGER, Place};
-use crate::failure::{Failure, Outcome, ensure};
+use crate::failure::{Failure, Outcome, While, ensure};
 use crate::request::{Ask, Who};
+
+/// The namespace of an operator that the neighbour runs for itself.
+const OPERATORS_NAMESPACE: &str = "bailiwick-es";
+/// That operator.
+pub const OPERATOR: Who = Who::Account(OPERATORS_NAMESPACE, "bailiwick-operator");
+/// What gives it the rights that an operator has in the whole cluster.
+const OPERATORS_RIGHTS: &str = "e2e-neighbours-operator";
 
 /// A way into the victim that is tried from a pod of the neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +98,7 @@ fn accounts() -> Vec<(&'static str, (Who, Ask), Expected)> {
     use Expected::Refused;
     let pods = Who::Account("es", "es-pg");
     let default = Who::Account("es", "default");
-    let operator = Who::Account("bailiwick-es", "bailiwick-operator");
+    let operator = OPERATOR;
     let shared = Who::Account("bailiwick-system", "bailiwick-operator");
     let core = "/api/v1/namespaces/tr";
     let to_victim = json!([{ "to": [{ "namespaceSelector": { "matchLabels": { "bailiwick.dev/region": "tr" } } }] }]);
@@ -205,7 +213,11 @@ fn accounts() -> Vec<(&'static str, (Who, Ask), Expected)> {
                         "/apis/rbac.authorization.k8s.io/v1/namespaces/tr/rolebindings/{NAME}"
                     ),
                     MANAGER,
-                    binding("bailiwick-region", "bailiwick-es", "bailiwick-operator"),
+                    binding(
+                        "bailiwick-region",
+                        OPERATORS_NAMESPACE,
+                        "bailiwick-operator",
+                    ),
                 ),
             ),
             Refused("serve people, ServiceAccounts of that Region and the operator; nobody else"),
@@ -281,19 +293,63 @@ pub async fn run(
                 of(victim)
             )
         })?;
-        // What got in counts, else the first that was not silent.
+        // What got in counts, else the first that was not silent. A reset comes from there: packets do as well.
         let strangers = of(neighbour);
-        answers.push(if strangers.contains(&"open") {
-            None
-        } else {
-            strangers
-                .iter()
-                .find(|answer| **answer != "no answer")
-                .or_else(|| strangers.first())
-                .map(|answer| (*answer).to_owned())
-        });
+        answers.push(
+            if strangers.iter().any(|it| ["open", "reset"].contains(it)) {
+                None
+            } else {
+                strangers
+                    .iter()
+                    .find(|answer| **answer != "no answer")
+                    .or_else(|| strangers.first())
+                    .map(|answer| (*answer).to_owned())
+            },
+        );
     }
     Ok(answers)
+}
+
+/// Makes the neighbour's own operator and gives it its rights in the whole cluster, as the shipped manifests would.
+pub async fn grant(cluster: &Cluster) -> Outcome {
+    let client = &cluster.client;
+    apply(
+        &Api::<Namespace>::all(client.clone()),
+        OPERATORS_NAMESPACE,
+        &json!({ "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": OPERATORS_NAMESPACE, "labels": { LABEL: "true" } } }),
+    )
+    .await?;
+    apply(
+        &Api::<ServiceAccount>::namespaced(client.clone(), OPERATORS_NAMESPACE),
+        OPERATOR_SERVICE_ACCOUNT,
+        &json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": { "name": OPERATOR_SERVICE_ACCOUNT, "labels": { LABEL: "true" } } }),
+    )
+    .await?;
+    apply(
+        &Api::<ClusterRoleBinding>::all(client.clone()),
+        OPERATORS_RIGHTS,
+        &json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": { "name": OPERATORS_RIGHTS, "labels": { LABEL: "true" } },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "bailiwick-operator" },
+            "subjects": [{ "kind": "ServiceAccount", "namespace": OPERATORS_NAMESPACE,
+                "name": OPERATOR_SERVICE_ACCOUNT }] }),
+    )
+    .await
+}
+
+/// Takes its rights away. It stays, as the clients' namespaces do.
+pub async fn revoke(cluster: &Cluster) -> Outcome {
+    let bindings = Api::<ClusterRoleBinding>::all(cluster.client.clone());
+    match bindings
+        .delete(OPERATORS_RIGHTS, &DeleteParams::default())
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error).during(format_args!("remove {OPERATORS_RIGHTS}")),
+    }
 }
 
 async fn resolve(cluster: &Cluster, victim: &Place, door: Door) -> Outcome<Target> {

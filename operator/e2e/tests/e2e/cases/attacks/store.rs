@@ -303,21 +303,20 @@ pub async fn run(
     let stand = Stand::allowed(victim);
     client::hand_over(cluster, victim, &user).await?;
     client::hand_over_to(cluster, neighbour, &strange, &stand.namespace).await?;
-    let told: Vec<Value> = attempts
-        .iter()
-        .filter_map(|attempt| match &attempt.how {
-            How::Store(request) => Some(json!({
-                "method": request.method,
-                "path": request.path,
-                "query": request.query,
-                "body": request.body,
-                "headers": request.headers,
-                "anonymous": request.anonymous,
-                "as": request.as_neighbour.then_some(&strange),
-            })),
-            _ => None,
-        })
-        .collect();
+    let tried = attempts.iter().filter_map(|attempt| match &attempt.how {
+        How::Store(request) => Some(json!({
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "body": request.body,
+            "headers": request.headers,
+            "anonymous": request.anonymous,
+            "as": request.as_neighbour.then_some(&strange),
+        })),
+        _ => None,
+    });
+    let own = json!({ "method": "GET", "path": "/documents", "query": "list-type=2" });
+    let told: Vec<Value> = std::iter::once(own).chain(tried).collect();
     let script = Script {
         name: "attack_store",
         told: json!({ "user": user, "attempts": told }),

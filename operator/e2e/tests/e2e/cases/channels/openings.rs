@@ -96,8 +96,14 @@ pub async fn attempt(bench: &Bench<'_>, way: Way) -> Outcome<Tried> {
         ("no such name", _) => Tried::Held("cluster DNS".to_owned()),
         // What connecting to it comes to is another channel's.
         (_, Way::Name) => Tried::Out(format!("{host} resolved")),
-        ("open", _) => Tried::Out(format!("{host}:{port} open")),
-        (other, _) => Tried::Held(format!("NetworkPolicy ({other})")),
+        // A reset comes from there: packets do as well.
+        ("open" | "reset", _) => Tried::Out(format!("{host}:{port} {answer}")),
+        ("no answer", _) => Tried::Held("NetworkPolicy (no answer)".to_owned()),
+        (other, _) => {
+            return Err(Failure::new(format!(
+                "{host}:{port}: {other}, which shows nothing"
+            )));
+        }
     })
 }
 
