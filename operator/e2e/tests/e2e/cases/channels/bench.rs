@@ -98,6 +98,12 @@ impl Written {
         Ok(found.is_some())
     }
 
+    /// Its status; null when it has none.
+    pub async fn status(&self, cluster: &Cluster) -> Outcome<Value> {
+        let object = self.api(&cluster.client).get(&self.name).await?;
+        Ok(object.data["status"].clone())
+    }
+
     /// Takes it away, if it is there.
     pub async fn gone(&self, cluster: &Cluster) -> Outcome {
         self.gone_by(&cluster.client).await
@@ -193,6 +199,22 @@ impl<'a> Bench<'a> {
             })
             .await?;
         }
+        Ok(())
+    }
+
+    /// Has the operator look at the Region, as any change of its annotations does.
+    pub async fn wake(&self) -> Outcome {
+        let now = jiff::Timestamp::now().to_string();
+        let patch = json!({ "metadata": { "annotations": { crate::client::LABEL: now } } });
+        self.cluster
+            .regions()
+            .patch(
+                &self.place.region,
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await
+            .during("wake the Region")?;
         Ok(())
     }
 
