@@ -201,6 +201,10 @@ async fn acts(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFou
         for row in standing {
             let said = read_back(bench, scene, row).await;
             note(found, row, said, |entry, said| entry.stood = said);
+            if row.makes_an_object() {
+                let held = held_again(bench, row).await;
+                note(found, row, held, |entry, by| entry.green = by);
+            }
         }
         Ok(())
     }
@@ -418,6 +422,19 @@ async fn read_back(bench: &Bench<'_>, scene: Scene, row: &Row) -> Outcome<String
             }
         })
         .await
+}
+
+/// Tries once more while what got out stands: its control refuses it, and not that nothing serves it.
+async fn held_again(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
+    let what = format!("channel {} to be shut by its control", row.channel);
+    crate::wait::until(&what, HEEDED, || async {
+        Ok(match row.probe(bench).await? {
+            Tried::Held(by) if by.starts_with("bailiwick-") => Look::Seen(by),
+            Tried::Held(by) => Look::NotYet(format!("held by {by}")),
+            Tried::Out(what) => Look::NotYet(what),
+        })
+    })
+    .await
 }
 
 /// Waits until the row is as it was.

@@ -204,8 +204,17 @@ impl<'a> Bench<'a> {
 
     /// Has the operator look at the Region, as any change of its annotations does.
     pub async fn wake(&self) -> Outcome {
-        let now = jiff::Timestamp::now().to_string();
-        let patch = json!({ "metadata": { "annotations": { crate::client::LABEL: now } } });
+        self.annotate(&json!(jiff::Timestamp::now().to_string()))
+            .await
+    }
+
+    /// Takes away what woke it.
+    pub async fn let_sleep(&self) -> Outcome {
+        self.annotate(&Value::Null).await
+    }
+
+    async fn annotate(&self, value: &Value) -> Outcome {
+        let patch = json!({ "metadata": { "annotations": { crate::client::LABEL: value } } });
         self.cluster
             .regions()
             .patch(
@@ -214,7 +223,7 @@ impl<'a> Bench<'a> {
                 &Patch::Merge(patch),
             )
             .await
-            .during("wake the Region")?;
+            .during("annotate the Region")?;
         Ok(())
     }
 

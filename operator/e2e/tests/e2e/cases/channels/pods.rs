@@ -441,6 +441,7 @@ pub async fn shut(bench: &Bench<'_>) -> Outcome {
     }
     enforce(bench, &bench.namespace(), "restricted").await?;
     enforce(bench, STRANGER, "restricted").await?;
+    bench.let_sleep().await?;
     super::super::controls::bind_again(bench.cluster).await?;
     let pods = Api::<Pod>::namespaced(bench.cluster.client.clone(), &bench.namespace());
     until("the scene's pods to go", VOLUME, || async {

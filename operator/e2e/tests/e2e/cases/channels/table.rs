@@ -215,6 +215,17 @@ impl Row {
         }
     }
 
+    /// Whether what it tries is to make an object, which admission refuses before it is seen to be there already.
+    pub const fn makes_an_object(&self) -> bool {
+        matches!(
+            self.trial,
+            Trial::Tried {
+                probe: Probe::Write(_) | Probe::Volume,
+                ..
+            }
+        )
+    }
+
     /// Tries to get out.
     pub async fn probe(&self, bench: &Bench<'_>) -> Outcome<Tried> {
         match self.trial {
