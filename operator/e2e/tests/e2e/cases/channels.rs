@@ -176,8 +176,8 @@ async fn acts(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFou
         scene.restore(bench).await?;
         return Err(why);
     }
-    for row in rows {
-        let green = green(bench, row).await;
+    let greens = each(scene, rows, |row| green(bench, row)).await;
+    for (row, green) in rows.iter().zip(greens) {
         note(found, row, green, |entry, by| entry.green = by);
     }
     let watch = Watch::start(bench, rows, &before);
@@ -185,7 +185,12 @@ async fn acts(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFou
         let removed = Instant::now();
         scene.remove(bench).await?;
         let mut out = BTreeMap::new();
-        for (row, (red, at)) in rows.iter().zip(reds(bench, scene, rows).await) {
+        let reds = each(scene, rows, |row| async move {
+            let red = red(bench, row).await;
+            (red, Instant::now())
+        })
+        .await;
+        for (row, (red, at)) in rows.iter().zip(reds) {
             out.insert(row.channel, at);
             note(found, row, red, |entry, what| entry.red = what);
         }
@@ -362,20 +367,19 @@ async fn enforced(bench: &Bench<'_>, place: &Place, limit: Duration) -> Outcome 
         .await
 }
 
-/// Tries every row of a scene until it gets out, and when that was.
-async fn reds(bench: &Bench<'_>, scene: Scene, rows: &[&Row]) -> Vec<(Outcome<String>, Instant)> {
-    let tried = rows.iter().map(|row| async move {
-        let red = red(bench, row).await;
-        (red, Instant::now())
-    });
+/// Does something with every row of a scene: at once where they have nothing to do with one another.
+async fn each<'r, T, F>(scene: Scene, rows: &[&'r Row], act: impl Fn(&'r Row) -> F) -> Vec<T>
+where
+    F: Future<Output = T>,
+{
     if scene.at_once() {
-        return join_all(tried).await;
+        return join_all(rows.iter().map(|row| act(row))).await;
     }
-    let mut reds = Vec::with_capacity(rows.len());
-    for one in tried {
-        reds.push(one.await);
+    let mut done = Vec::with_capacity(rows.len());
+    for row in rows {
+        done.push(act(row).await);
     }
-    reds
+    done
 }
 
 /// Tries until it gets out: else what was taken away was no control.

@@ -123,7 +123,7 @@ impl Scene {
 
     /// Whether its probes have nothing to do with one another, so that all are tried at once.
     pub const fn at_once(self) -> bool {
-        matches!(self, Self::Admission | Self::Pods)
+        matches!(self, Self::Boundary | Self::Admission | Self::Pods)
     }
 
     /// Makes what its probes need.
