@@ -990,6 +990,31 @@ async fn what_a_drill_has_elsewhere_is_a_finding_that_names_its_namespace() {
 }
 
 #[tokio::test]
+async fn snapshots_of_the_regions_namespaces_are_read_back() {
+    let mut harness = Harness::running().await;
+    let snapshot = |class: &str| json!({"spec": {"volumeSnapshotClassName": class}});
+    let copy = Key::new("volumesnapshots", "tr-drill", "copy");
+    harness
+        .api
+        .put(&copy, "csi", "", snapshot("tr-ist-1-local"));
+    harness.crash();
+    harness.look().await.result.unwrap();
+    assert_eq!(channel(&harness, "14"), (ChannelState::Enforced, None));
+    harness
+        .api
+        .put(&copy, "csi", "", snapshot("es-mad-1-local"));
+    harness.crash();
+    harness.look().await.result.unwrap();
+    let (state, finding) = channel(&harness, "14");
+    assert_eq!(state, ChannelState::Unknown);
+    let finding = finding.unwrap_or_default();
+    assert!(
+        finding.contains("tr-drill/copy: VolumeSnapshot"),
+        "{finding}"
+    );
+}
+
+#[tokio::test]
 async fn a_child_that_is_deleted_is_made_again_with_one_write() {
     let mut harness = Harness::running().await;
     let mut kinds = BTreeSet::new();

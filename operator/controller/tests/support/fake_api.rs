@@ -62,6 +62,12 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("daemonsets", "apps/v1", "DaemonSet", true),
     ("ingresses", "networking.k8s.io/v1", "Ingress", true),
     (
+        "volumesnapshots",
+        "snapshot.storage.k8s.io/v1",
+        "VolumeSnapshot",
+        true,
+    ),
+    (
         "rolebindings",
         "rbac.authorization.k8s.io/v1",
         "RoleBinding",
@@ -825,14 +831,23 @@ fn unset(value: &mut Value, path: &[String]) {
 }
 
 impl State {
+    /// What is served beside what every API server serves: snapshots, once there is one.
+    fn groups(&self) -> Value {
+        let mut keys = self.contents.objects.keys();
+        let groups = if keys.any(|key| key.resource == "volumesnapshots") {
+            json!([{"name": "snapshot.storage.k8s.io", "versions": []}])
+        } else {
+            json!([])
+        };
+        json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+    }
+
     fn answer(&mut self, call: &Parsed) -> Answered {
         let key = &call.key;
         match call.verb {
             "review" => Ok(Answer::Created(self.review(&call.body))),
             "rules" => Ok(Answer::Created(rules(&call.body))),
-            "groups" => Ok(Answer::Object(
-                json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}),
-            )),
+            "groups" => Ok(Answer::Object(self.groups())),
             "list" | "watch" if NEVER_LISTED.contains(&key.resource.as_str()) => Err(Refusal(
                 StatusCode::FORBIDDEN,
                 "Forbidden",

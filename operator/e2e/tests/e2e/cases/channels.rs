@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use bailiwick_model::canary::Guise;
 use bailiwick_model::channel::{CHANNELS, Channel};
 use bailiwick_model::region::{ChannelState, ChannelStatus, Region};
+use futures::future::join_all;
 use tokio::task::JoinHandle;
 
 pub use breaks::random;
@@ -53,6 +54,8 @@ struct Found {
     green: String,
     state: String,
     noticed: String,
+    /// What the row said while the control was back and what got out still stood.
+    stood: String,
     wrong: Option<String>,
 }
 
@@ -76,6 +79,19 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
         let state = self::row(&region, row.channel).map(|row| row.state);
         let found = found.entry(row.key()).or_default();
         found.state = state.map_or_else(|| "absent".to_owned(), |state| format!("{state:?}"));
+        if let Trial::NotBuilt { what, told } = row.trial {
+            found.red = format!("not tested: there is no {what}");
+            found.state = format!("NotTested, {}", found.state);
+            let row = self::row(&region, row.channel);
+            let honest = row.is_some_and(|row| {
+                row.state == ChannelState::NotApplicable && row.evidence == told
+            });
+            if !honest {
+                found.wrong = Some(format!(
+                    "expected NotApplicable with {told:?}, since nothing was tested: {row:?}"
+                ));
+            }
+        }
         if let Trial::NotCarried(why) = row.trial {
             found.red = format!("not carried here: {}", why.words());
             // What cannot be tried is not claimed.
@@ -87,7 +103,9 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
                     Some("it is said to be closed, and nothing here could open it".to_owned());
             }
         }
-        let missing = found.red.is_empty() || (row.scene().is_some() && found.noticed.is_empty());
+        let missing = found.red.is_empty()
+            || (row.scene().is_some() && found.noticed.is_empty())
+            || (row.stands().is_some() && found.stood.is_empty());
         if missing && found.wrong.is_none() {
             found.wrong = Some("it was not tried".to_owned());
         }
@@ -97,11 +115,15 @@ pub async fn red_and_green(cluster: &Cluster) -> Outcome<String> {
     }
     print!("{}", printed(&found));
     ensure(wrong.is_empty(), || wrong.join("; "))?;
-    let beneath = ROWS.iter().filter(|row| row.scene().is_none()).count();
+    let count = |of: fn(&Row) -> bool| ROWS.iter().filter(|row| of(row)).count();
+    let beneath = count(|row| matches!(row.trial, Trial::NotCarried(_)));
+    let not_built = count(|row| matches!(row.trial, Trial::NotBuilt { .. }));
     Ok(format!(
-        "{} of {} channels red without their control and green with it, {beneath} beneath this cluster, in {} s",
-        CHANNELS.len() - beneath,
+        "{} of {} channels red without their control and green with it, {} of them read back red while what got out stood, \
+         {beneath} beneath this cluster, {not_built} not tested, in {} s",
+        CHANNELS.len() - beneath - not_built,
         CHANNELS.len(),
+        count(|row| row.stands().is_some()),
         started.elapsed().as_secs()
     ))
 }
@@ -154,8 +176,8 @@ async fn acts(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFou
         scene.restore(bench).await?;
         return Err(why);
     }
-    for row in rows {
-        let green = green(bench, row).await;
+    let greens = each(scene, rows, |row| green(bench, row)).await;
+    for (row, green) in rows.iter().zip(greens) {
         note(found, row, green, |entry, by| entry.green = by);
     }
     let watch = Watch::start(bench, rows, &before);
@@ -163,15 +185,31 @@ async fn acts(bench: &Bench<'_>, scene: Scene, rows: &[&Row], found: &mut AllFou
         let removed = Instant::now();
         scene.remove(bench).await?;
         let mut out = BTreeMap::new();
-        for row in rows {
+        let reds = each(scene, rows, |row| async move {
             let red = red(bench, row).await;
-            out.insert(row.channel, Instant::now());
+            (red, Instant::now())
+        })
+        .await;
+        for (row, (red, at)) in rows.iter().zip(reds) {
+            out.insert(row.channel, at);
             note(found, row, red, |entry, what| entry.red = what);
         }
         scene.stir(bench).await?;
         for row in rows {
             let told = watch.told(row, scene, removed, out[&row.channel]).await;
             note(found, row, told, |entry, seconds| entry.noticed = seconds);
+        }
+        let standing: Vec<&&Row> = rows.iter().filter(|row| row.stands().is_some()).collect();
+        if !standing.is_empty() {
+            scene.put_controls_back(bench).await?;
+        }
+        for row in standing {
+            let said = read_back(bench, scene, row).await;
+            note(found, row, said, |entry, said| entry.stood = said);
+            if row.makes_an_object() {
+                let held = held_again(bench, row).await;
+                note(found, row, held, |entry, by| entry.green = by);
+            }
         }
         Ok(())
     }
@@ -217,7 +255,7 @@ impl Watch {
                     let state = before.get(&row.channel).map(|row| row.state);
                     Some((row.channel, told, state))
                 }
-                Trial::NotCarried(_) => None,
+                Trial::NotCarried(_) | Trial::NotBuilt { .. } => None,
             })
             .collect();
         let (write, words) = (said.clone(), last.clone());
@@ -329,6 +367,21 @@ async fn enforced(bench: &Bench<'_>, place: &Place, limit: Duration) -> Outcome 
         .await
 }
 
+/// Does something with every row of a scene: at once where they have nothing to do with one another.
+async fn each<'r, T, F>(scene: Scene, rows: &[&'r Row], act: impl Fn(&'r Row) -> F) -> Vec<T>
+where
+    F: Future<Output = T>,
+{
+    if scene.at_once() {
+        return join_all(rows.iter().map(|row| act(row))).await;
+    }
+    let mut done = Vec::with_capacity(rows.len());
+    for row in rows {
+        done.push(act(row).await);
+    }
+    done
+}
+
 /// Tries until it gets out: else what was taken away was no control.
 async fn red(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
     let what = format!("channel {} to open", row.channel);
@@ -336,6 +389,53 @@ async fn red(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
         Ok(match row.probe(bench).await? {
             Tried::Out(what) => Look::Seen(what),
             Tried::Held(by) => Look::NotYet(format!("vacuous, still held by {by}")),
+        })
+    })
+    .await
+}
+
+/// Waits until a row says what stands, in a status that was written once its control was seen to be back: so it is what was
+/// read back.
+async fn read_back(bench: &Bench<'_>, scene: Scene, row: &Row) -> Outcome<String> {
+    let Some(stands) = row.stands() else {
+        return Ok(String::new());
+    };
+    let what = format!(
+        "channel {} to be read back open, its control in force",
+        row.channel
+    );
+    bench
+        .cluster
+        .region_until(&bench.place.region, &what, NOTICED, |region| {
+            let absent: Vec<&str> = super::controls::rows(region)
+                .filter_map(|row| row.finding.as_deref())
+                .filter(|finding| finding.contains(scene.seen_gone()))
+                .collect();
+            let now = self::row(region, row.channel);
+            let finding = now.and_then(|row| row.finding.as_deref());
+            let denied = condition(region, "ResidencyEnforced");
+            let open = now.is_some_and(|row| row.state == ChannelState::Unknown)
+                && denied.as_ref().is_some_and(|(status, _)| status != "True");
+            match finding {
+                Some(finding) if finding.contains(stands) && open && absent.is_empty() => {
+                    Look::Seen(finding.to_owned())
+                }
+                _ => Look::NotYet(format!(
+                    "{now:?}, expected word of {stands:?}; {denied:?}; {absent:?}"
+                )),
+            }
+        })
+        .await
+}
+
+/// Tries once more while what got out stands: its control refuses it, and not that nothing serves it.
+async fn held_again(bench: &Bench<'_>, row: &Row) -> Outcome<String> {
+    let what = format!("channel {} to be shut by its control", row.channel);
+    crate::wait::until(&what, HEEDED, || async {
+        Ok(match row.probe(bench).await? {
+            Tried::Held(by) if by.starts_with("bailiwick-") => Look::Seen(by),
+            Tried::Held(by) => Look::NotYet(format!("held by {by}")),
+            Tried::Out(what) => Look::NotYet(what),
         })
     })
     .await

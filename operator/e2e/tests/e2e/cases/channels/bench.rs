@@ -98,6 +98,12 @@ impl Written {
         Ok(found.is_some())
     }
 
+    /// Its status; null when it has none.
+    pub async fn status(&self, cluster: &Cluster) -> Outcome<Value> {
+        let object = self.api(&cluster.client).get(&self.name).await?;
+        Ok(object.data["status"].clone())
+    }
+
     /// Takes it away, if it is there.
     pub async fn gone(&self, cluster: &Cluster) -> Outcome {
         self.gone_by(&cluster.client).await
@@ -193,6 +199,31 @@ impl<'a> Bench<'a> {
             })
             .await?;
         }
+        Ok(())
+    }
+
+    /// Has the operator look at the Region, as any change of its annotations does.
+    pub async fn wake(&self) -> Outcome {
+        self.annotate(&json!(jiff::Timestamp::now().to_string()))
+            .await
+    }
+
+    /// Takes away what woke it.
+    pub async fn let_sleep(&self) -> Outcome {
+        self.annotate(&Value::Null).await
+    }
+
+    async fn annotate(&self, value: &Value) -> Outcome {
+        let patch = json!({ "metadata": { "annotations": { crate::client::LABEL: value } } });
+        self.cluster
+            .regions()
+            .patch(
+                &self.place.region,
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await
+            .during("annotate the Region")?;
         Ok(())
     }
 

@@ -14,13 +14,12 @@ use super::openings::{self, Way};
 use super::{pods, systems};
 
 /// The policies of the scene.
-const POLICIES: [&str; 8] = [
+const POLICIES: [&str; 7] = [
     "services",
     "exposure",
     "other-clusters",
     "role-bindings",
     "tunnels",
-    "volumes",
     "snapshots",
     "secrets",
 ];
@@ -53,6 +52,10 @@ pub enum Probe {
     Reach(Way),
     /// Somebody with every right writes an object.
     Write(fn(&Bench<'_>) -> Written),
+    /// Somebody with every right runs a pod, which does what it is for.
+    Run(pods::Errand),
+    /// Somebody with every right has a volume made in the other place.
+    Volume,
     /// Somebody with every right lets a Secret be copied.
     Annotate(fn(&Bench<'_>) -> String),
     /// Somebody with every right runs a program in a member of Postgres.
@@ -83,6 +86,8 @@ impl Probe {
         match self {
             Self::Reach(way) => openings::attempt(bench, way).await,
             Self::Write(object) => object(bench).attempt(bench.cluster).await,
+            Self::Run(errand) => pods::run(bench, errand).await,
+            Self::Volume => pods::volume(bench).await,
             Self::Annotate(name) => annotate(bench, name(bench)).await,
             Self::Shell => shell(bench).await,
             Self::AllSecrets => all_secrets(bench).await,
@@ -208,19 +213,6 @@ pub fn foreign_binding(bench: &Bench<'_>) -> Written {
     )
 }
 
-/// A claim in a class of the other place.
-pub fn volume_elsewhere(bench: &Bench<'_>) -> Written {
-    object(
-        bench,
-        ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-        "elsewhere",
-        json!({ "spec": {
-            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } },
-            "storageClassName": format!("{}-local", bench.other.location),
-        } }),
-    )
-}
-
 /// A snapshot in a class of the other place.
 pub fn snapshot(bench: &Bench<'_>) -> Written {
     object(
@@ -319,7 +311,7 @@ pub async fn open(bench: &Bench<'_>) -> Outcome {
 
 /// Puts all of it back.
 pub async fn shut(bench: &Bench<'_>) -> Outcome {
-    let objects = [node_port, ingress, foreign_binding, volume_elsewhere];
+    let objects = [node_port, ingress, foreign_binding];
     for object in objects {
         object(bench).gone(bench.cluster).await?;
     }

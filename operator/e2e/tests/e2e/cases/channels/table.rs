@@ -3,6 +3,7 @@
 
 use crate::failure::Outcome;
 
+use super::super::controls;
 use super::bench::{Bench, Tried};
 use super::openings::Way;
 use super::probes::Probe;
@@ -27,9 +28,19 @@ pub enum Trial {
         probe: Probe,
         /// A word that its row must say then, so that it did not flip for another reason.
         told: &'static str,
+        /// A word that its row must say once the control is back and what got out still stands: what the operator reads
+        /// back. None where nothing would stand, or where `told` is what was read back.
+        stands: Option<&'static str>,
     },
     /// Not on this cluster.
     NotCarried(Beneath),
+    /// Not yet: what would leak does not exist. Its row must say that, and claim nothing.
+    NotBuilt {
+        /// What would.
+        what: &'static str,
+        /// A word that its row must say.
+        told: &'static str,
+    },
 }
 
 /// What a channel would need that this cluster does not have.
@@ -110,6 +121,11 @@ impl Scene {
         }
     }
 
+    /// Whether its probes have nothing to do with one another, so that all are tried at once.
+    pub const fn at_once(self) -> bool {
+        matches!(self, Self::Boundary | Self::Admission | Self::Pods)
+    }
+
     /// Makes what its probes need.
     pub async fn prepare(self, bench: &Bench<'_>) -> Outcome {
         match self {
@@ -143,6 +159,26 @@ impl Scene {
         }
     }
 
+    /// Puts its controls back, while what got out still stands.
+    pub async fn put_controls_back(self, bench: &Bench<'_>) -> Outcome {
+        controls::bind_again(bench.cluster).await?;
+        match self {
+            // Secrets are read every five minutes.
+            Self::Admission => systems::restart_operator(bench).await,
+            Self::Pods => pods::stir(bench).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// What no finding says any more once the operator has seen that its controls are back.
+    pub const fn seen_gone(self) -> &'static str {
+        match self {
+            // What stands hides there that a policy is missing.
+            Self::Pods => "tr/e2e-channel-elsewhere",
+            _ => "is not in force as it was shipped",
+        }
+    }
+
     /// Takes away what was made and puts the controls back; nothing happens where nothing is missing.
     pub async fn restore(self, bench: &Bench<'_>) -> Outcome {
         match self {
@@ -167,8 +203,27 @@ impl Row {
     pub const fn scene(&self) -> Option<Scene> {
         match self.trial {
             Trial::Tried { scene, .. } => Some(scene),
-            Trial::NotCarried(_) => None,
+            Trial::NotCarried(_) | Trial::NotBuilt { .. } => None,
         }
+    }
+
+    /// What its row must say once the control is back and what got out still stands.
+    pub const fn stands(&self) -> Option<&'static str> {
+        match self.trial {
+            Trial::Tried { stands, .. } => stands,
+            Trial::NotCarried(_) | Trial::NotBuilt { .. } => None,
+        }
+    }
+
+    /// Whether what it tries is to make an object, which admission refuses before it is seen to be there already.
+    pub const fn makes_an_object(&self) -> bool {
+        matches!(
+            self.trial,
+            Trial::Tried {
+                probe: Probe::Write(_) | Probe::Volume,
+                ..
+            }
+        )
     }
 
     /// Tries to get out.
@@ -176,6 +231,7 @@ impl Row {
         match self.trial {
             Trial::Tried { probe, .. } => probe.attempt(bench).await,
             Trial::NotCarried(why) => Ok(Tried::Held(why.words().to_owned())),
+            Trial::NotBuilt { what, .. } => Ok(Tried::Held(format!("no {what}"))),
         }
     }
 }
@@ -183,7 +239,41 @@ impl Row {
 const fn tried(channel: u8, scene: Scene, probe: Probe, told: &'static str) -> Row {
     Row {
         channel,
-        trial: Trial::Tried { scene, probe, told },
+        trial: Trial::Tried {
+            scene,
+            probe,
+            told,
+            stands: None,
+        },
+    }
+}
+
+const fn read_back(
+    channel: u8,
+    scene: Scene,
+    probe: Probe,
+    told: &'static str,
+    stands: &'static str,
+) -> Row {
+    Row {
+        channel,
+        trial: Trial::Tried {
+            scene,
+            probe,
+            told,
+            stands: Some(stands),
+        },
+    }
+}
+
+/// What is told of nothing that sends anything out of the observability namespace.
+const fn not_built(channel: u8, what: &'static str) -> Row {
+    Row {
+        channel,
+        trial: Trial::NotBuilt {
+            what,
+            told: "no pod in the observability namespace",
+        },
     }
 }
 
@@ -208,11 +298,12 @@ pub const ROWS: &[Row] = &[
         Probe::Reach(Way::Neighbour),
         "OtherRegionPod",
     ),
-    tried(
+    read_back(
         3,
         Scene::Boundary,
         Probe::Write(openings::another),
         "network-policies",
+        "tr/e2e-channel-another",
     ),
     tried(
         4,
@@ -220,17 +311,19 @@ pub const ROWS: &[Row] = &[
         Probe::Write(pods::on_the_host),
         "pod-security.kubernetes.io/enforce",
     ),
-    tried(
+    read_back(
         5,
         Scene::Admission,
         Probe::Write(probes::node_port),
         "bailiwick-services",
+        "tr/e2e-channel-published: published Service",
     ),
-    tried(
+    read_back(
         6,
         Scene::Admission,
         Probe::Write(probes::ingress),
         "bailiwick-exposure",
+        "tr/e2e-channel-exposed: Ingress",
     ),
     tried(
         7,
@@ -252,18 +345,25 @@ pub const ROWS: &[Row] = &[
         "foreign RoleBinding",
     ),
     tried(11, Scene::Admission, Probe::Shell, "bailiwick-tunnels"),
-    tried(12, Scene::Pods, Probe::Write(pods::elsewhere), "es-1"),
     tried(
-        13,
-        Scene::Admission,
-        Probe::Write(probes::volume_elsewhere),
-        "bailiwick-volumes",
+        12,
+        Scene::Pods,
+        Probe::Write(pods::elsewhere),
+        "pod tr/e2e-channel-elsewhere runs on node es-1",
     ),
-    tried(
+    read_back(
+        13,
+        Scene::Pods,
+        Probe::Volume,
+        "of claim e2e-channel-volume lies in es-mad-1",
+        "of claim e2e-channel-volume lies in es-mad-1",
+    ),
+    read_back(
         14,
         Scene::Admission,
         Probe::Write(probes::snapshot),
         "bailiwick-snapshots",
+        "tr/e2e-channel-snapshot",
     ),
     beneath(15, Beneath::Disks),
     tried(16, Scene::Pods, Probe::Erased, "is deleted with its claim"),
@@ -293,11 +393,12 @@ pub const ROWS: &[Row] = &[
         Probe::Store(systems::ANONYMOUS),
         "the policy",
     ),
-    tried(
+    read_back(
         22,
         Scene::Admission,
         Probe::Annotate(probes::backup_key),
         "bailiwick-secrets",
+        "Secret tr-backup-key has an annotation",
     ),
     tried(
         23,
@@ -309,8 +410,8 @@ pub const ROWS: &[Row] = &[
     tried(
         25,
         Scene::Pods,
-        Probe::Write(pods::elsewhere),
-        "foreign pod",
+        Probe::Run(pods::DUMP),
+        "tr/e2e-channel-dump",
     ),
     tried(26, Scene::Systems, Probe::Standby, "streams WAL"),
     tried(
@@ -328,8 +429,8 @@ pub const ROWS: &[Row] = &[
     tried(
         29,
         Scene::Pods,
-        Probe::Write(pods::foreign_image),
-        "image of no registry",
+        Probe::Run(pods::EXTENSION),
+        "writable root filesystem",
     ),
     tried(30, Scene::Systems, Probe::Logged, "log_statement"),
     tried(
@@ -338,41 +439,22 @@ pub const ROWS: &[Row] = &[
         Probe::Write(pods::collector),
         "observability namespace",
     ),
-    tried(
-        32,
-        Scene::Pods,
-        Probe::Write(pods::collector),
-        "observability namespace",
-    ),
-    tried(
-        33,
-        Scene::Pods,
-        Probe::Write(pods::collector),
-        "observability namespace",
-    ),
-    tried(
-        34,
-        Scene::Pods,
-        Probe::Write(pods::collector),
-        "observability namespace",
-    ),
-    tried(
-        35,
-        Scene::Pods,
-        Probe::Write(pods::collector),
-        "observability namespace",
-    ),
+    not_built(32, "exporter of logs or traces"),
+    not_built(33, "dashboard"),
+    not_built(34, "component that reports to a vendor"),
+    not_built(35, "alert receiver"),
     tried(
         36,
         Scene::Pods,
-        Probe::Write(pods::foreign_image),
-        "status quotes its log",
+        Probe::Run(pods::QUOTE),
+        "tr/e2e-channel-quote: pod whose status quotes its log",
     ),
-    tried(
+    read_back(
         37,
         Scene::Admission,
         Probe::Annotate(probes::login),
         "bailiwick-secrets",
+        "tr-pg-role-clinical-app-reader: Secret that a controller may copy",
     ),
     tried(
         38,
@@ -391,8 +473,8 @@ pub const ROWS: &[Row] = &[
     tried(
         42,
         Scene::Pods,
-        Probe::Write(pods::foreign_image),
-        "image of no registry",
+        Probe::Run(pods::PULL),
+        "pod tr/e2e-channel-pull runs an image of no registry",
     ),
     tried(
         43,
