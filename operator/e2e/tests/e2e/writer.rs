@@ -4,20 +4,23 @@
 use std::time::Duration;
 
 use bailiwick_model::names::Names;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::client::{self, Running, Script, Stand};
 use crate::cluster::{Cluster, Place};
-use crate::failure::{Outcome, While, ensure};
+use crate::failure::{Failure, Outcome, While, ensure};
 use crate::processes;
 use crate::wait::{seen_if, until};
 
 /// Seconds between two rows.
 const PAUSE: f64 = 0.02;
-/// How many rows must be acknowledged before anything is broken, or it would not be known that the writer writes.
+/// How many rows must be acknowledged before it is known that the writer writes, or that it goes on.
 const WARM: usize = 50;
-/// The longest time without an acknowledged row, in seconds: the leader's lease of the overlay's Regions and 30 s.
-const CEILING: f64 = 60.0;
+/// The longest time without an acknowledged row, in seconds beyond the leader's lease.
+const BEYOND_LEASE: f64 = 30.0;
+/// The writer prints milliseconds, rounded: a row that seems to be this much later, in seconds, may not be.
+const ROUNDED: f64 = 0.001;
 
 /// A writer that runs.
 pub struct Writer<'a> {
@@ -33,7 +36,7 @@ pub struct Report {
     pub acknowledged: usize,
     /// How many were tried in vain.
     pub failed: usize,
-    /// The longest time without an acknowledged row, in seconds.
+    /// The longest time without an acknowledged row until it was told to end, in seconds.
     pub longest_gap: f64,
     /// How many rows are there, of which some may never have been acknowledged.
     pub present: u64,
@@ -87,22 +90,27 @@ impl<'a> Writer<'a> {
             run: run.to_owned(),
             running,
         };
-        writer.progress(0, Duration::from_mins(1)).await?;
+        writer
+            .goes_on(Timestamp::UNIX_EPOCH, Duration::from_mins(1))
+            .await?;
         Ok(writer)
     }
 
-    /// How many rows are acknowledged by now.
-    pub async fn acknowledged(&self) -> Outcome<usize> {
-        Ok(acknowledged(&self.running.log().await?)?.len())
+    /// How many rows were acknowledged after a moment. The clients' clock is this machine's.
+    pub async fn acknowledged_since(&self, moment: Timestamp) -> Outcome<usize> {
+        let moment = moment.as_duration().as_secs_f64() + ROUNDED;
+        Ok(acknowledged(&self.running.log().await?)?
+            .iter()
+            .filter(|(_, time)| *time > moment)
+            .count())
     }
 
-    /// Waits until more rows are acknowledged than there were.
-    pub async fn progress(&self, from: usize, limit: Duration) -> Outcome {
-        until("rows that are acknowledged", limit, || async move {
-            let now = self.acknowledged().await?;
-            Ok(seen_if(now >= from + WARM, || {
-                format!("{now} rows, {from} before")
-            }))
+    /// Waits until it is known to go on after a moment: rows that were acknowledged before count for nothing.
+    pub async fn goes_on(&self, since: Timestamp, limit: Duration) -> Outcome {
+        let what = format!("{WARM} rows that are acknowledged after {since}");
+        until(&what, limit, || async move {
+            let now = self.acknowledged_since(since).await?;
+            Ok(seen_if(now >= WARM, || format!("{now} rows")))
         })
         .await
     }
@@ -110,7 +118,8 @@ impl<'a> Writer<'a> {
     /// Stops it, and checks that every acknowledged row is there.
     ///
     /// # Errors
-    /// A row that was acknowledged and is not there, the one thing that must never happen; a gap longer than [`CEILING`].
+    /// A row that was acknowledged and is not there, the one thing that must never happen; a gap longer than the leader's
+    /// lease and [`BEYOND_LEASE`].
     pub async fn stop(self) -> Outcome<Report> {
         let pod = self.running.pod().await?;
         processes::signal(&pod, "python3", "TERM")?;
@@ -145,12 +154,10 @@ impl<'a> Writer<'a> {
                 lost.first().copied().unwrap_or_default()
             )
         })?;
-        let longest_gap = acknowledged
-            .windows(2)
-            .map(|pair| pair[1].1 - pair[0].1)
-            .fold(0.0, f64::max);
-        ensure(longest_gap <= CEILING, || {
-            format!("no row was acknowledged for {longest_gap:.1} s, expected {CEILING} s at most")
+        let longest_gap = longest_gap(&acknowledged, ended(&log)?);
+        let ceiling = lease(self.cluster, self.place).await? + BEYOND_LEASE;
+        ensure(longest_gap <= ceiling, || {
+            format!("no row was acknowledged for {longest_gap:.1} s, expected {ceiling} s at most")
         })?;
         Ok(Report {
             acknowledged: acknowledged.len(),
@@ -159,6 +166,34 @@ impl<'a> Writer<'a> {
             present: present.iter().map(|(first, last)| last - first + 1).sum(),
         })
     }
+}
+
+/// The leader's lease of a Region, in seconds.
+async fn lease(cluster: &Cluster, place: &Place) -> Outcome<f64> {
+    let region = cluster.regions().get(&place.region).await?;
+    Ok(f64::from(region.spec.postgres.failover.ttl_seconds))
+}
+
+/// The longest time without an acknowledged row, in seconds, also from the last one to the end.
+fn longest_gap(acknowledged: &[(u64, f64)], ended: f64) -> f64 {
+    let times: Vec<f64> = acknowledged
+        .iter()
+        .map(|(_, time)| *time)
+        .chain([ended])
+        .collect();
+    times
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .fold(0.0, f64::max)
+}
+
+/// When the writer ended because it was told to, in seconds since 1970.
+fn ended(log: &str) -> Outcome<f64> {
+    log.lines()
+        .find_map(|line| line.strip_prefix("end "))
+        .ok_or_else(|| Failure::new("the writer did not say that it was told to end"))?
+        .parse()
+        .during("the writer's end")
 }
 
 /// The acknowledged numbers with their times, in seconds since 1970.

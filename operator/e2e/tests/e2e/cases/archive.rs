@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use serde_json::{Value, json};
@@ -124,7 +125,6 @@ pub async fn store_stopped(cluster: &Cluster) -> Outcome<String> {
         .get(&format!("{}-0", place.names.object_store()))
         .await?;
     let writer = Writer::start(cluster, place, &run_name("store-stopped-writer")).await?;
-    let before = writer.acknowledged().await?;
     let stopped = Instant::now();
     let frozen = Frozen::freeze(&store)?;
     // A finished file is what the archiver has to move; it is filled while the status is watched.
@@ -144,7 +144,10 @@ pub async fn store_stopped(cluster: &Cluster) -> Outcome<String> {
         noticed <= NOTICED.as_secs_f64() && REASONS.contains(&reason.as_str()),
         || format!("WALArchiving=False with {reason} after {noticed:.0} s"),
     )?;
-    writer.progress(before, Duration::from_secs(30)).await?;
+    // The store stands still all the while.
+    writer
+        .goes_on(Timestamp::now(), Duration::from_secs(30))
+        .await?;
     let region = cluster.regions().get(&place.region).await?;
     ensure(
         condition(&region, "PostgresAvailable").is_some_and(|(status, _)| status == "True"),

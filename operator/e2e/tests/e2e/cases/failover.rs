@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bailiwick_model::region::Region;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use serde_json::json;
@@ -85,7 +86,6 @@ async fn struck(cluster: &Cluster, place: &Place, blow: Blow) -> Outcome<String>
         .get(&old)
         .await?;
     let writer = Writer::start(cluster, place, &run_name("failover")).await?;
-    let before = writer.acknowledged().await?;
     let started = Instant::now();
     let (what, frozen) = match blow {
         Blow::Postmaster => {
@@ -98,9 +98,10 @@ async fn struck(cluster: &Cluster, place: &Place, blow: Blow) -> Outcome<String>
         }
         Blow::Freeze => (format!("{old} stood still"), Some(Frozen::freeze(&pod)?)),
     };
+    let struck = Timestamp::now();
     let new = labelled(cluster, place, &old).await?;
     let took = started.elapsed().as_secs_f64();
-    writer.progress(before, TAKEOVER).await?;
+    writer.goes_on(struck, TAKEOVER).await?;
     // The former primary must not take rows that the new one does not have.
     drop(frozen);
     let new = new.as_str();

@@ -39,9 +39,11 @@ pub async fn setting(cluster: &Cluster) -> Outcome<String> {
     document.data["spec"]["postgres"]["parameters"][SETTING] = json!(raised.to_string());
     let writer = Writer::start(cluster, place, &run_name("restart")).await?;
     let up = rolled(cluster, place, &document, raised, First::Replica).await?;
+    writer.goes_on(Timestamp::now(), ROLLED).await?;
     let report = writer.stop().await?;
     let writer = Writer::start(cluster, place, &run_name("restart-back")).await?;
     let down = rolled(cluster, place, &place.document()?, before, First::Primary).await?;
+    writer.goes_on(Timestamp::now(), ROLLED).await?;
     let back = writer.stop().await?;
     Ok(format!(
         "{before} to {raised}: {up}; {report}; and back: {down}; {back}"

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bailiwick_model::region::Region;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -33,12 +34,11 @@ pub async fn instances(cluster: &Cluster) -> Outcome<String> {
         if size < present {
             lead(cluster, place, &place.names.postgres_member(present - 1)).await?;
         }
-        let before = writer.acknowledged().await?;
         let mut document = place.document()?;
         document.data["spec"]["postgres"]["instances"] = json!(size);
         cluster.apply(&[document]).await?;
         let primary = scaled(cluster, place, size).await?;
-        writer.progress(before, MOVED).await?;
+        writer.goes_on(Timestamp::now(), MOVED).await?;
         told.push(format!(
             "{present} to {size} in {:.1} s, led by {primary}",
             started.elapsed().as_secs_f64()
