@@ -22,6 +22,7 @@ pub mod repair;
 mod restart;
 mod retention;
 mod scaled;
+mod takeover;
 mod token;
 
 use futures::FutureExt;
@@ -107,6 +108,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("member-killed", |cluster| failover::member(cluster).boxed()),
     ("primary-frozen", |cluster| {
         failover::frozen(cluster).boxed()
+    }),
+    ("two-operators", |cluster| {
+        takeover::operators(cluster).boxed()
     }),
     ("store-stopped", |cluster| {
         archive::store_stopped(cluster).boxed()
