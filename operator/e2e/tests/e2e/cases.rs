@@ -13,6 +13,7 @@ mod editor;
 mod evidence;
 mod failover;
 mod fence;
+mod hibernated;
 mod marker;
 mod placement;
 mod plugin;
@@ -135,6 +136,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("file-deleted-and-readopted", |cluster| {
         retention::file(cluster).boxed()
+    }),
+    ("hibernated-and-resumed", |cluster| {
+        hibernated::and_resumed(cluster).boxed()
     }),
     ("settings-repaired", |cluster| {
         repair::settings_repaired(cluster).boxed()
