@@ -19,6 +19,7 @@ mod placement;
 mod plugin;
 mod ready;
 mod refusals;
+mod renewal;
 pub mod repair;
 mod restart;
 mod retention;
@@ -112,6 +113,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("two-operators", |cluster| {
         takeover::operators(cluster).boxed()
+    }),
+    ("certificates-renewed-under-connections", |cluster| {
+        renewal::certificates(cluster).boxed()
     }),
     ("store-stopped", |cluster| {
         archive::store_stopped(cluster).boxed()
