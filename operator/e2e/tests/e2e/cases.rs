@@ -18,6 +18,8 @@ mod marker;
 mod placement;
 mod plugin;
 mod ready;
+mod reboot;
+mod rebuilt;
 mod refusals;
 mod renewal;
 pub mod repair;
@@ -117,6 +119,10 @@ pub const CASES: &[(&str, Case)] = &[
     ("certificates-renewed-under-connections", |cluster| {
         renewal::certificates(cluster).boxed()
     }),
+    ("volume-lost-is-rebuilt", |cluster| {
+        rebuilt::volume(cluster).boxed()
+    }),
+    ("node-rebooted", |cluster| reboot::node(cluster).boxed()),
     ("store-stopped", |cluster| {
         archive::store_stopped(cluster).boxed()
     }),
