@@ -29,6 +29,8 @@ mod scaled;
 mod takeover;
 mod token;
 
+use std::time::Duration;
+
 use futures::FutureExt;
 
 use crate::Case;
@@ -116,11 +118,11 @@ pub const CASES: &[(&str, Case)] = &[
     ("two-operators", |cluster| {
         takeover::operators(cluster).boxed()
     }),
-    ("certificates-renewed-under-connections", |cluster| {
-        renewal::certificates(cluster).boxed()
-    }),
     ("volume-lost-is-rebuilt", |cluster| {
         rebuilt::volume(cluster).boxed()
+    }),
+    ("certificates-renewed-under-connections", |cluster| {
+        renewal::certificates(cluster).boxed()
     }),
     ("node-rebooted", |cluster| reboot::node(cluster).boxed()),
     ("store-stopped", |cluster| {
@@ -156,6 +158,26 @@ pub const CASES: &[(&str, Case)] = &[
     ("quiet-when-settled", |cluster| {
         audit::quiet(cluster).boxed()
     }),
+];
+
+/// No case takes longer, or it has failed.
+pub const LONGEST: Duration = Duration::from_mins(25);
+
+/// Cases that take minutes each, and run only when they are named, as `make soak` does.
+pub const LONG: &[(&str, Case)] = &[
+    ("soak-scaled-down-with-all-well", |cluster| {
+        scaled::campaign::healthy(cluster).boxed()
+    }),
+    ("soak-scaled-down-with-a-pending-member", |cluster| {
+        scaled::campaign::pending(cluster).boxed()
+    }),
+    ("soak-scaled-down-with-a-frozen-member", |cluster| {
+        scaled::campaign::frozen(cluster).boxed()
+    }),
+    (
+        "soak-scaled-down-with-a-member-that-receives-nothing",
+        |cluster| scaled::campaign::not_receiving(cluster).boxed(),
+    ),
 ];
 
 /// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed

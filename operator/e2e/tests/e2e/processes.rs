@@ -44,6 +44,14 @@ pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
     send(pod, signal, |process| process.name == program)
 }
 
+/// Sends a signal to the processes of a pod that have a word in their title; returns how many there were.
+pub fn signal_titled(pod: &Pod, word: &str, signal: &str) -> Outcome<usize> {
+    send(pod, signal, |process| {
+        let title = fs::read_to_string(format!("/proc/{}/cmdline", process.pid));
+        title.is_ok_and(|title| title.contains(word))
+    })
+}
+
 /// Sends a signal to every process of a pod but the one that holds its namespaces; returns how many there were.
 pub fn signal_all(pod: &Pod, signal: &str) -> Outcome<usize> {
     send(pod, signal, |process| process.name != "pause")
