@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run.
 
 mod access;
+mod again;
 mod apart;
 mod archive;
 mod attacks;
@@ -178,6 +179,12 @@ pub const LONG: &[(&str, Case)] = &[
         "soak-scaled-down-with-a-member-that-receives-nothing",
         |cluster| scaled::campaign::not_receiving(cluster).boxed(),
     ),
+    ("soak-failovers", |cluster| {
+        failover::campaign(cluster).boxed()
+    }),
+    ("soak-random-breaks", |cluster| {
+        again::random_breaks(cluster).boxed()
+    }),
 ];
 
 /// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
@@ -185,6 +192,7 @@ pub const LONG: &[(&str, Case)] = &[
 pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
     controls::restore(cluster).await?;
+    scaled::campaign::restore(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         canary::remove_opening(cluster, place).await?;

@@ -73,10 +73,16 @@ pub async fn healthy(cluster: &Cluster) -> Outcome<String> {
 /// Four with the pod of one member pending.
 pub async fn pending(cluster: &Cluster) -> Outcome<String> {
     let outcome = both(cluster, ILL, Some(Ailment::Pending)).await;
+    restore(cluster).await?;
+    outcome
+}
+
+/// Lets pods come to every node again.
+pub async fn restore(cluster: &Cluster) -> Outcome {
     for place in &cluster.places {
         cordoned(cluster, place, false).await?;
     }
-    outcome
+    Ok(())
 }
 
 /// Four with one member standing still.
@@ -244,6 +250,10 @@ async fn cordoned(cluster: &Cluster, place: &Place, cordoned: bool) -> Outcome {
         .labels(&format!("topology.kubernetes.io/region={}", place.location));
     for node in nodes.list(&selected).await? {
         use kube::ResourceExt;
+        let spec = node.spec.as_ref();
+        if spec.is_some_and(|spec| spec.unschedulable.unwrap_or_default() == cordoned) {
+            continue;
+        }
         nodes
             .patch(
                 &node.name_any(),
