@@ -73,6 +73,12 @@ test-e2e: ## Run the end-to-end suite against the engine-less cluster of make de
 	@cargo build --quiet --locked -p bailiwick-operator -p bailiwick-cli
 	@cargo test --quiet --locked -p bailiwick-e2e -- $(CASES)
 
+.PHONY: soak
+soak: ## Run the long campaigns against the engine-less cluster of make dev, the operator's release binary in it; CASES="name ..." chooses
+	@OPERATOR_PROFILE=release $(dev_local)/dev.sh operator
+	@cargo build --quiet --locked -p bailiwick-operator -p bailiwick-cli
+	@cargo test --quiet --locked -p bailiwick-e2e -- $(or $(CASES),soak-)
+
 .PHONY: bench
 bench: ## Measure the figures of docs/performance.md against an API server without nodes (minutes)
 	@cargo bench --quiet --locked --package bailiwick-operator --bench figures

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The development cluster, whichever kind this machine can run: k3d with a Docker engine, else engine-less.
 #   in:  DEV_CLUSTER=k3d|engineless to choose; out: a cluster with overlays/dev-local applied, .state/kubeconfig
-# usage: dev.sh up | status | logs [NODE] | reset | down
+# usage: dev.sh up | operator | status | logs [NODE] | reset | down
 set -euo pipefail
 if ((BASH_VERSINFO[0] < 5)); then echo "bash $BASH_VERSION is too old: install version 5 and put it first in PATH" >&2; exit 1; fi
 shopt -s inherit_errexit
@@ -43,6 +43,8 @@ up() {
 
 case ${1:-} in
   up) up ;;
+  # The operator of this checkout into the cluster that runs; OPERATOR_PROFILE=release takes the release binary.
+  operator) "$cluster" load; step "operator" operator_restart_when_new ;;
   reset) "$cluster" erase; up ;;
   down) "$cluster" down; rm -f "$here_state/kind" ;;
   status) echo "cluster: $kind"; "$cluster" status; regions_table ;;

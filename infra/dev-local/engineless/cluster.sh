@@ -3,7 +3,7 @@
 #   in:  commands (binaries.sh), images (images.sh), root; out: a running cluster, .state/kubeconfig
 # usage: cluster.sh preflight | up | load | down | erase | reset | status | logs [NODE] | enter NODE COMMAND... | image-id NAME
 #   up      starts what does not run; a second run takes seconds
-#   load    builds the platform's images and loads those that changed
+#   load    builds the platform's images and loads those that changed; the operator as OPERATOR_PROFILE has it, debug by default
 #   down    ends and removes everything but the nodes' disks, so that up goes on where it was
 #   erase   down, and the disks with all data too; reset is erase and up
 set -euo pipefail
@@ -121,7 +121,11 @@ policies_in_force() {
 }
 
 build_commands() { "$here/binaries.sh"; }
-build_operator() { cd "$checkout" && cargo build --quiet --locked -p bailiwick-operator -p bailiwick-fence; }
+build_operator() {
+  cd "$checkout"
+  cargo build --quiet --locked -p bailiwick-operator -p bailiwick-fence
+  if [[ $OPERATOR_PROFILE == release ]]; then cargo build --quiet --locked --release -p bailiwick-operator; fi
+}
 build_images() { "$here/images.sh"; }
 build_cluster_images() {
   "$here/images.sh" pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns \
@@ -161,6 +165,11 @@ up() {
 }
 
 load() {
+  export OPERATOR_PROFILE=${OPERATOR_PROFILE:-debug}
+  case $OPERATOR_PROFILE in
+    debug | release) ;;
+    *) echo "OPERATOR_PROFILE is '$OPERATOR_PROFILE': use debug or release" >&2; return 1 ;;
+  esac
   require_root
   lock
   step "operator" build_operator

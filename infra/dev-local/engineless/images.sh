@@ -4,6 +4,7 @@
 #   out: $BAILIWICK_CACHE/images/<name>-<hash of its inputs>.tar (docker-archive), <name>.tar as a link to the one asked for
 #        last, and images/index.tsv: ref, tar file, image id
 # usage: images.sh [--fresh] [NAME...]     all of them without a NAME; --fresh takes Debian's newest packages again
+#        OPERATOR_PROFILE=release or debug chooses which of cargo's operators goes into the image, else the one built last
 #        images.sh --list                  name, reference and what it is made of, for other builders
 # An image is built once for each state of its inputs, so two checkouts that differ do not overwrite each other's; the three
 # used last are kept of each. Whoever imports a tar holds images/.lock shared meanwhile.
@@ -58,7 +59,8 @@ input_path() {
         # The one built last is the one meant.
         [[ -x $path && $path -nt ${newest:-/nonexistent} ]] && local newest=$path
       done
-      path=${newest:-$target/debug/$1} ;;
+      path=${newest:-$target/debug/$1}
+      if [[ $1 == bailiwick-operator && -n ${OPERATOR_PROFILE:-} ]]; then path=$target/$OPERATOR_PROFILE/$1; fi ;;
     *) path=$bin/$1 ;;
   esac
   if [[ ! -x $path ]]; then

@@ -37,7 +37,11 @@ start_recorded() {
     stat=$(cat "/proc/$$/stat"); stat=${stat##*) }
     printf "%s %s %s\n" "$(cat /proc/sys/kernel/random/boot_id)" "$$" "$(awk "{print \$20}" <<<"$stat")" >"$record.part"
     mv "$record.part" "$record"
-    exec 7>&- 8>&- 9>&-
+    # Nothing that whoever started this has open, locks above all, is to stay open for as long as a node runs.
+    for fd in /proc/$$/fd/*; do
+      fd=${fd##*/}
+      if ((fd > 2)); then eval "exec $fd>&-"; fi
+    done
     exec "$@"
   ' start "$records/$name" "$@" </dev/null >"$logs/$name.log" 2>&1 &
   disown

@@ -236,6 +236,20 @@ own_devices() {
   [[ -c /dev/full ]]
 }
 
+# A lock that the caller holds, say, must not be a node's until it ends.
+up_with_an_open_file() {
+  : >"$scratch/open"
+  "$cluster" up 5<"$scratch/open"
+}
+nothing_open() {
+  local name pid held
+  for name in "${nodes[@]}" outside; do
+    pid=$(recorded_pid "$name")
+    held=$(find "/proc/$pid/fd" -lname "$scratch/open")
+    [[ -z $held ]] || { echo "$name holds $held"; return 1; }
+  done
+}
+
 second_up() {
   local before after begin=$SECONDS
   before=$(cat "$records"/*)
@@ -351,7 +365,8 @@ trap finish EXIT
 
 "$cluster" erase >/dev/null
 check "a kind of cluster that cannot run here is not remembered" kind_not_kept
-check "comes up from nothing" "$cluster" up
+check "comes up from nothing" up_with_an_open_file
+check "keeps no file open of whoever started it" nothing_open
 check "pods run on both nodes" workload
 check "pods reach pods of another node, and Services by name" traffic
 check "a pod reaches the API server through its Service" api_from_pod

@@ -683,6 +683,61 @@ wal=$(finished_segment)
 expect "the new primary archives" within 60 archived "$wal"
 expect "and is backed up" job backup incr
 
+# --- a member that was away -------------------------------------------------------------------------------------
+
+# What the other wrote meanwhile is nowhere else, and the other is gone as well: a volume that was kept must not lead, by
+# what Patroni remembers alone.
+stop_member() {
+  local name
+  for name in "$1" "$1-server"; do
+    # The namespace's first process takes all others of it along.
+    pkill -KILL -P "${pid_of[$name]}"
+    { wait "${pid_of[$name]}" || true; } 2>/dev/null
+  done
+}
+timeline() { rest GET /patroni >/dev/null && jq -r '.timeline // 0' "$work/body"; }
+# $1 a timeline: the one that led before leads again, on a later one.
+leads_again() { local before=$primary; find_primary && is "$primary" "$before" && [[ $(timeline) -gt $1 ]]; }
+# $1 seconds. Every look counts in which its server answered: one that does not run cannot lead, and proves nothing.
+never_leads() {
+  local deadline=$((SECONDS + $1)) looks=0 recovering
+  while ((SECONDS < deadline)); do
+    recovering=$(as_superuser "$stale" postgres 'SELECT pg_is_in_recovery()' 2>/dev/null) || recovering=
+    if [[ $recovering == f || $(role_of "$stale") == primary ]]; then echo "it leads: $(tail -n 3 "$work/$stale.log")"; return 1; fi
+    if [[ $recovering == t ]]; then looks=$((looks + 1)); fi
+    sleep 1
+  done
+  echo "$looks looks" >"$work/looks"
+  ((looks >= 10)) || { echo "its server answered $looks times"; return 1; }
+}
+configure() { local primary=$stale; is "$(rest_signed PATCH /config -d "$1")" 200; }
+
+find_primary
+stale=$replica
+stop_member "$stale"
+expect "a member is gone: the other writes on alone" within 60 write alone
+before=$(timeline)
+inside "$primary" sh -c 'kill -9 "$(head -n 1 /var/lib/postgresql/data/pgdata/postmaster.pid)"'
+expect "and again on a timeline of its own" within 90 leads_again "$before"
+expect "with a row that no other has" within 60 write unseen
+current=$primary
+stop_member "$current"
+start_member "$stale"
+expect "the member comes back alone, on its stale volume: it does not lead (quorum commit)" never_leads 60
+echo "        $(cat "$work/looks") while it recovered"
+expect "its commits are to wait for one standby that is named" configure '{"synchronous_mode": true}'
+expect "and it does not lead (one synchronous standby)" never_leads 25
+echo "        $(cat "$work/looks") while it recovered"
+expect "its commits are to wait for no standby any more, and it may lack much" configure '{"synchronous_mode": false, "maximum_lag_on_failover": 1073741824}'
+expect "and it does not lead (its timeline is older)" never_leads 40
+echo "        $(cat "$work/looks") while it recovered"
+expect "the commits wait again" configure '{"synchronous_mode": "quorum", "maximum_lag_on_failover": 1048576}'
+start_member "$current"
+came_back() { find_primary && is "$primary" "$current" && rejoined; }
+expect "the other is there again: it leads, and the stale one follows" within 120 came_back
+followed() { is "$(as_superuser "$stale" shop "SELECT count(*) FROM app.orders WHERE what IN ('alone', 'unseen')")" 2; }
+expect "with every row" within 30 followed
+
 for name in tr-pg-0 tr-pg-1; do pkill -KILL -P "${pid_of[$name-server]}"; done
 expect "without any member's TLS server a job says MemberUnreachable" job_fails_with MemberUnreachable stanza
 in_logs() { cat "$work"/tr-pg-*.log "$work"/job.log | grep -cE "$control_password|$superuser_password|$replication_password|$rewind_password|$shop_password|$cipher|$store_password" || true; }

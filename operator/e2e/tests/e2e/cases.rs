@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run.
 
 mod access;
+mod again;
 mod apart;
 mod archive;
 mod attacks;
@@ -13,16 +14,23 @@ mod editor;
 mod evidence;
 mod failover;
 mod fence;
+mod hibernated;
 mod marker;
 mod placement;
 mod plugin;
 mod ready;
+mod reboot;
+mod rebuilt;
 mod refusals;
+mod renewal;
 pub mod repair;
 mod restart;
 mod retention;
 mod scaled;
+mod takeover;
 mod token;
+
+use std::time::Duration;
 
 use futures::FutureExt;
 
@@ -108,6 +116,16 @@ pub const CASES: &[(&str, Case)] = &[
     ("primary-frozen", |cluster| {
         failover::frozen(cluster).boxed()
     }),
+    ("two-operators", |cluster| {
+        takeover::operators(cluster).boxed()
+    }),
+    ("volume-lost-is-rebuilt", |cluster| {
+        rebuilt::volume(cluster).boxed()
+    }),
+    ("certificates-renewed-under-connections", |cluster| {
+        renewal::certificates(cluster).boxed()
+    }),
+    ("node-rebooted", |cluster| reboot::node(cluster).boxed()),
     ("store-stopped", |cluster| {
         archive::store_stopped(cluster).boxed()
     }),
@@ -132,6 +150,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("file-deleted-and-readopted", |cluster| {
         retention::file(cluster).boxed()
     }),
+    ("hibernated-and-resumed", |cluster| {
+        hibernated::and_resumed(cluster).boxed()
+    }),
     ("settings-repaired", |cluster| {
         repair::settings_repaired(cluster).boxed()
     }),
@@ -140,11 +161,38 @@ pub const CASES: &[(&str, Case)] = &[
     }),
 ];
 
+/// No case takes longer, or it has failed.
+pub const LONGEST: Duration = Duration::from_mins(25);
+
+/// Cases that take minutes each, and run only when they are named, as `make soak` does.
+pub const LONG: &[(&str, Case)] = &[
+    ("soak-scaled-down-with-all-well", |cluster| {
+        scaled::campaign::healthy(cluster).boxed()
+    }),
+    ("soak-scaled-down-with-a-pending-member", |cluster| {
+        scaled::campaign::pending(cluster).boxed()
+    }),
+    ("soak-scaled-down-with-a-frozen-member", |cluster| {
+        scaled::campaign::frozen(cluster).boxed()
+    }),
+    (
+        "soak-scaled-down-with-a-member-that-receives-nothing",
+        |cluster| scaled::campaign::not_receiving(cluster).boxed(),
+    ),
+    ("soak-failovers", |cluster| {
+        failover::campaign(cluster).boxed()
+    }),
+    ("soak-random-breaks", |cluster| {
+        again::random_breaks(cluster).boxed()
+    }),
+];
+
 /// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
 /// half way must not make the next one fail.
 pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
     controls::restore(cluster).await?;
+    scaled::campaign::restore(cluster).await?;
     for place in &cluster.places {
         retention::remove_foreign(cluster, place).await?;
         canary::remove_opening(cluster, place).await?;

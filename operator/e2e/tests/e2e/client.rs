@@ -212,6 +212,7 @@ fn scripts() -> BTreeMap<&'static str, &'static str> {
         ("lose.py", include_str!("scripts/lose.py")),
         ("present.py", include_str!("scripts/present.py")),
         ("keep.py", include_str!("scripts/keep.py")),
+        ("renewed.py", include_str!("scripts/renewed.py")),
         ("starts.py", include_str!("scripts/starts.py")),
         ("wal.py", include_str!("scripts/wal.py")),
         ("archived.py", include_str!("scripts/archived.py")),

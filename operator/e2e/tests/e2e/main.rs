@@ -19,7 +19,7 @@ use std::time::Instant;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use cases::CASES;
+use cases::{CASES, LONG, LONGEST};
 use cluster::Cluster;
 use failure::{Failure, Outcome};
 
@@ -29,7 +29,7 @@ pub type Case = for<'a> fn(&'a Cluster) -> BoxFuture<'a, Outcome<String>>;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in CASES {
+        for (name, _) in CASES.iter().chain(LONG) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -61,13 +61,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the cases whose names contain one of the filters, all without a filter. Returns how many failed.
+/// Runs the cases whose names contain one of the filters; without a filter all but the long ones. Returns how many failed.
 async fn run(filters: &[String]) -> Outcome<usize> {
+    let named = |name: &str| filters.iter().any(|filter| name.contains(filter.as_str()));
+    let long: Vec<_> = LONG.iter().filter(|(name, _)| named(name)).collect();
     let chosen: Vec<_> = CASES
         .iter()
-        .filter(|(name, _)| {
-            filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
-        })
+        .filter(|(name, _)| filters.is_empty() || named(name))
+        .chain(long.iter().copied())
         .collect();
     if chosen.is_empty() {
         return Err(Failure::new(format!(
@@ -81,10 +82,14 @@ async fn run(filters: &[String]) -> Outcome<usize> {
     for (name, case) in chosen {
         let began = Instant::now();
         // A panic is a defect of the suite; it must not keep the others from running.
-        let outcome = std::panic::AssertUnwindSafe(attempt(&cluster, *case))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(Failure::new("the case panicked")));
+        let attempted = std::panic::AssertUnwindSafe(attempt(&cluster, *case)).catch_unwind();
+        let outcome = match tokio::time::timeout(LONGEST, attempted).await {
+            Ok(attempted) => attempted.unwrap_or_else(|_| Err(Failure::new("the case panicked"))),
+            Err(_) => Err(Failure::new(format!(
+                "it took longer than {} s",
+                LONGEST.as_secs()
+            ))),
+        };
         let seconds = began.elapsed().as_secs_f64();
         match outcome {
             Ok(measured) => {
@@ -100,7 +105,19 @@ async fn run(filters: &[String]) -> Outcome<usize> {
     }
     println!("{} s", started.elapsed().as_secs());
     println!("{passed} passed, {failed} failed");
+    if !long.is_empty() {
+        println!("next: {}", next(failed));
+    }
     Ok(failed)
+}
+
+/// What whoever ran the long suite does then.
+fn next(failed: usize) -> &'static str {
+    if failed == 0 {
+        "`make dev` puts the debug operator back where `make soak` left the release one"
+    } else {
+        "`make soak CASES=\"name\"` runs one case again, `make dev-logs` shows the operator's words"
+    }
 }
 
 /// Runs a case from the state that every case begins in.

@@ -44,6 +44,14 @@ pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
     send(pod, signal, |process| process.name == program)
 }
 
+/// Sends a signal to the processes of a pod that have a word in their title; returns how many there were.
+pub fn signal_titled(pod: &Pod, word: &str, signal: &str) -> Outcome<usize> {
+    send(pod, signal, |process| {
+        let title = fs::read_to_string(format!("/proc/{}/cmdline", process.pid));
+        title.is_ok_and(|title| title.contains(word))
+    })
+}
+
 /// Sends a signal to every process of a pod but the one that holds its namespaces; returns how many there were.
 pub fn signal_all(pod: &Pod, signal: &str) -> Outcome<usize> {
     send(pod, signal, |process| process.name != "pause")
@@ -101,6 +109,60 @@ pub fn thaw(pod: &Pod) -> Outcome {
     fs::write(&switch, thawed).during(format_args!("thaw {}", pod.name_any()))
 }
 
+/// The node of a pod, by the processes of its own: those of no pod.
+pub struct Node {
+    host: PathBuf,
+}
+
+impl Node {
+    /// The node that runs a pod.
+    pub fn of(pod: &Pod) -> Outcome<Self> {
+        let group = group(pod, "pids")?;
+        let host = group.ancestors().map(|folder| folder.join("host"));
+        host.into_iter()
+            .find(|folder| folder.is_dir())
+            .map(|host| Self { host })
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "no folder above {} is a node's of the engine-less cluster",
+                    group.display()
+                ))
+            })
+    }
+
+    /// What the node has as its file system.
+    pub fn root(&self) -> Outcome<PathBuf> {
+        Ok(PathBuf::from(format!("/proc/{}/root", self.first()?)))
+    }
+
+    /// Pulls the plug: with a node's first process the kernel ends all others of it, those of its pods too.
+    pub fn kill(&self) -> Outcome {
+        let first = self.first()?.to_string();
+        let said = Command::new("kill").args(["-KILL", &first]).output()?;
+        crate::failure::ensure(said.status.success(), || {
+            String::from_utf8_lossy(&said.stderr).into_owned()
+        })
+    }
+
+    /// The process that is number 1 in its own namespace.
+    fn first(&self) -> Outcome<u32> {
+        let mut processes = Vec::new();
+        collect(&self.host, &mut processes);
+        let is_first = |process: &&Process| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.pid));
+            status.unwrap_or_default().lines().any(|line| {
+                let mut words = line.split_whitespace();
+                words.next() == Some("NSpid:") && words.count() == 2 && line.ends_with("\t1")
+            })
+        };
+        processes
+            .iter()
+            .find(is_first)
+            .map(|process| process.pid)
+            .ok_or_else(|| Failure::new(format!("{} has no first process", self.host.display())))
+    }
+}
+
 fn switch(pod: &Pod) -> Outcome<(PathBuf, &'static str, &'static str)> {
     let group = group(pod, "freezer")?;
     Ok(if group.join("freezer.state").exists() {
@@ -118,7 +180,9 @@ fn group(pod: &Pod, controller: &str) -> Outcome<PathBuf> {
     } else {
         PathBuf::from(GROUPS)
     };
-    let name = format!("pod{}", pod.uid().unwrap_or_default());
+    // A pod that the node itself runs has a group of its manifest's hash; the API server gives its picture another uid.
+    let hash = pod.annotations().get("kubernetes.io/config.hash").cloned();
+    let name = format!("pod{}", hash.or_else(|| pod.uid()).unwrap_or_default());
     find(&root, &name, DEPTH).ok_or_else(|| {
         Failure::new(format!(
             "pod {} has no control group {name} below {}: does the cluster run on this machine?",

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::client::{self, Running, Script, Stand};
 use crate::cluster::{Cluster, Place};
-use crate::failure::{Failure, Outcome, While, ensure};
+use crate::failure::{Outcome, While, ensure};
 use crate::processes;
 use crate::wait::{seen_if, until};
 
@@ -124,18 +124,43 @@ impl<'a> Writer<'a> {
         let pod = self.running.pod().await?;
         processes::signal(&pod, "python3", "TERM")?;
         let log = self.running.end(Duration::from_secs(30)).await?;
-        let acknowledged = acknowledged(&log)?;
+        let report = Self::report(self.cluster, self.place, &self.run, &log).await?;
+        ensure(ended(&log)?.is_some(), || {
+            "the writer did not say that it was told to end".to_owned()
+        })?;
+        let ceiling = lease(self.cluster, self.place).await? + BEYOND_LEASE;
+        ensure(report.longest_gap <= ceiling, || {
+            format!(
+                "no row was acknowledged for {:.1} s, expected {ceiling} s at most",
+                report.longest_gap
+            )
+        })?;
+        Ok(report)
+    }
+
+    /// The same of a writer that died with its node: what it said until then is there.
+    ///
+    /// # Errors
+    /// A row that was acknowledged and is not there.
+    pub async fn died(self) -> Outcome<Report> {
+        let log = self.running.log().await?;
+        Self::report(self.cluster, self.place, &self.run, &log).await
+    }
+
+    /// Looks for every row that a log says was acknowledged, and takes the run's rows away.
+    async fn report(cluster: &Cluster, place: &Place, run: &str, log: &str) -> Outcome<Report> {
+        let acknowledged = acknowledged(log)?;
         ensure(acknowledged.len() >= WARM, || {
             format!("only {} rows were acknowledged", acknowledged.len())
         })?;
-        let [_, writer, _] = logins(&self.place.names);
+        let [_, writer, _] = logins(&place.names);
         let script = Script {
             name: "present",
-            told: json!({ "writer": writer, "run": self.run, "remove": true }),
+            told: json!({ "writer": writer, "run": run, "remove": true }),
             secrets: vec![writer],
         };
-        let stand = Stand::allowed(self.place);
-        let found = client::run(self.cluster, &stand, &script, Duration::from_secs(30)).await?;
+        let stand = Stand::allowed(place);
+        let found = client::run(cluster, &stand, &script, Duration::from_secs(30)).await?;
         let present: Vec<(u64, u64)> = serde_json::from_value(found)?;
         let lost: Vec<u64> = acknowledged
             .iter()
@@ -154,11 +179,9 @@ impl<'a> Writer<'a> {
                 lost.first().copied().unwrap_or_default()
             )
         })?;
-        let longest_gap = longest_gap(&acknowledged, ended(&log)?);
-        let ceiling = lease(self.cluster, self.place).await? + BEYOND_LEASE;
-        ensure(longest_gap <= ceiling, || {
-            format!("no row was acknowledged for {longest_gap:.1} s, expected {ceiling} s at most")
-        })?;
+        // One that died with its node was not told to end.
+        let end = ended(log)?.or_else(|| acknowledged.last().map(|(_, time)| *time));
+        let longest_gap = longest_gap(&acknowledged, end.unwrap_or_default());
         Ok(Report {
             acknowledged: acknowledged.len(),
             failed: log.lines().filter(|line| line.starts_with("e ")).count(),
@@ -188,12 +211,11 @@ fn longest_gap(acknowledged: &[(u64, f64)], ended: f64) -> f64 {
 }
 
 /// When the writer ended because it was told to, in seconds since 1970.
-fn ended(log: &str) -> Outcome<f64> {
+fn ended(log: &str) -> Outcome<Option<f64>> {
     log.lines()
         .find_map(|line| line.strip_prefix("end "))
-        .ok_or_else(|| Failure::new("the writer did not say that it was told to end"))?
-        .parse()
-        .during("the writer's end")
+        .map(|time| time.parse().during("the writer's end"))
+        .transpose()
 }
 
 /// The acknowledged numbers with their times, in seconds since 1970.

@@ -76,27 +76,39 @@ pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
     )))
 }
 
+/// Where the log ends now.
+pub fn end() -> Outcome<u64> {
+    let path = audit_log();
+    Ok(std::fs::metadata(&path).during(path.display())?.len())
+}
+
+/// What the log says from there on.
+pub fn entries(from: u64) -> Outcome<Vec<Value>> {
+    let path = audit_log();
+    let mut file = File::open(&path).during(path.display())?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).during(path.display())?;
+    // The last line may be half written.
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
+}
+
 /// A review of one's own rights is a `create` of something that is never kept.
-fn changes(verb: &str, what: &str) -> bool {
+pub fn changes(verb: &str, what: &str) -> bool {
     !["get", "list", "watch"].contains(&verb)
         && !["selfsubjectaccessreviews", "selfsubjectrulesreviews"].contains(&what)
 }
 
 /// How often the operator asked for what, by verb and resource.
 async fn window() -> Outcome<BTreeMap<(String, String), usize>> {
-    let path = audit_log();
-    let mut file = File::open(&path).during(path.display())?;
-    file.seek(SeekFrom::End(0))?;
+    let from = end()?;
     tokio::time::sleep(WINDOW + FLUSH).await;
-    let mut text = String::new();
-    file.read_to_string(&mut text).during(path.display())?;
     let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
     let mut requests = BTreeMap::new();
-    for line in text.lines() {
-        // The last line may be half written.
-        let Ok(entry) = serde_json::from_str::<Value>(line) else {
-            continue;
-        };
+    for entry in entries(from)? {
         // A watch that goes on has no other stage yet.
         let counts = matches!(entry["stage"].as_str(), Some("ResponseComplete" | "Panic"))
             || (entry["stage"] == "ResponseStarted" && entry["verb"] == "watch");

@@ -79,6 +79,32 @@ pub async fn frozen(cluster: &Cluster) -> Outcome<String> {
     struck(cluster, cluster.place("es")?, Blow::Freeze).await
 }
 
+/// How many times each blow falls on each Region in the long suite.
+const ROUNDS: usize = 3;
+
+/// Every blow in turn, several times, on both Regions at once: eighteen failovers.
+pub async fn campaign(cluster: &Cluster) -> Outcome<String> {
+    let rounds = futures::future::join_all(cluster.places.iter().map(async |place| {
+        let mut told = Vec::new();
+        for _ in 0..ROUNDS {
+            for blow in [Blow::Postmaster, Blow::Member, Blow::Freeze] {
+                told.push(Box::pin(struck(cluster, place, blow)).await?);
+            }
+        }
+        Ok::<_, Failure>(told)
+    }))
+    .await;
+    let mut told = Vec::new();
+    for round in rounds {
+        told.extend(round?);
+    }
+    Ok(format!(
+        "{} failovers, 0 left without a primary, 0 rows lost; {}",
+        told.len(),
+        told.join("; ")
+    ))
+}
+
 async fn struck(cluster: &Cluster, place: &Place, blow: Blow) -> Outcome<String> {
     let settled = cluster.settled(&place.region, WHOLE).await?;
     let old = primary(&settled).ok_or_else(|| Failure::new("there is no primary"))?;

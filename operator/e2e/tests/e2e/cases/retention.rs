@@ -31,7 +31,7 @@ const REGION: &str = "es";
 
 /// What stays of a Region: its volumes and Secrets by uid, its database by identifier, and what is in it.
 #[derive(Debug, PartialEq)]
-struct Remains {
+pub(super) struct Remains {
     claims: BTreeMap<String, String>,
     secrets: BTreeMap<String, String>,
 }
@@ -295,7 +295,7 @@ async fn patroni_remembers(cluster: &Cluster, place: &Place) -> Outcome {
 }
 
 /// Waits until the Region is served again, and checks that it is the same data.
-async fn readopted(
+pub(super) async fn readopted(
     cluster: &Cluster,
     place: &Place,
     before: &(Remains, String, Value),
@@ -315,7 +315,11 @@ async fn readopted(
     ensure(again == *found, || format!("found {again}, left {found}"))
 }
 
-async fn before(cluster: &Cluster, place: &Place, run: &str) -> Outcome<(Remains, String, Value)> {
+pub(super) async fn before(
+    cluster: &Cluster,
+    place: &Place,
+    run: &str,
+) -> Outcome<(Remains, String, Value)> {
     let region = cluster.settled(&place.region, BACK).await?;
     prepare(cluster, place).await?;
     let found = trace(cluster, place, run, true, false).await?;
