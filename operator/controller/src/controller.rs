@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick_model::accepted::{AcceptedSpec, is_of_place};
 use bailiwick_model::channel::channels;
-use bailiwick_model::desired::desired;
+use bailiwick_model::desired::{desired, desired_while_paused};
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::changes;
 use bailiwick_model::evidence::sightings::{Sightings, Told};
@@ -649,6 +649,9 @@ pub fn error_policy<K: ResourceExt>(region: Arc<K>, error: &Error, ctx: Arc<Cont
     }
 }
 
+/// A step that failed: which, why, and the code that the system answered with.
+type FailedStep = (String, ReadFailure, Option<String>);
+
 /// What one pass came to.
 enum Pass {
     Refused(Vec<Violation>),
@@ -660,7 +663,7 @@ struct Done {
     facts: Facts,
     writes: usize,
     steps: Vec<Step>,
-    failed: Vec<(String, ReadFailure, Option<String>)>,
+    failed: Vec<FailedStep>,
     /// Why the newest spec is refused, when this is one that was accepted before it.
     refused: Vec<Violation>,
 }
@@ -868,14 +871,7 @@ async fn make(
     // Before anything is applied, and of a paused Region as well: without it the fence could go before what it fences.
     retire::hold(ctx, region, &mut memory.held).await?;
     if plan.spec.lifecycle.paused {
-        return Ok(Done {
-            plan,
-            facts,
-            writes: 0,
-            steps: Vec::new(),
-            failed: Vec::new(),
-            refused: Vec::new(),
-        });
+        return shut_off_while_paused(ctx, region, memory, (plan, facts), now).await;
     }
     let manifests = desired(&plan);
     let name = plan.names.region().to_owned();
@@ -895,16 +891,83 @@ async fn make(
     drop(turn);
 
     let steps = steps(&plan, &facts);
+    let (done, failed) = perform_all(ctx, region, &plan, memory, &steps).await?;
+    writes += done;
+    remember_answers(&plan, &facts, &mut memory.answered);
+    ctx.metrics
+        .writes
+        .inc_by(u64::try_from(writes).unwrap_or_default());
+    if !due.is_empty() {
+        // The status speaks of the Secrets as they are now: the next look would else write it once more.
+        facts.secrets = secret_facts(&plan.names, &plan.spec, memory);
+    }
+    facts.network_policies = network_policies(ctx, plan.names.region());
+    // The look that follows a change reads what it changed.
+    if writes > 0 && due.iter().any(|(_, due)| *due == secret::Due::Renewal) {
+        memory.last_full_pass = None;
+    }
+    facts.now = now;
+    Ok(Done {
+        plan,
+        facts,
+        writes,
+        steps,
+        failed,
+        refused: Vec::new(),
+    })
+}
+
+/// What is done of a Region that is paused: it is shut off for a leak, and else nothing.
+async fn shut_off_while_paused(
+    ctx: &Context,
+    region: &Region,
+    memory: &mut Memory,
+    (plan, mut facts): (Plan, Facts),
+    now: Timestamp,
+) -> Result<Done, Error> {
+    let manifests = desired_while_paused(&plan);
+    let name = plan.names.region();
+    let turn = ctx.turn().await;
+    let applied = apply::apply(ctx, name, &mut memory.records, &manifests, memory.full_pass);
+    let mut writes = applied.await?;
+    drop(turn);
+    let steps = steps(&plan, &facts);
+    let (done, failed) = perform_all(ctx, region, &plan, memory, &steps).await?;
+    writes += done;
+    ctx.metrics
+        .writes
+        .inc_by(u64::try_from(writes).unwrap_or_default());
+    facts.now = now;
+    Ok(Done {
+        plan,
+        facts,
+        writes,
+        steps,
+        failed,
+        refused: Vec::new(),
+    })
+}
+
+/// Does steps one by one: how many were done, and those that failed: which, why, and the code that the system answered with.
+async fn perform_all(
+    ctx: &Context,
+    region: &Region,
+    plan: &Plan,
+    memory: &Memory,
+    steps: &[Step],
+) -> Result<(usize, Vec<FailedStep>), Error> {
+    let name = plan.names.region();
     let settled = is_settled(region);
+    let mut writes = 0;
     let mut failed = Vec::new();
     let mut stopped = BTreeSet::new();
     let mut without = BTreeSet::new();
-    for step in &steps {
+    for step in steps {
         let subjects = step.subjects();
         if stopped.contains(system_of(step)) || !without.is_disjoint(&subjects) {
             continue;
         }
-        if let Err(failure) = perform(ctx, region, &plan, memory, step).await? {
+        if let Err(failure) = perform(ctx, region, plan, memory, step).await? {
             tracing::warn!(
                 region = name,
                 error = &failure as &dyn std::error::Error,
@@ -931,31 +994,10 @@ async fn make(
                 system = system_of(step),
                 "what was settled had been changed by somebody else and was put right"
             );
-            ctx.metrics.undone(&name);
+            ctx.metrics.undone(name);
         }
     }
-    remember_answers(&plan, &facts, &mut memory.answered);
-    ctx.metrics
-        .writes
-        .inc_by(u64::try_from(writes).unwrap_or_default());
-    if !due.is_empty() {
-        // The status speaks of the Secrets as they are now: the next look would else write it once more.
-        facts.secrets = secret_facts(&plan.names, &plan.spec, memory);
-    }
-    facts.network_policies = network_policies(ctx, plan.names.region());
-    // The look that follows a change reads what it changed.
-    if writes > 0 && due.iter().any(|(_, due)| *due == secret::Due::Renewal) {
-        memory.last_full_pass = None;
-    }
-    facts.now = now;
-    Ok(Done {
-        plan,
-        facts,
-        writes,
-        steps,
-        failed,
-        refused: Vec::new(),
-    })
+    Ok((writes, failed))
 }
 
 /// Takes up which systems answered.

@@ -16,6 +16,7 @@ use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::scale;
 use bailiwick_model::secret::is_replication_key;
 use bailiwick_model::status::is_true;
+use bailiwick_model::ways;
 use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -314,7 +315,9 @@ async fn look_around(
         residency
             .channels
             .iter()
-            .any(|row| row.finding.is_some() && row.state == ChannelState::Unknown)
+            .filter(|row| row.state == ChannelState::Unknown)
+            .filter_map(|row| row.finding.as_deref())
+            .any(|finding| !ways::is_of_before(finding))
     });
     let generation = region.metadata.generation;
     let due = memory.inventory.as_ref().is_none_or(|last| {

@@ -16,7 +16,8 @@ use std::net::SocketAddr;
 
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{Names, REWIND_ROLE};
-use bailiwick_model::sql::{ArchiverFact, PostgresFacts, RunningSettings, SqlStep};
+use bailiwick_model::sql::{ArchiverFact, PostgresFacts, RunningSettings, Sessions, SqlStep};
+use futures::future::join_all;
 use tokio_postgres::Client;
 
 use self::connection::{Endpoint, Patience};
@@ -68,6 +69,38 @@ impl Postgres {
             Ok(facts) => Observed::Seen(facts),
             Err(error) => Observed::Failed(told(&self.names, &error)),
         }
+    }
+
+    /// Reads the sessions of applications on standbys, each asked by itself: one that does not answer is not in what is
+    /// returned, and nor is one that is no standby.
+    pub async fn standby_sessions(
+        &self,
+        credentials: &Credentials,
+        members: impl IntoIterator<Item = String>,
+    ) -> BTreeMap<String, BTreeMap<String, Sessions>> {
+        let asked = members.into_iter().map(|member| async {
+            let read = async {
+                let client = self
+                    .endpoint
+                    .of_member(&self.names, &member)
+                    .connect(
+                        &self.names,
+                        credentials,
+                        MAINTENANCE_DATABASE,
+                        Patience::Short,
+                    )
+                    .await?;
+                reading::standby_sessions(&client).await
+            };
+            match read.await {
+                Ok(sessions) => Some((member, sessions?)),
+                Err(error) => {
+                    told(&self.names, &error);
+                    None
+                }
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Reads the archive's state alone: one connection, one query, for looks in between.
@@ -146,14 +179,20 @@ impl Postgres {
 
     async fn work(&self, step: &SqlStep, credentials: &Credentials) -> Result<(), PostgresError> {
         let passwords = password::Passwords::new(&self.names, credentials);
+        let endpoint = match step {
+            SqlStep::EndSessions {
+                standby: Some(member),
+                ..
+            } => self.endpoint.of_member(&self.names, member),
+            _ => self.endpoint.clone(),
+        };
         for Work {
             database,
             patience,
             statements,
         } in statement::work(step, &passwords)?
         {
-            let mut client = self
-                .endpoint
+            let mut client = endpoint
                 .connect(&self.names, credentials, &database, patience)
                 .await?;
             statement::run(&mut client, &statements, patience).await?;

@@ -119,19 +119,22 @@ pub async fn retire(
     }
     let started = Instant::now();
     let looked = look(ctx, region, memory, now).await;
+    // The bindings may have gone in the midst of it.
+    if let Err(error) = &looked
+        && error.status().is_some_and(kube::core::Status::is_forbidden)
+        && !is_delegated(ctx, region, memory).await
+    {
+        tracing::warn!(
+            region = region.name_any(),
+            error = error as &dyn std::error::Error,
+            "the rights to take the Region down are gone"
+        );
+        release(ctx, region, Phase::NotDelegated).await?;
+        return Ok(Action::await_change());
+    }
     let (phase, blocker, error) = match looked {
         Ok((Phase::Gone | Phase::NotDelegated, _)) => return Ok(Action::await_change()),
         Ok((phase, blocker)) => (phase, blocker, None),
-        // The bindings went in the midst of it.
-        Err(error) if error.status().is_some_and(kube::core::Status::is_forbidden) => {
-            tracing::warn!(
-                region = region.name_any(),
-                error = &error as &dyn std::error::Error,
-                "the rights to take the Region down are gone"
-            );
-            release(ctx, region, Phase::NotDelegated).await?;
-            return Ok(Action::await_change());
-        }
         // The watch is a moment behind.
         Err(error) if error.status().is_some_and(kube::core::Status::is_conflict) => {
             return Err(error);
@@ -173,6 +176,23 @@ pub async fn retire(
         0,
     );
     error.map_or_else(|| Ok(Action::requeue(AGAIN)), Err)
+}
+
+/// Whether the API server still says that the operator has its rights in the Region's namespaces. One refused call does not
+/// say that they are gone; nor does an access review without an answer.
+async fn is_delegated(ctx: &Context, region: &Region, memory: &mut Memory) -> bool {
+    memory.delegated = false;
+    match missing_rights(ctx, &Names::of(region), memory).await {
+        Ok(missing) => missing.is_empty(),
+        Err(error) => {
+            tracing::warn!(
+                region = region.name_any(),
+                error = &error as &dyn std::error::Error,
+                "whether the rights are gone is not known"
+            );
+            true
+        }
+    }
 }
 
 /// Reads, decides and does: returns how far it is and what keeps it.

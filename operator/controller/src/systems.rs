@@ -14,6 +14,7 @@ use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::repository::ArchivedFile;
 use bailiwick_model::sql::{PostgresFacts, SqlStep};
 use bailiwick_model::store::{Outlet, StoreFacts, StoreStep};
+use bailiwick_model::ways;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
@@ -188,6 +189,21 @@ impl RegionSystems {
     }
 }
 
+/// The members whose sessions are asked for, whoever leads: all, while some must end or may be left from before.
+fn members_with_stale_sessions(access: Access<'_>) -> Vec<String> {
+    let Access { region, names, .. } = access;
+    let residency = region
+        .status
+        .as_ref()
+        .and_then(|status| status.residency.as_ref());
+    if residency.is_none_or(|residency| !ways::asks_for_sessions(residency)) {
+        return Vec::new();
+    }
+    (0..region.spec.postgres.instances)
+        .map(|ordinal| names.postgres_member(ordinal))
+        .collect()
+}
+
 /// A read as a fact.
 fn observed<T>(read: Result<T, Unread>) -> Observed<T> {
     match read {
@@ -222,7 +238,19 @@ impl Systems for RegionSystems {
     fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
         Box::pin(async move {
             match self.clients(access) {
-                Ok(clients) => clients.postgres.observe(access.credentials).await,
+                Ok(clients) => {
+                    let standbys = members_with_stale_sessions(access);
+                    let (mut seen, sessions) = tokio::join!(
+                        clients.postgres.observe(access.credentials),
+                        clients
+                            .postgres
+                            .standby_sessions(access.credentials, standbys)
+                    );
+                    if let Observed::Seen(seen) = &mut seen {
+                        seen.standby_sessions = sessions;
+                    }
+                    seen
+                }
                 Err(unread) => Observed::Failed(unread),
             }
         })

@@ -595,6 +595,7 @@ fn pod(pod: &Pod) -> PodFact {
     PodFact {
         uid: pod.uid().unwrap_or_default(),
         labels: pod.labels().clone(),
+        made: pod.creation_timestamp().map(|time| time.0),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         ip: status.and_then(|status| status.pod_ip.clone()),
         ready,

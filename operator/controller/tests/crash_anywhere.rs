@@ -70,6 +70,7 @@ fn normalised(key: &Key, value: &Value) -> Value {
                     "finishedAt",
                     "managedFields",
                     "checkedAt",
+                    "since",
                 ] {
                     fields.remove(field);
                 }

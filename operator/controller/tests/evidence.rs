@@ -913,6 +913,7 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
             exceptions: bailiwick_model::region::ExceptionsStatus::default(),
             checked_at: None,
             breach: bailiwick_model::region::BreachStatus::default(),
+            ways: None,
         };
         known.status = Some(RegionStatus {
             residency: Some(residency),

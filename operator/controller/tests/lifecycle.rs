@@ -254,13 +254,62 @@ async fn a_region_without_rights_is_let_go_and_its_fence_stays() {
 async fn rights_that_go_in_the_midst_of_a_deletion_let_it_go() {
     let mut harness = Harness::running().await;
     let fence = policies(&harness.api);
-    harness.journal.fault_on(Fault::Refuse(403), |call| {
-        call.verb == "delete" && call.name == "tr/tr-pg"
+    // They go between the access review and the call that is refused.
+    let api = harness.api.clone();
+    harness.journal.fault_on(Fault::Refuse(403), move |call| {
+        let refused = call.verb == "delete" && call.name == "tr/tr-pg";
+        for namespace in ["tr", "tr-obs", "tr-drill"].iter().filter(|_| refused) {
+            api.delegate(namespace, false);
+        }
+        refused
     });
     harness.api.remove(&region("tr"));
     harness.until_gone(|_| {}).await;
     assert_eq!(policies(&harness.api), fence);
     assert_eq!(harness.api.all("statefulsets", "tr"), Vec::<Value>::new());
+}
+
+/// A refusal says nothing of the next call: a Role that is being edited, an API server that is behind. While the access
+/// review allows what the fence needs, the Region is not let go in the midst of it.
+#[tokio::test]
+async fn one_call_that_is_refused_does_not_let_a_region_go_while_the_rights_are_there() {
+    for (verb, resource, reason) in [
+        ("list", "pods", "ObserveFailed"),
+        ("delete", "statefulsets", "DeleteFailed"),
+    ] {
+        let mut harness = Harness::running().await;
+        let fence = policies(&harness.api);
+        if verb == "list" {
+            harness
+                .api
+                .fail_lists(Fault::Refuse(403), move |it, _| it == resource);
+        } else {
+            harness.journal.fault_on(Fault::Refuse(403), move |call| {
+                call.verb == verb && call.resource == resource
+            });
+        }
+        harness.api.remove(&region("tr"));
+        let mut failures = 0;
+        for _ in 0..6 {
+            harness.turn();
+            failures += usize::from(harness.look().await.result.is_err());
+        }
+        assert!(failures > 1, "{verb} {resource}: {failures}");
+        assert!(
+            harness.region().metadata.finalizers.is_some(),
+            "{verb} {resource}"
+        );
+        assert_eq!(policies(&harness.api), fence);
+        let (status, told, message) = harness.condition("DeletionBlocked");
+        assert_eq!((status.as_str(), told.as_str()), ("True", reason));
+        assert!(
+            message.contains("403") && message.contains("it is tried again"),
+            "{message}"
+        );
+        harness.journal.heal();
+        harness.api.fail_lists(Fault::Fail, |_, _| false);
+        goes_behind_its_fence(&mut harness, |_| {}).await;
+    }
 }
 
 #[tokio::test]

@@ -88,6 +88,17 @@ pub fn desired(plan: &Plan) -> Vec<Manifest> {
     manifests
 }
 
+/// What is applied of a Region that is paused: nothing, but for the boundary while it is shut off. Then that lets through
+/// what the Region's own parts need, whatever the spec says by now.
+#[must_use]
+pub fn desired_while_paused(plan: &Plan) -> Vec<Manifest> {
+    if plan.breach.is_active() {
+        boundary::manifests(plan)
+    } else {
+        Vec::new()
+    }
+}
+
 /// The labels that every object of a Region carries. `component` is `postgres`, `object-store`, `backup`, `canary` or
 /// `boundary`.
 #[must_use]

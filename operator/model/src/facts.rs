@@ -353,6 +353,8 @@ pub struct PodFact {
     pub uid: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// When it was made (`metadata.creationTimestamp`): none of its connections is older.
+    pub made: Option<Timestamp>,
     /// The node that it is bound to.
     pub node: Option<String>,
     /// Its address.

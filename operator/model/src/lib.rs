@@ -41,4 +41,5 @@ pub mod step;
 pub mod store;
 pub mod violation;
 pub mod volume;
+pub mod ways;
 pub mod yaml;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use bailiwick_fence::Targets;
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
@@ -17,7 +18,7 @@ use crate::endpoint;
 use crate::facts::{ApiServerAddress, Facts};
 use crate::fence;
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
-use crate::region::{Assurance, BreachStatus, Region, RegionSpec};
+use crate::region::{Assurance, BreachStatus, Region, RegionSpec, WaysStatus};
 use crate::residency::{
     BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
 };
@@ -25,6 +26,7 @@ use crate::scale::{self, Members};
 use crate::secret::{self, SecretWanted};
 use crate::violation::{Reason, Violation};
 use crate::volume::{self, VolumeSize};
+use crate::ways;
 
 /// What the operator was started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +113,10 @@ pub struct Plan {
     pub incarnation: i32,
     /// What of a proven leak is still there; while something is, clients and declared endpoints are shut off.
     pub breach: BreachStatus,
+    /// The ways into and out of the Region that are let through, and those shut that may still have connections.
+    pub ways: WaysStatus,
+    /// The age from which on sessions of applications are ended; none while none must be.
+    pub stale_sessions: Option<SignedDuration>,
 }
 
 impl Plan {
@@ -202,28 +208,41 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                         .unwrap_or_default(),
                     facts.breach.as_ref(),
                 ),
+                ways: known_ways(region).cloned().unwrap_or_default(),
+                stale_sessions: None,
                 names,
                 policy,
                 spec,
             },
+            known_ways(region),
             facts,
         )),
         _ => Err(violations),
     }
 }
 
-/// The plan with what this look makes of the breach: the canaries answered the boundary of the breach as it was.
-fn with_breach(mut plan: Plan, facts: &Facts) -> Plan {
-    // Of a Region that is paused nothing is shut and nothing opened.
-    if !plan.spec.lifecycle.paused {
-        let channels = channel::channels(&plan, facts, plan.assurance);
-        plan.breach = breach(
-            &plan.breach,
-            &channels,
-            !plan.externals.is_empty(),
-            facts.now,
-        );
+/// The ways that the status tells of; none before the first look.
+fn known_ways(region: &Region) -> Option<&WaysStatus> {
+    let residency = region.status.as_ref()?.residency.as_ref()?;
+    residency.ways.as_ref()
+}
+
+/// The plan with what this look makes of the breach, and of the ways with it: the canaries answered the boundary of the
+/// breach as it was.
+fn with_breach(mut plan: Plan, ways_before: Option<&WaysStatus>, facts: &Facts) -> Plan {
+    let channels = channel::channels(&plan, facts, plan.assurance);
+    let now = breach(
+        &plan.breach,
+        &channels,
+        !plan.externals.is_empty(),
+        facts.now,
+    );
+    // A Region that is paused is shut off for a leak like any other, and opened by nobody.
+    if !plan.spec.lifecycle.paused || now.is_active() {
+        plan.breach = now;
     }
+    plan.ways = ways::ways(ways_before, &plan, facts);
+    plan.stale_sessions = ways::stale_sessions(&plan.ways, facts.now);
     plan
 }
 

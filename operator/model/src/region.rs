@@ -216,11 +216,16 @@ pub enum Assurance {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Network {
-    /// The pods that may connect to the Region's services.
+    /// The pods that may connect to the Region's services. Network plugins let connections live on that were made before a
+    /// client was taken out or its selectors or services were changed. So half a minute later the operator ends, once, all
+    /// connections of applications to Postgres: whoever is let in connects again. Those to the object store stand until its
+    /// pods are made anew, and channel 2 is Unknown until then: see docs/how-to/remove-a-client.md.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub clients: Vec<Client>,
-    /// The only addresses outside the cluster that the Region's pods may connect to.
+    /// The only addresses outside the cluster that the Region's pods may connect to. When one is taken out or its addresses
+    /// or ports are changed, connections of applications to Postgres are ended once, as with `clients`, since a session may
+    /// hold one to it; channel 9 is Unknown until the pods of Postgres are made anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub external: Vec<External>,
@@ -905,7 +910,8 @@ pub enum EncryptionMode {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lifecycle {
-    /// Whether the operator leaves everything as it is and only reports.
+    /// Whether the operator leaves everything as it is and only reports. Clients and declared endpoints are shut off for a
+    /// proven leak all the same, and stay so until the Region goes on.
     #[serde(default)]
     pub paused: bool,
     /// Whether all pods are stopped while volumes and Secrets stay.
@@ -991,9 +997,38 @@ pub struct ResidencyStatus {
     /// The leaks that were proven. While one is, clients and declared endpoints are shut off: see condition Quarantined.
     #[serde(default, skip_serializing_if = "BreachStatus::is_none")]
     pub breach: BreachStatus,
+    /// The ways that the network policies let through, and those that were shut and may still have connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ways: Option<WaysStatus>,
     /// The end of the evidence log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceStatus>,
+}
+
+/// The ways into and out of the Region that `spec.network` opens, each as what it connects (`Postgres`, `ObjectStore`,
+/// `External`), its name and a hash of what the spec says of it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WaysStatus {
+    /// Those that are let through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub open: Vec<String>,
+    /// Those that were shut, until it is known that no connection stands that was made by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["way"]))]
+    pub shut: Vec<ShutWay>,
+}
+
+/// A way that was shut. Network plugins let connections live on that were made before.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShutWay {
+    /// The way.
+    pub way: String,
+    /// When it was shut (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: Timestamp,
 }
 
 /// The leaks that were proven.

@@ -31,7 +31,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use self::archive::{ArchiveFailure, ArchiverHealth, archive_health, latest_restorable};
 pub use self::mark::Mark;
@@ -72,14 +72,25 @@ pub struct PostgresFacts {
     pub awaited: BTreeSet<String>,
     /// Who streams WAL from here.
     pub replication: Vec<ReplicationFact>,
-    /// How many connections over the network each role of an application holds, where it holds some.
-    pub sessions: BTreeMap<String, u32>,
+    /// The connections over the network that each role of an application holds, where it holds some.
+    pub sessions: BTreeMap<String, Sessions>,
+    /// The same of each standby, by member; none of one that was not asked or did not answer.
+    pub standby_sessions: BTreeMap<String, BTreeMap<String, Sessions>>,
     /// The replication slots, by name.
     pub slots: BTreeMap<String, SlotFact>,
     /// The settings that decide whether values of statements are logged, by name.
     pub settings: BTreeMap<String, String>,
     /// The settings that a Region may set, as the server has them; none when they were not read.
     pub running: Option<RunningSettings>,
+}
+
+/// The connections over the network that a role holds on one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many.
+    pub count: u32,
+    /// How long the oldest has been there, by the server's clock, in whole seconds, rounded up.
+    pub oldest: SignedDuration,
 }
 
 /// Settings as the server has them.
@@ -413,6 +424,10 @@ pub enum SqlStep {
     EndSessions {
         /// The role.
         role: String,
+        /// The standby that they are to; none: the primary.
+        standby: Option<String>,
+        /// The age from which on they are ended; none: all.
+        from_age: Option<SignedDuration>,
     },
     /// Make a role, with its mark.
     CreateRole {
@@ -620,7 +635,7 @@ impl SqlStep {
         let database = |name: &str| BTreeSet::from([Subject::Database(name.to_owned())]);
         let role = |name: &str| BTreeSet::from([Subject::Role(name.to_owned())]);
         match self {
-            Self::EndSessions { role: name }
+            Self::EndSessions { role: name, .. }
             | Self::CreateRole { role: name, .. }
             | Self::AlterRole { role: name, .. }
             | Self::MarkRole { role: name, .. }
@@ -649,7 +664,10 @@ impl SqlStep {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Self::EndSessions { role } => format!("end the connections of role {role}"),
+            Self::EndSessions { role, standby, .. } => match standby {
+                None => format!("end the connections of role {role}"),
+                Some(member) => format!("end the connections of role {role} to {member}"),
+            },
             Self::CreateRole { role, .. } => format!("create role {role}"),
             Self::ActAs { role } => format!("let the operator act as role {role}"),
             Self::AlterRole { role, .. } => format!("set the attributes of role {role}"),
@@ -701,27 +719,63 @@ impl SqlStep {
 /// Nothing on a server that does not take writes.
 #[must_use]
 pub fn steps(plan: &Plan, seen: &PostgresFacts) -> Vec<SqlStep> {
-    let mut steps = sessions_to_end(plan, seen);
+    let mut steps = sessions_to_end(plan, None, &seen.sessions);
     steps.extend(WantedPostgres::of(&plan.names, &plan.spec.postgres).steps(seen));
+    // A standby that does not answer stops nothing of the primary's.
+    steps.extend(standby_sessions_to_end(plan, seen));
     steps
 }
 
-/// The connections that nobody may hold: those of a Region that is shut off, or that lets no client in. Network plugins let
-/// through what was established before a policy shut it
+/// The connections that must end though the Region is paused: those of one that is shut off.
+#[must_use]
+pub fn steps_while_paused(plan: &Plan, seen: &PostgresFacts) -> Vec<SqlStep> {
+    if !plan.breach.is_active() {
+        return Vec::new();
+    }
+    let mut steps = sessions_to_end(plan, None, &seen.sessions);
+    steps.extend(standby_sessions_to_end(plan, seen));
+    steps
+}
+
+fn standby_sessions_to_end<'a>(
+    plan: &'a Plan,
+    seen: &'a PostgresFacts,
+) -> impl Iterator<Item = SqlStep> + 'a {
+    seen.standby_sessions
+        .iter()
+        .flat_map(|(standby, sessions)| sessions_to_end(plan, Some(standby), sessions))
+}
+
+/// The connections to one server that nobody may hold: those of a Region that is shut off or that lets no client in, and
+/// those that were begun before a way was shut. Network plugins let through what was established before a policy shut it
 /// (<https://kubernetes.io/docs/concepts/services-networking/network-policies/>).
-fn sessions_to_end(plan: &Plan, seen: &PostgresFacts) -> Vec<SqlStep> {
+fn sessions_to_end(
+    plan: &Plan,
+    standby: Option<&str>,
+    sessions: &BTreeMap<String, Sessions>,
+) -> Vec<SqlStep> {
     let lets_in = plan
         .spec
         .network
         .clients
         .iter()
         .any(|client| client.to.contains(&Service::Postgres));
-    if lets_in && !plan.breach.is_active() {
-        return Vec::new();
-    }
-    let roles = seen.sessions.keys();
-    roles
-        .map(|role| SqlStep::EndSessions { role: role.clone() })
+    let from_age = if lets_in && !plan.breach.is_active() {
+        match plan.stale_sessions {
+            Some(age) => Some(age),
+            None => return Vec::new(),
+        }
+    } else {
+        None
+    };
+    sessions
+        .iter()
+        .filter(|(_, sessions)| from_age.is_none_or(|age| sessions.oldest > age))
+        .map(|(role, _)| SqlStep::EndSessions {
+            role: role.clone(),
+            standby: standby.map(str::to_owned),
+            from_age,
+        })
         .collect()
 }
 

@@ -516,7 +516,7 @@ fn judge(
         );
     }
     let paused = if lifecycle.paused {
-        "The operator only reports."
+        "The operator only reports, and shuts a leak off."
     } else {
         "The operator acts."
     };
@@ -552,7 +552,7 @@ fn judge(
     let degraded = degraded(applied, &archive);
     let ready = ready(applied, &postgres, &store);
     let residency = residency_enforced(&plan.breach, channels);
-    let quarantined = quarantined(&plan.breach, channels, lifecycle.paused);
+    let quarantined = quarantined(&plan.breach, lifecycle.paused);
     for (type_, verdict) in [
         ("ResidencyEnforced", residency),
         ("Quarantined", quarantined),
@@ -588,6 +588,7 @@ fn residency(
         exceptions: channels.exceptions,
         checked_at: before.and_then(|before| before.checked_at),
         breach: plan.breach.clone(),
+        ways: Some(plan.ways.clone()),
         // It is written where records are, and stays until the next one.
         evidence: before.and_then(|before| before.evidence.clone()),
     };
@@ -656,34 +657,20 @@ fn residency_enforced(breach: &BreachStatus, channels: &Channels) -> Verdict {
 }
 
 /// Whether clients and declared endpoints are shut off, since data was seen to get out.
-fn quarantined(breach: &BreachStatus, channels: &Channels, paused: bool) -> Verdict {
+fn quarantined(breach: &BreachStatus, paused: bool) -> Verdict {
     let Some(breached) = breach.channels.first() else {
-        let leaks = channels
-            .leaks
-            .iter()
-            .find(|(id, _)| crate::breach::STOPPED.contains(id));
-        return match leaks {
-            Some((id, finding)) if paused => Verdict::new(
-                State::False,
-                "Paused",
-                format!(
-                    "Channel {id}: {finding}. Clients and declared endpoints would be shut off if the Region were not \
-                     paused: see docs/runbooks/quarantined.md."
-                ),
-            ),
-            _ => Verdict::new(
-                State::False,
-                "Open",
-                "Clients and declared endpoints are let through.",
-            ),
-        };
+        return Verdict::new(
+            State::False,
+            "Open",
+            "Clients and declared endpoints are let through.",
+        );
     };
     let more = match breach.channels.len() - 1 {
         0 => String::new(),
         more => format!(" And {more} more: see status.residency.breach."),
     };
     let paused = if paused {
-        " The Region is paused: it stays shut off."
+        " The Region is paused: it stays shut off until it goes on."
     } else {
         ""
     };

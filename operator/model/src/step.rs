@@ -71,10 +71,15 @@ impl Step {
     }
 }
 
-/// What is to be done now, in order: room first; then the store, since the archive needs it; then canaries, which wait
+/// What is to be done now; of a Region that is paused, only what a leak asks for. In order: room first; then the store, since the archive needs it; then canaries, which wait
 /// for nothing else; then Patroni, then SQL.
 #[must_use]
 pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
+    if plan.spec.lifecycle.paused {
+        let seen = facts.postgres.seen();
+        let steps = seen.map(|seen| sql::steps_while_paused(plan, seen));
+        return steps.into_iter().flatten().map(Step::Sql).collect();
+    }
     let mut steps: Vec<Step> = volume::growths(plan, facts)
         .into_iter()
         .map(Step::Grow)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bailiwick_model::breach::{HELD, known};
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Tried, questions};
 use bailiwick_model::channel::channels;
-use bailiwick_model::desired::boundary;
+use bailiwick_model::desired::{boundary, desired_while_paused};
 use bailiwick_model::facts::{Facts, Observed, PodFact};
 use bailiwick_model::names::LABEL_TASK;
 use bailiwick_model::plan::{Plan, Platform, plan};
@@ -17,7 +17,8 @@ use bailiwick_model::policy;
 use bailiwick_model::region::{
     BreachStatus, BreachedChannel, Exception, Region, RegionStatus, ResidencyStatus,
 };
-use bailiwick_model::sql::{self, PostgresFacts, SqlStep};
+use bailiwick_model::sql::{self, PostgresFacts, Sessions, SqlStep};
+use bailiwick_model::step::{Step, steps};
 use bailiwick_model::store::{Outlet, StoreFacts};
 use fixture::{facts, platform, tr_with};
 use jiff::{SignedDuration, Timestamp};
@@ -59,6 +60,7 @@ impl Looks {
             exceptions: found.exceptions,
             checked_at: Some(self.facts.now),
             breach: plan.breach.clone(),
+            ways: Some(plan.ways.clone()),
             evidence: None,
         };
         let status = self.region.status.get_or_insert_with(RegionStatus::default);
@@ -210,21 +212,26 @@ fn a_leak_shuts_clients_off_in_the_look_that_finds_it_and_lets_them_in_once_none
     assert_eq!((again.breach.count, ways(&again)), (2, (false, false)));
 }
 
+/// Postgres with a session of each of two roles of applications.
+fn held() -> PostgresFacts {
+    PostgresFacts {
+        sessions: BTreeMap::from([
+            ("clinical_app_reader".to_owned(), Sessions::default()),
+            ("clinical_app_writer".to_owned(), Sessions::default()),
+        ]),
+        ..PostgresFacts::default()
+    }
+}
+
 /// Network plugins let through what stood before a policy shut it.
 #[test]
 fn connections_that_nobody_may_hold_are_ended() {
-    let held = PostgresFacts {
-        sessions: BTreeMap::from([
-            ("clinical_app_reader".to_owned(), 2),
-            ("clinical_app_writer".to_owned(), 1),
-        ]),
-        ..PostgresFacts::default()
-    };
+    let held = held();
     let ended = |plan: &Plan| -> Vec<String> {
         sql::steps(plan, &held)
             .iter()
             .filter_map(|step| match step {
-                SqlStep::EndSessions { role } => Some(role.clone()),
+                SqlStep::EndSessions { role, .. } => Some(role.clone()),
                 _ => None,
             })
             .collect()
@@ -319,7 +326,7 @@ fn a_store_that_copies_elsewhere_is_a_leak_until_it_does_not() {
 }
 
 #[test]
-fn who_answers_for_a_channel_keeps_it_open_and_a_paused_region_is_left_as_it_is() {
+fn who_answers_for_a_channel_keeps_it_open_and_a_paused_region_is_shut_off_all_the_same() {
     let mut looks = Looks::new(without_endpoints());
     let plan = looks.look();
     looks.answer(&plan, Tried::Reached);
@@ -336,17 +343,28 @@ fn who_answers_for_a_channel_keeps_it_open_and_a_paused_region_is_left_as_it_is(
     looks.region.spec.residency.exceptions.clear();
     looks.region.spec.lifecycle.paused = true;
     let plan = looks.look();
-    assert_eq!(
-        (&plan.breach, ways(&plan)),
-        (&BreachStatus::default(), (true, false))
-    );
+    assert_eq!(open(&plan.breach), [("1", 3), ("9", 3)]);
+    assert_eq!(ways(&plan), (false, false));
+    // The boundary is all that is applied, and sessions are all that is ended.
+    assert_eq!(desired_while_paused(&plan), boundary::manifests(&plan));
+    looks.facts.postgres = Observed::Seen(held());
+    let done = steps(&plan, &looks.facts);
+    assert_eq!(done.len(), 2, "{done:?}");
+    let ends = |step: &Step| matches!(step, Step::Sql(SqlStep::EndSessions { .. }));
+    assert!(done.iter().all(ends), "{done:?}");
+    // It is opened by nobody while it is paused.
+    looks.answer(&plan, Tried::Blocked);
+    let plan = looks.look();
+    assert_eq!(ways(&plan), (false, false));
+    assert!(plan.breach.is_active());
     looks.region.spec.lifecycle.paused = false;
-    assert_eq!(ways(&looks.look()), (false, false));
-    // Nor is it opened while it is paused.
+    assert_eq!(ways(&looks.look()), (true, false));
+    // One that is paused and does not leak is left as it is.
     looks.region.spec.lifecycle.paused = true;
     let plan = looks.look();
-    looks.answer(&plan, Tried::Blocked);
-    assert_eq!(ways(&looks.look()), (false, false));
+    assert_eq!(plan.breach.channels, []);
+    assert_eq!(desired_while_paused(&plan), []);
+    assert_eq!(steps(&plan, &looks.facts), []);
 }
 
 #[test]

@@ -140,6 +140,14 @@ impl Endpoint {
         })
     }
 
+    /// The same for one member, by its own name.
+    pub(super) fn of_member(&self, names: &Names, member: &str) -> Self {
+        Self {
+            host: format!("{member}.{}.{}.svc", names.postgres(), names.namespace()),
+            ..self.clone()
+        }
+    }
+
     /// Connects to a database as the control role.
     pub(super) async fn connect(
         &self,

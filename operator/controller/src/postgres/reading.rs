@@ -8,9 +8,9 @@ use bailiwick_model::settings;
 use bailiwick_model::sql::{
     ArchiverFact, AvailableExtension, DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside,
     Mark, Membership, ObjectClass, ObjectsOf, PostgresFacts, Privilege, Privileges,
-    ReplicationFact, RoleFact, RunningSettings, SchemaFact, SlotFact,
+    ReplicationFact, RoleFact, RunningSettings, SchemaFact, Sessions, SlotFact,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
@@ -139,7 +139,8 @@ const REPLICATION: &str = "
 
 // Of the roles that we may act as: an application's. What else is connected is this cluster's own.
 const SESSIONS: &str = "
-    SELECT usename::text AS role, count(*)::int4 AS many
+    SELECT usename::text AS role, count(*)::int4 AS many,
+           ceil(extract(epoch FROM clock_timestamp() - min(backend_start)))::int8 AS oldest
     FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND usename <> current_user AND pg_has_role(usesysid, 'SET')
           AND client_addr IS NOT NULL AND ";
@@ -263,13 +264,7 @@ pub(super) async fn server(
             sync: get(&row, "sync")?,
         });
     }
-    let sessions = format!("{SESSIONS}{NOT_LOOPBACK} GROUP BY usename");
-    for row in rows(client, &sessions).await? {
-        let many: i32 = get(&row, "many")?;
-        facts
-            .sessions
-            .insert(get(&row, "role")?, many.unsigned_abs());
-    }
+    facts.sessions = sessions(client).await?;
     for row in rows(client, SLOTS).await? {
         facts.slots.insert(
             get(&row, "name")?,
@@ -280,6 +275,37 @@ pub(super) async fn server(
         );
     }
     Ok(facts)
+}
+
+/// The connections over the network that each role of an application holds on this server.
+async fn sessions(client: &Client) -> Result<BTreeMap<String, Sessions>, PostgresError> {
+    let query = format!("{SESSIONS}{NOT_LOOPBACK} GROUP BY usename");
+    rows(client, &query)
+        .await?
+        .iter()
+        .map(|row| {
+            let many: i32 = get(row, "many")?;
+            let sessions = Sessions {
+                count: many.unsigned_abs(),
+                oldest: SignedDuration::from_secs(get(row, "oldest")?),
+            };
+            Ok((get(row, "role")?, sessions))
+        })
+        .collect()
+}
+
+/// The same, of a standby; none of a server that is none.
+pub(super) async fn standby_sessions(
+    client: &Client,
+) -> Result<Option<BTreeMap<String, Sessions>>, PostgresError> {
+    let mut standby = false;
+    for row in rows(client, "SELECT pg_is_in_recovery() AS standby").await? {
+        standby = get(&row, "standby")?;
+    }
+    if !standby {
+        return Ok(None);
+    }
+    sessions(client).await.map(Some)
 }
 
 /// The settings of the log. `client` is of a role that was given none of its own: one that was, as the control role, sees

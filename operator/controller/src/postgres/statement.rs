@@ -8,6 +8,7 @@ use bailiwick_model::names::CONTROL_ROLE;
 use bailiwick_model::sql::{
     DefaultsOf, Grantee, Mark, ObjectClass, Privilege, PrivilegeChange, SqlStep, database_admin,
 };
+use jiff::SignedDuration;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient};
@@ -63,7 +64,10 @@ pub(super) enum Statement {
     /// Ends the connections to a database, each with the rights of the role that holds it.
     EndConnections { database: String },
     /// Ends the connections that a role holds over the network, with its own rights.
-    EndSessions { role: String },
+    EndSessions {
+        role: String,
+        from_age: Option<SignedDuration>,
+    },
     /// Gives what a role owns in this database to its heir, and takes what others gave it here. Without an heir it must
     /// own nothing here: no data is dropped with a role.
     GiveUp { role: String, heir: Option<String> },
@@ -86,9 +90,12 @@ pub(super) fn work(step: &SqlStep, passwords: &Passwords<'_>) -> Result<Vec<Work
         | SqlStep::SetPassword { .. }
         | SqlStep::GrantRole { .. }
         | SqlStep::RevokeRole { .. } => vec![role_work(step, passwords)?],
-        SqlStep::EndSessions { role } => vec![together(
+        SqlStep::EndSessions { role, from_age, .. } => vec![together(
             MAINTENANCE_DATABASE,
-            vec![Statement::EndSessions { role: role.clone() }],
+            vec![Statement::EndSessions {
+                role: role.clone(),
+                from_age: *from_age,
+            }],
         )],
         SqlStep::DropRole { role, databases } => drop_role(role, databases),
         SqlStep::DropDatabase { database } => drop_database(database),
@@ -555,9 +562,9 @@ async fn run_together(
             Statement::EndConnections { database } => {
                 end_connections(&transaction, database, patience).await?;
             }
-            Statement::EndSessions { role } => {
-                let of_the_network = format!("client_addr IS NOT NULL AND {NOT_LOOPBACK}");
-                end_with_rights(&transaction, role, &of_the_network, patience).await?;
+            Statement::EndSessions { role, from_age } => {
+                let condition = sessions_to_end(*from_age);
+                end_with_rights(&transaction, role, &condition, patience).await?;
             }
             Statement::GiveUp { role, heir } => {
                 give_up(&transaction, role, heir.as_deref(), patience).await?;
@@ -565,6 +572,19 @@ async fn run_together(
         }
     }
     within_patience(patience, transaction.commit()).await
+}
+
+/// The condition in SQL on the sessions over the network that are ended: all, or those of an age. It holds of the very
+/// session that is ended, whatever its number was before.
+fn sessions_to_end(from_age: Option<SignedDuration>) -> String {
+    let of_the_network = format!("client_addr IS NOT NULL AND {NOT_LOOPBACK}");
+    match from_age {
+        None => of_the_network,
+        Some(age) => format!(
+            "{of_the_network} AND backend_start <= clock_timestamp() - interval '{} seconds'",
+            age.as_secs()
+        ),
+    }
 }
 
 /// The objects of a class in a schema that belong to a role, quoted.
@@ -765,6 +785,8 @@ mod tests {
             let steps = [
                 SqlStep::EndSessions {
                     role: name.to_owned(),
+                    standby: None,
+                    from_age: None,
                 },
                 SqlStep::ActAs {
                     role: name.to_owned(),

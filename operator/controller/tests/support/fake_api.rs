@@ -410,6 +410,18 @@ impl FakeApi {
         assert!(self.put(key, manager, "", value), "{key:?} did not change");
     }
 
+    /// Lets an object have been made at another time.
+    pub fn made_at(&self, key: &Key, time: Timestamp) {
+        let mut state = self.lock();
+        let stored = state.contents.objects.get_mut(key);
+        let stored = stored.unwrap_or_else(|| panic!("{key:?} does not exist"));
+        stored.value["metadata"]["creationTimestamp"] = json!(time);
+        drop(state);
+        self.edit(key, "kubelet", |value| {
+            value["metadata"]["annotations"] = json!({"made": time});
+        });
+    }
+
     /// Deletes an object as somebody else does who is not counted; its children follow. What has a finalizer stays until
     /// that is taken off; a pod is gone at once.
     pub fn remove(&self, key: &Key) {

@@ -212,8 +212,15 @@ impl World {
     }
 
     fn postgres_facts(&self, access: Access<'_>) -> PostgresFacts {
+        let running = self.members(access);
         self.with(access.names.region(), |data| {
             let mut facts = data.postgres.clone();
+            for member in running.keys() {
+                if data.leader.as_ref() != Some(member) {
+                    // One that answers says what it has, be it nothing.
+                    facts.standby_sessions.entry(member.clone()).or_default();
+                }
+            }
             // What Patroni was told, as a server has it once Patroni has written it down.
             let told = data.config["postgresql"]["parameters"].as_object();
             facts.running = Some(RunningSettings {

@@ -6,6 +6,7 @@ use crate::canary::Class;
 use crate::canary::verdict::ClassVerdict;
 use crate::facts::{Inventory, Observed};
 use crate::names::{LABEL_REGION, NODE_REGION};
+use crate::ways::{Kind, OF_BEFORE, name_of};
 
 /// API groups by which networks of several clusters become one.
 const MULTI_CLUSTER: &[&str] = &[
@@ -108,11 +109,62 @@ fn outside(sight: &Sight<'_>) -> Verdict {
 }
 
 pub(super) fn between_regions(sight: &Sight<'_>) -> Verdict {
-    default_deny(sight)
+    let verdict = default_deny(sight)
         .and(|| closed_before_start(sight, false))
         .and(|| tried(sight, Class::OtherRegionPod))
         .and(|| tried(sight, Class::OtherRegionService))
-        .and(|| clients(sight))
+        .and(|| clients(sight));
+    and_standing(sight, verdict, &[Kind::Postgres, Kind::ObjectStore])
+}
+
+/// A verdict, and that connections may stand which were made before a way of these kinds was shut.
+fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict {
+    let names = &sight.plan.names;
+    let shut = |kind: Kind| {
+        let ways = sight.plan.ways.shut.iter();
+        ways.filter(move |shut| Kind::of(&shut.way) == Some(kind))
+    };
+    let found = kinds.iter().find_map(|kind| {
+        let who: Vec<&str> = shut(*kind).map(|shut| name_of(&shut.way)).collect();
+        if who.is_empty() {
+            return None;
+        }
+        // Since when is in the status.
+        let who = some_of(who);
+        Some(match kind {
+            Kind::Postgres => format!(
+                "client {who} is let in to Postgres no more and may hold {OF_BEFORE}; the operator ends them within a \
+                 minute, once every member answers over SQL"
+            ),
+            Kind::ObjectStore => made_anew(
+                sight,
+                &format!(
+                    "client {who} is let in to the object store no more and may hold {OF_BEFORE}"
+                ),
+                &names.object_store(),
+            ),
+            Kind::External => made_anew(
+                sight,
+                &format!(
+                    "endpoint {who} is let through no more, and Postgres may hold {OF_BEFORE}"
+                ),
+                &names.postgres(),
+            ),
+        })
+    });
+    match found {
+        Some(finding) => verdict.and(|| Verdict::open(OF_BEFORE, finding)),
+        None => verdict,
+    }
+}
+
+/// What is found, and the command that ends it: nobody deletes pods for it but who knows when.
+fn made_anew(sight: &Sight<'_>, what: &str, set: &str) -> String {
+    let namespace = sight.plan.names.namespace();
+    format!(
+        "{what}: they end with its pods, one after the other, each once the one before is Ready again: kubectl -n {namespace} \
+         delete pod {set}-0; see docs/how-to/remove-a-client.md"
+    )
 }
 
 /// What a client reads can leave by the client: its namespace must be as closed as the Region's.
@@ -255,7 +307,7 @@ pub(super) fn names(sight: &Sight<'_>) -> Verdict {
 
 pub(super) fn declared(sight: &Sight<'_>) -> Verdict {
     // What was admitted is in the plan, and nothing else is rendered.
-    default_deny(sight).and(|| outside(sight)).and(|| {
+    let verdict = default_deny(sight).and(|| outside(sight)).and(|| {
         let places: Vec<String> = sight
             .plan
             .externals
@@ -273,7 +325,8 @@ pub(super) fn declared(sight: &Sight<'_>) -> Verdict {
         } else {
             Verdict::enforced(some_of(places.iter().map(String::as_str)))
         }
-    })
+    });
+    and_standing(sight, verdict, &[Kind::External])
 }
 
 /// What the canaries found of a class of targets.

@@ -116,6 +116,7 @@ mod tests {
             exceptions: crate::region::ExceptionsStatus::default(),
             checked_at: None,
             breach: crate::region::BreachStatus::default(),
+            ways: None,
             evidence: None,
         }
     }

@@ -16,8 +16,14 @@ use crate::names::CONTROL_ROLE;
 /// it is `set`.
 pub fn settle(facts: &mut PostgresFacts, step: &SqlStep) {
     match step {
-        SqlStep::EndSessions { role } => {
-            facts.sessions.remove(role);
+        SqlStep::EndSessions { role, standby, .. } => {
+            let sessions = match standby {
+                None => Some(&mut facts.sessions),
+                Some(member) => facts.standby_sessions.get_mut(member),
+            };
+            if let Some(sessions) = sessions {
+                sessions.remove(role);
+            }
         }
         SqlStep::CreateRole { .. }
         | SqlStep::ActAs { .. }

@@ -6,8 +6,11 @@
 use std::time::{Duration, Instant};
 
 use bailiwick_model::names::LABEL_REGION;
+use bailiwick_model::region::Region;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{Api, ListParams};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 
 use crate::client::Stand;
@@ -18,7 +21,7 @@ use crate::wait::{Look, seen_if, until};
 
 use super::access::{self, Target};
 use super::attacks::region;
-use super::controls::APPROVER;
+use super::controls::{self, APPROVER};
 
 /// The Region that is edited.
 const REGION: &str = "tr";
@@ -365,8 +368,56 @@ pub async fn cannot_widen(cluster: &Cluster) -> Outcome<String> {
     let measured = outcome?;
     restored?;
     revoked?;
+    made_anew(cluster, place).await?;
     cluster.settled(REGION, SETTLED).await?;
     Ok(measured)
+}
+
+/// A client that was let in to the object store for a moment may hold connections to it: channel 2 says so until its pods are
+/// made anew, as somebody does whom the runbook tells.
+async fn made_anew(cluster: &Cluster, place: &Place) -> Outcome {
+    let (namespace, set) = (place.names.namespace(), place.names.object_store());
+    let told = |region: &Region| {
+        controls::rows(region)
+            .any(|row| row.id == "2" && row.evidence.contains("connections of before"))
+    };
+    cluster
+        .region_until(REGION, "row 2 to tell of connections", NOTICED, |region| {
+            seen_if(told(region), || "it does not".to_owned())
+        })
+        .await?;
+    let api = Api::<Pod>::namespaced(cluster.client.clone(), &namespace);
+    for pod in cluster.pods(&namespace).await? {
+        let name = pod.name_any();
+        if !name.starts_with(&format!("{set}-")) {
+            continue;
+        }
+        let before = pod.uid();
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .during(format_args!("delete pod {name}"))?;
+        until(&format!("pod {name} made anew"), SETTLED, || async {
+            let now = api.get_opt(&name).await?;
+            let ready = now.is_some_and(|pod| pod.uid() != before && is_ready(&pod));
+            Ok(seen_if(ready, || "it is not ready".to_owned()))
+        })
+        .await?;
+    }
+    cluster
+        .region_until(REGION, "row 2 to tell of none", SETTLED, |region| {
+            seen_if(!told(region), || "it does".to_owned())
+        })
+        .await
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 async fn attempt(cluster: &Cluster, place: &Place) -> Outcome<String> {

@@ -356,8 +356,44 @@ fn opening(bench: &Bench<'_>) -> Written {
     }
 }
 
-/// Says something to Postgres; the code of its refusal.
+/// The way in for the application, beside the one that a quarantine shuts: a store that copies elsewhere is a leak, and what
+/// is tried here after it would else be tried on a Region that lets nobody in.
+fn way_in(bench: &Bench<'_>) -> Written {
+    let flows = [Flow::Postgres.label(), Flow::ObjectStore.label()];
+    Written {
+        kind: (
+            "networking.k8s.io",
+            "v1",
+            "NetworkPolicy",
+            "networkpolicies",
+        ),
+        namespace: Some(bench.namespace()),
+        name: format!("{PREFIX}-clients"),
+        body: json!({ "spec": {
+            "podSelector": { "matchExpressions": [{ "key": LABEL_FLOW, "operator": "In", "values": flows }] },
+            "policyTypes": ["Ingress"],
+            "ingress": [{ "from": [{ "namespaceSelector": {
+                "matchLabels": { "kubernetes.io/metadata.name": stand(bench).namespace } } }] }],
+        } }),
+    }
+}
+
+/// Says something to Postgres; the code of its refusal. A session that the quarantine ends says nothing: it is said again.
 async fn tell(bench: &Bench<'_>, administrator: bool, statement: &str) -> Outcome<Option<String>> {
+    // Postgres' own code: admin_shutdown.
+    const ENDED: &str = "57P01";
+    let refused = tell_once(bench, administrator, statement).await?;
+    if refused.as_deref() == Some(ENDED) {
+        return tell_once(bench, administrator, statement).await;
+    }
+    Ok(refused)
+}
+
+async fn tell_once(
+    bench: &Bench<'_>,
+    administrator: bool,
+    statement: &str,
+) -> Outcome<Option<String>> {
     let [admin, writer, _] = logins(&bench.place.names);
     let login = if administrator { admin } else { writer };
     let script = Script {
@@ -523,7 +559,7 @@ pub async fn open(bench: &Bench<'_>) -> Outcome {
     client::hand_over(bench.cluster, bench.place, &certificate).await?;
     // A store elsewhere, and the way there.
     bench.unbind(&["network-policies"]).await?;
-    bench.write(&[opening(bench)]).await?;
+    bench.write(&[opening(bench), way_in(bench)]).await?;
     let script = Script {
         name: "foreign_store",
         told: json!({}),
@@ -603,6 +639,7 @@ pub async fn shut(bench: &Bench<'_>) -> Outcome {
         })
         .await?;
     }
+    way_in(bench).gone_as_operator(bench.cluster).await?;
     bench.pause(false).await
 }
 
