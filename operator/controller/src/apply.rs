@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bailiwick_model::desired::Manifest;
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::names::FIELD_MANAGER;
-use bailiwick_model::volume::Growth;
+use bailiwick_model::names::{ANNOTATION_ARGO_SYNC, FIELD_MANAGER, RETAINED, RETENTION_MANAGER};
+use bailiwick_model::volume::{Growth, Unmarked};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
@@ -244,6 +244,32 @@ pub async fn grow(
         }
         Err(source) => Err(Error::Apply {
             object: format!("PersistentVolumeClaim/{}", growth.claim),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// Marks a claim as one that nobody prunes, if it still has this uid. As a manager of its own: what [`grow`] applied stays.
+///
+/// # Errors
+/// [`Error::Apply`] with the claim's name. One that is gone by now is none.
+pub async fn mark_claim(
+    client: &Client,
+    namespace: &str,
+    Unmarked { claim, uid }: &Unmarked,
+) -> Result<(), Error> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let patch = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": claim, "uid": uid, "annotations": { ANNOTATION_ARGO_SYNC: RETAINED } },
+    });
+    let parameters = PatchParams::apply(RETENTION_MANAGER).force();
+    match api.patch(claim, &parameters, &Patch::Apply(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(source) => Err(Error::Apply {
+            object: format!("PersistentVolumeClaim/{claim}"),
             source: Box::new(source),
         }),
     }

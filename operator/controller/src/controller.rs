@@ -1,7 +1,7 @@
 //! The corridor: events in, and for each Region one pass of observe, plan, desired, apply, steps, status and the time
 //! of the next look out. All decisions are the model's.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ use bailiwick_model::violation::{Reason, Violation};
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
@@ -48,6 +48,7 @@ use crate::credentials::Credentials;
 use crate::error::{Error, Retry, StepError, backoff};
 use crate::events;
 use crate::evidence::EvidenceError;
+use crate::glance;
 use crate::health::WatchHealth;
 use crate::lease::Lease;
 use crate::mint;
@@ -142,6 +143,10 @@ pub struct Memory {
     pub delegated: bool,
     /// When Secrets and ConfigMaps were last read.
     pub last_full_pass: Option<Instant>,
+    /// When the metadata of Secrets was last looked at.
+    pub last_glance: Option<Timestamp>,
+    /// The Secrets of logins that left the spec that were looked for, and those that are there, with their uids.
+    pub left_over: (BTreeSet<String>, BTreeMap<String, String>),
     /// Whether this look reads them.
     pub full_pass: bool,
     /// What was in the Region's namespaces beside what is ours.
@@ -603,7 +608,13 @@ pub async fn reconcile_at(
         (Ok(pass), Ok(status)) => {
             memory.failures = 0;
             memory.failed_looks = pass.failed_looks(memory.failed_looks);
-            Ok(Action::requeue(pass.next(&status, memory.failed_looks)))
+            let mut next = pass.next(&status, memory.failed_looks);
+            if matches!(pass, Pass::Applied(_)) {
+                // In time to see an edit of a Secret; a bound of a second keeps this from spinning.
+                let glance = glance::until_next(&memory, now).unsigned_abs();
+                next = next.min(glance.max(Duration::from_secs(1)));
+            }
+            Ok(Action::requeue(next))
         }
         (Err(error), _) | (Ok(_), Err(error)) => {
             memory.failures = memory.failures.saturating_add(1);
@@ -900,6 +911,7 @@ async fn make(
     if !due.is_empty() {
         // The status speaks of the Secrets as they are now: the next look would else write it once more.
         facts.secrets = secret_facts(&plan.names, &plan.spec, memory);
+        facts.remembered.clone_from(memory.credentials.gone());
     }
     facts.network_policies = network_policies(ctx, plan.names.region());
     // The look that follows a change reads what it changed.
@@ -953,7 +965,7 @@ async fn perform_all(
     ctx: &Context,
     region: &Region,
     plan: &Plan,
-    memory: &Memory,
+    memory: &mut Memory,
     steps: &[Step],
 ) -> Result<(usize, Vec<FailedStep>), Error> {
     let name = plan.names.region();
@@ -988,6 +1000,9 @@ async fn perform_all(
             continue;
         }
         writes += 1;
+        if let Step::DeleteSecret { name, .. } = step {
+            memory.left_over.1.remove(name);
+        }
         if settled && repairs(step) {
             tracing::warn!(
                 region = name,
@@ -1041,7 +1056,8 @@ const fn system_of(step: &Step) -> &'static str {
     match step {
         Step::Store(_) => "object store",
         Step::Sql(_) => "postgres",
-        Step::Grow(_) => "volumes",
+        Step::Grow(_) | Step::MarkClaim(_) => "volumes",
+        Step::DeleteSecret { .. } => "secrets",
         Step::Patroni(_) | Step::Create(_) | Step::DeletePod { .. } | Step::DeleteJob { .. } => {
             "patroni"
         }
@@ -1093,6 +1109,14 @@ async fn perform(
             }
         }
         Step::Grow(growth) => apply::grow(&ctx.client, &plan.names.namespace(), growth).await?,
+        Step::MarkClaim(claim) => {
+            apply::mark_claim(&ctx.client, &plan.names.namespace(), claim).await?;
+            Ok(())
+        }
+        Step::DeleteSecret { name, uid } => {
+            apply::delete(ctx, &ApiResource::erase::<Secret>(&()), &object(name), uid).await?;
+            Ok(())
+        }
         Step::DeletePod { name, uid } => {
             apply::delete(ctx, &ApiResource::erase::<Pod>(&()), &object(name), uid).await?;
             Ok(())

@@ -5,18 +5,105 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use bailiwick_model::names::{ANNOTATION_ARGO_SYNC, FIELD_MANAGER, RETAINED};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+/// What a Secret's metadata said when it was read or written last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its resourceVersion: another one is another look at its values.
+    pub version: Option<String>,
+    /// When it was made.
+    pub made: Option<Timestamp>,
+    /// When somebody else wrote values of it last.
+    pub edited: Option<Timestamp>,
+    /// Whether nothing on it keeps whoever deploys the Region from Git from pruning it.
+    pub prunable: bool,
+}
+
+impl Seen {
+    /// What a Secret's metadata says.
+    #[must_use]
+    pub fn of(secret: &Secret) -> Self {
+        let edited = secret
+            .managed_fields()
+            .iter()
+            .filter(|entry| {
+                entry.manager.as_deref() != Some(FIELD_MANAGER)
+                    && entry.fields_v1.as_ref().is_some_and(|fields| {
+                        ["f:data", "f:stringData"]
+                            .iter()
+                            .any(|key| fields.0.get(*key).is_some())
+                    })
+            })
+            .filter_map(|entry| entry.time.as_ref())
+            .map(|time| time.0)
+            .max();
+        Self {
+            uid: secret.uid(),
+            version: secret.resource_version(),
+            made: secret.creation_timestamp().map(|time| time.0),
+            edited,
+            prunable: is_prunable(secret.annotations()),
+        }
+    }
+}
+
+/// Whether nothing in an object's annotations keeps whoever deploys the Region from Git from pruning it.
+#[must_use]
+pub fn is_prunable(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(ANNOTATION_ARGO_SYNC).map(String::as_str) != Some(RETAINED)
+}
+
 /// The values of one Region's Secrets, by Secret and key.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// The Secrets that an annotation lets a controller copy elsewhere.
     replicated: BTreeSet<String>,
+    /// What the metadata of each said.
+    seen: BTreeMap<String, Seen>,
+    /// The Secrets that are gone, and whose values are kept so that they can be put back.
+    gone: BTreeSet<String>,
 }
 
 impl Credentials {
     /// Keeps the values of one Secret.
     pub fn insert(&mut self, secret: impl Into<String>, values: BTreeMap<String, Vec<u8>>) {
-        self.secrets.insert(secret.into(), values);
+        let secret = secret.into();
+        self.gone.remove(&secret);
+        self.secrets.insert(secret, values);
+    }
+
+    /// Keeps the values of one Secret, and what its metadata says.
+    pub fn take(&mut self, secret: &Secret, values: BTreeMap<String, Vec<u8>>) {
+        self.seen.insert(secret.name_any(), Seen::of(secret));
+        self.insert(secret.name_any(), values);
+    }
+
+    /// What the metadata of a Secret said last; none of one that is gone.
+    #[must_use]
+    pub fn seen(&self, secret: &str) -> Option<&Seen> {
+        self.seen.get(secret)
+    }
+
+    /// Remembers that a Secret is gone, and its values.
+    pub fn set_gone(&mut self, secret: &str) {
+        self.replicated.remove(secret);
+        self.seen.remove(secret);
+        if self.secrets.contains_key(secret) {
+            self.gone.insert(secret.to_owned());
+        }
+    }
+
+    /// The Secrets that are gone, and whose values are kept.
+    #[must_use]
+    pub const fn gone(&self) -> &BTreeSet<String> {
+        &self.gone
     }
 
     /// Remembers whether an annotation lets a controller copy a Secret elsewhere.
@@ -43,6 +130,8 @@ impl Credentials {
     /// Forgets a Secret.
     pub fn remove(&mut self, secret: &str) {
         self.replicated.remove(secret);
+        self.seen.remove(secret);
+        self.gone.remove(secret);
         self.secrets.remove(secret);
     }
 

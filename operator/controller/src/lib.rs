@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod evidence;
 mod fence;
+pub mod glance;
 pub mod health;
 pub mod inventory;
 pub mod lease;

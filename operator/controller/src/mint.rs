@@ -6,14 +6,18 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use bailiwick_model::evidence::SigningKey;
-use bailiwick_model::names::{FIELD_MANAGER, Names, port};
+use bailiwick_model::names::{
+    ANNOTATION_ARGO_SYNC, FIELD_MANAGER, Names, RETAINED, RETENTION_MANAGER, port,
+};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::secret::{Contents, Due, SIGNING_KEY, SIGNING_PUBLIC_KEY, SecretWanted};
+use bailiwick_model::secret::{
+    Contents, Due, LOGIN_FOLDER, SIGNING_KEY, SIGNING_PUBLIC_KEY, SecretWanted,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -63,27 +67,52 @@ pub async fn mint(
             writes += 1;
             tracing::info!(secret = wanted.name, ?due, "wrote a Secret");
             if let Some(written) = written {
-                credentials.insert(wanted.name.clone(), values_of(&written));
+                credentials.take(&written, values_of(&written));
             }
             continue;
         }
-        let values = values(
-            wanted,
-            &plan.names,
-            credentials,
-            ctx.certificate_lifetime,
-            now,
-        )
-        .map_err(failed)?;
+        if *due == Due::Retention {
+            let uid = credentials
+                .seen(&wanted.name)
+                .and_then(|seen| seen.uid.as_deref());
+            let written = retain(&api, &wanted.name, uid)
+                .await
+                .map_err(|source| failed(MintError::Api(Box::new(source))))?;
+            writes += 1;
+            tracing::info!(secret = wanted.name, ?due, "wrote a Secret");
+            if let Some(written) = written {
+                credentials.take(&written, values_of(&written));
+            }
+            continue;
+        }
+        let values = match credentials.secret(&wanted.name) {
+            Some(remembered) if *due == Due::PutBack => remembered.clone(),
+            _ => values(
+                wanted,
+                &plan.names,
+                credentials,
+                ctx.certificate_lifetime,
+                now,
+            )
+            .map_err(failed)?,
+        };
         let secret = secret(plan, wanted, &values);
         let written = match due {
-            Due::Missing => create(&api, &secret).await,
-            Due::Renewal | Due::Derivation => renew(&api, &secret).await,
+            Due::Missing | Due::PutBack => create(&api, &secret).await,
+            Due::Renewal | Due::Derivation | Due::Retention => renew(&api, &secret).await,
         }
         .map_err(|source| failed(MintError::Api(Box::new(source))))?;
         writes += 1;
-        tracing::info!(secret = wanted.name, ?due, "made a Secret");
-        credentials.insert(wanted.name.clone(), values_of(&written));
+        if *due == Due::PutBack {
+            tracing::warn!(
+                secret = wanted.name,
+                "a key Secret had been deleted by somebody else and was put back as it was"
+            );
+            ctx.metrics.undone(plan.names.region());
+        } else {
+            tracing::info!(secret = wanted.name, ?due, "made a Secret");
+        }
+        credentials.take(&written, values_of(&written));
     }
     Ok(writes)
 }
@@ -125,6 +154,30 @@ async fn renew(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
         ..PostParams::default()
     };
     api.replace(&secret.name_any(), &parameters, &next).await
+}
+
+/// Marks a Secret as one that nobody prunes, if it still has this uid. As a manager of its own, since its values stay
+/// whoever's they are. Returns the Secret as it is then, none when it is gone.
+///
+/// # Errors
+/// What the API server answered.
+pub async fn retain(
+    api: &Api<Secret>,
+    name: &str,
+    uid: Option<&str>,
+) -> kube::Result<Option<Secret>> {
+    let patch = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        // With its uid an apply never makes a Secret, and never meets another's.
+        "metadata": { "name": name, "uid": uid, "annotations": { ANNOTATION_ARGO_SYNC: RETAINED } },
+    });
+    let parameters = PatchParams::apply(RETENTION_MANAGER).force();
+    match api.patch(name, &parameters, &Patch::Apply(&patch)).await {
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Secrets carry no ownerReference: they outlive the Region, as its volumes do.
@@ -241,8 +294,13 @@ fn values(
     })
 }
 
-/// What follows in a login from its password and the Region's authority; nothing in any other Secret.
-fn derived(contents: &Contents, password: &str, authority: &str) -> Vec<(&'static str, String)> {
+/// What follows in a login from its password and the Region's authority, by key; nothing in any other Secret.
+#[must_use]
+pub fn derived(
+    contents: &Contents,
+    password: &str,
+    authority: &str,
+) -> Vec<(&'static str, String)> {
     match contents {
         Contents::PostgresLogin { user, dbname, host } => vec![
             ("host", host.clone()),
@@ -252,7 +310,7 @@ fn derived(contents: &Contents, password: &str, authority: &str) -> Vec<(&'stati
             (
                 "uri",
                 format!(
-                    "postgresql://{user}:{}@{host}:{}/{dbname}?sslmode=verify-full",
+                    "postgresql://{user}:{}@{host}:{}/{dbname}?sslmode=verify-full&sslrootcert={LOGIN_FOLDER}/ca.crt",
                     percent_encoded(password),
                     port::POSTGRES
                 ),
@@ -331,6 +389,11 @@ async fn derive(
     for (key, value) in derived(&wanted.contents, password, authority) {
         data.insert(key.to_owned(), ByteString(value.into_bytes()));
     }
+    found
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(ANNOTATION_ARGO_SYNC.to_owned(), RETAINED.to_owned());
     found.metadata.managed_fields = None;
     let parameters = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),

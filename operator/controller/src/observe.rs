@@ -17,7 +17,7 @@ use bailiwick_model::scale;
 use bailiwick_model::secret::is_replication_key;
 use bailiwick_model::status::is_true;
 use bailiwick_model::ways;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -29,6 +29,7 @@ use x509_parser::pem::parse_x509_pem;
 
 use crate::controller::{Context, LookAround, LookBack, Memory};
 use crate::error::Error;
+use crate::glance;
 use crate::inventory;
 use crate::mint;
 use crate::systems::Access;
@@ -104,11 +105,15 @@ pub async fn observe(
     if !facts.missing_rights.is_empty() {
         return Ok(facts);
     }
+    let before = memory.last_glance;
     read_secrets(ctx, region, &names, &facts, memory).await?;
+    let glanced = memory.last_glance != before;
     facts.secrets = secret_facts(&names, &region.spec, memory);
+    facts.remembered.clone_from(memory.credentials.gone());
     facts.inventory = look_around(ctx, region, &names, memory).await;
     drop(turn);
     ask_systems(ctx, region, &names, memory, &mut facts).await;
+    facts.left_over = glance::left_over(ctx, region, &names, memory, &facts, glanced).await?;
     facts.archived = look_back(ctx, region, &names, memory, &facts).await;
     Ok(facts)
 }
@@ -211,8 +216,8 @@ pub async fn missing_rights(
     Ok(missing)
 }
 
-/// Reads the Region's Secrets by name on the first look and every five minutes, and while one may be copied; a Region that never had a status
-/// nor a volume has none, and *create* tells if that was wrong.
+/// Reads the Region's Secrets by name on the first look and every five minutes, and while one may be copied; in between it
+/// glances at their metadata. A Region that never had a status nor a volume has none, and *create* tells if that was wrong.
 async fn read_secrets(
     ctx: &Context,
     region: &Region,
@@ -232,10 +237,18 @@ async fn read_secrets(
     if newborn {
         memory.last_full_pass = Some(Instant::now());
     }
-    if !memory.full_pass {
+    if memory.full_pass {
+        read_all_secrets(ctx, region, names, memory).await?;
+    } else if newborn || glance::until_next(memory, facts.now) > SignedDuration::ZERO {
+        if newborn {
+            memory.last_glance = Some(facts.now);
+        }
         return Ok(());
+    } else {
+        glance::glance(ctx, region, names, memory).await?;
     }
-    read_all_secrets(ctx, region, names, memory).await
+    memory.last_glance = Some(facts.now);
+    Ok(())
 }
 
 /// Reads the Region's Secrets by name.
@@ -250,30 +263,15 @@ pub async fn read_all_secrets(
 ) -> Result<(), Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &names.namespace());
     for wanted in plan::secrets(names, &region.spec) {
-        let found = api
-            .get_opt(&wanted.name)
-            .await
-            .map_err(|source| Error::Observe {
-                what: format!("Secret {}", wanted.name),
-                source: Box::new(source),
-            })?;
-        match found {
-            Some(secret) => {
-                memory
-                    .credentials
-                    .set_replicated(&wanted.name, is_replicated(&secret));
-                memory
-                    .credentials
-                    .insert(wanted.name, mint::values_of(&secret));
-            }
-            None => memory.credentials.remove(&wanted.name),
-        }
+        glance::read(&api, &wanted, memory).await?;
     }
     memory.last_full_pass = Some(Instant::now());
     Ok(())
 }
 
-fn is_replicated(secret: &Secret) -> bool {
+/// Whether a mark on a Secret lets a controller copy it elsewhere.
+#[must_use]
+pub fn is_replicated(secret: &Secret) -> bool {
     secret
         .annotations()
         .keys()
@@ -352,10 +350,13 @@ pub fn secret_facts(
         .map(|wanted| wanted.name)
         .collect();
     let authority = memory.credentials.bytes(&names.authority(), "tls.crt");
+    let gone = memory.credentials.gone();
     memory
         .credentials
         .secrets()
+        .filter(|(name, _)| !gone.contains(*name))
         .map(|(name, values)| {
+            let seen = memory.credentials.seen(name).cloned().unwrap_or_default();
             let certificate = values
                 .get("tls.crt")
                 .and_then(|pem| certificate(pem, authority));
@@ -366,6 +367,9 @@ pub fn secret_facts(
                     drifted: drifted.contains(name),
                     certificate,
                     replicated: memory.credentials.is_replicated(name),
+                    made: seen.made,
+                    edited: seen.edited,
+                    prunable: seen.prunable,
                 },
             )
         })

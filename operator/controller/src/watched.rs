@@ -34,6 +34,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 
 use crate::apply::Version;
+use crate::credentials::is_prunable;
 use crate::fence::{fence_of, responders, starts_with_fence};
 use crate::watch::{Fact, Facts, Object, region_of, watch};
 
@@ -575,6 +576,7 @@ fn claim(claim: &PersistentVolumeClaim) -> ClaimFact {
                 .as_ref()
                 .and_then(|status| status.capacity.as_ref()),
         ),
+        prunable: is_prunable(claim.annotations()),
     }
 }
 
@@ -687,6 +689,11 @@ fn stateful_set(set: &StatefulSet) -> StatefulSetFact {
                 .and_then(|spec| spec.template.spec.as_ref()),
         ),
         update_revision: status.and_then(|status| status.update_revision.clone()),
+        marks_claims: set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_claim_templates.as_ref())
+            .is_some_and(|claims| claims.iter().all(|claim| !is_prunable(claim.annotations()))),
         volume_size: set
             .spec
             .as_ref()

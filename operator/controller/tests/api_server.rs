@@ -12,7 +12,7 @@ use std::path::Path;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -21,10 +21,12 @@ use serde_json::{Value, json};
 use support::api_server::{ApiServer, wait_until_established};
 
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::names::FENCE_NAMESPACE;
+use bailiwick_model::names::{FENCE_NAMESPACE, FIELD_MANAGER};
 use bailiwick_model::region::Region;
-use bailiwick_model::volume::Growth;
-use bailiwick_operator::apply::grow;
+use bailiwick_model::volume::{Growth, Unmarked};
+use bailiwick_operator::apply::{grow, mark_claim};
+use bailiwick_operator::credentials::{Seen, is_prunable};
+use bailiwick_operator::mint::retain;
 use cases::{Bad, RefusedBy};
 
 fn repository(path: &str) -> String {
@@ -99,6 +101,7 @@ async fn a_real_api_server_agrees() {
     patroni_has_the_rights_it_needs_and_no_more(&client).await;
     the_operator_writes_the_status_and_nothing_else_of_a_region(&server).await;
     the_operator_lets_a_volume_grow_and_makes_none(&server).await;
+    what_is_marked_as_retained_keeps_the_rest(&server).await;
 
     server.run_kubectl(&[
         "apply",
@@ -455,6 +458,79 @@ async fn the_operator_lets_a_volume_grow_and_makes_none(server: &ApiServer) {
     assert_eq!(asked("data-grows").await, "2Gi");
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
     assert!(api.get_opt("data-missing").await.unwrap().is_none());
+}
+
+/// A claim that grew keeps its size, and a Secret its values and whose they are; nothing is made.
+async fn what_is_marked_as_retained_keeps_the_rest(server: &ApiServer) {
+    let client = server.client();
+    let operator = server.client_as("bailiwick-system", "bailiwick-operator");
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "tr");
+    let unmarked = |claim: &PersistentVolumeClaim| Unmarked {
+        claim: claim.name_any(),
+        uid: claim.uid().unwrap(),
+    };
+    let grown = claims.get("data-grows").await.unwrap();
+    assert!(is_prunable(grown.annotations()));
+    mark_claim(&operator, "tr", &unmarked(&grown))
+        .await
+        .unwrap();
+    let growth = Growth {
+        claim: grown.name_any(),
+        uid: grown.uid().unwrap(),
+        size: "3Gi".to_owned(),
+    };
+    grow(&operator, "tr", &growth).await.unwrap().unwrap();
+    mark_claim(&operator, "tr", &unmarked(&grown))
+        .await
+        .unwrap();
+    let marked = claims.get("data-grows").await.unwrap();
+    assert!(!is_prunable(marked.annotations()));
+    let asked = marked.spec.unwrap().resources.unwrap().requests.unwrap();
+    assert_eq!(asked["storage"].0, "3Gi");
+    let missing = Unmarked {
+        claim: "data-missing".to_owned(),
+        uid: "any".to_owned(),
+    };
+    mark_claim(&operator, "tr", &missing).await.unwrap();
+    assert!(claims.get_opt("data-missing").await.unwrap().is_none());
+
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "tr");
+    let ours: Api<Secret> = Api::namespaced(operator, "tr");
+    let made = json!({"metadata": {"name": "tr-s3-user-pgbackrest"}, "stringData": {"secret-key": "of the operator"}});
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let made = serde_json::from_value(made).unwrap();
+    let made = ours.create(&parameters, &made).await.unwrap();
+    let seen = Seen::of(&made);
+    assert!(seen.prunable && seen.made.is_some());
+    assert_eq!(seen.edited, None, "nobody but the operator wrote values");
+    let marked = retain(&ours, "tr-s3-user-pgbackrest", made.uid().as_deref())
+        .await
+        .unwrap()
+        .unwrap();
+    let seen = Seen::of(&marked);
+    assert!(!seen.prunable);
+    assert_eq!(seen.edited, None, "a mark is no edit");
+    assert_eq!(marked.data, made.data);
+    let label = json!({"metadata": {"labels": {"of": "person"}}});
+    let edit = json!({"stringData": {"secret-key": "of a person"}});
+    for (patch, edited) in [(label, false), (edit, true)] {
+        let patched = secrets
+            .patch(
+                "tr-s3-user-pgbackrest",
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await
+            .unwrap();
+        assert_eq!(Seen::of(&patched).edited.is_some(), edited);
+    }
+    for uid in [Some("another"), Some("any")] {
+        assert!(retain(&ours, "tr-missing", uid).await.unwrap().is_none());
+    }
+    assert!(secrets.get_opt("tr-missing").await.unwrap().is_none());
 }
 
 async fn policies_are_in_force(client: &Client) {

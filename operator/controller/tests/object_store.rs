@@ -1500,3 +1500,52 @@ async fn a_renewed_certificate_comes_into_force_without_a_restart() {
     }
     panic!("it still presents the first certificate");
 }
+
+#[tokio::test]
+async fn other_root_credentials_are_refused_until_a_restart_and_everything_is_still_there_then() {
+    let region = region();
+    let plan = fixture::planned(&region);
+    let mut server = Server::start(&plan, &[]).await;
+    let before = converge(&store(&plan, &server), &plan, &region, &server).await;
+    let put = client(
+        &server,
+        "tr-ist-1",
+        Some(("patient-api", "secret of patient-api")),
+    )
+    .put_object()
+    .bucket("documents")
+    .key(KEY)
+    .body(ByteStream::from_static(b"kept"))
+    .send()
+    .await;
+    assert_eq!(outcome(put), "ok");
+
+    server.replace_root(&plan);
+    let with_new = store(&plan, &server);
+    let refused = with_new
+        .observe(&plan.names, &region, &server.credentials)
+        .await;
+    // By this the operator knows that the servers run with the ones before.
+    assert_eq!(refused.err(), Some(ReadFailure::Unauthenticated));
+
+    server.stop();
+    server.resume().await;
+    let after = observe(&with_new, &plan, &region, &server).await;
+    assert_eq!(after.users, before.users);
+    assert_eq!(after.policies, before.policies);
+    assert_eq!(steps(&plan, &after), []);
+    assert_eq!(drift(&plan, &after), []);
+    let got = client(
+        &server,
+        "tr-ist-1",
+        Some(("patient-api", "secret of patient-api")),
+    )
+    .get_object()
+    .bucket("documents")
+    .key(KEY)
+    .send()
+    .await
+    .expect("the object is there");
+    let body = got.body.collect().await.expect("its content");
+    assert_eq!(&body.into_bytes()[..], b"kept");
+}

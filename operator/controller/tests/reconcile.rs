@@ -1230,7 +1230,8 @@ async fn what_follows_from_an_edited_password_is_made_to_follow() {
     assert_eq!(
         secret["data"]["uri"],
         encoded(
-            "postgresql://reporting:s3cret%2Fwith%40signs@tr-pg-rw.tr.svc:5432/clinical?sslmode=verify-full"
+            "postgresql://reporting:s3cret%2Fwith%40signs@tr-pg-rw.tr.svc:5432/clinical?sslmode=verify-full\
+             &sslrootcert=/etc/bailiwick/postgres/ca.crt"
         )
     );
     let written = changes(&harness.journal.take());
@@ -1429,7 +1430,10 @@ async fn a_secret_that_may_be_copied_is_read_again_with_each_look() {
     }
     let found = channel(&harness, "22").1.unwrap();
     assert!(found.contains("an annotation"), "{found}");
-    mark(&harness, json!({}));
+    mark(
+        &harness,
+        json!({ "argocd.argoproj.io/sync-options": "Prune=false,Delete=false" }),
+    );
     harness.look().await.result.unwrap();
     assert!(
         channel(&harness, "22")

@@ -133,6 +133,10 @@ pub struct Facts {
     pub fence_responder: Observed<BTreeMap<IpAddr, bool>>,
     /// The Region's Secrets that exist, by name.
     pub secrets: BTreeMap<String, SecretFact>,
+    /// The Secrets of roles and users that the spec gives no login any more, with their uids.
+    pub left_over: BTreeMap<String, String>,
+    /// The key Secrets that are gone while their values are remembered: they are put back as they were.
+    pub remembered: BTreeSet<String>,
     /// The Region's PersistentVolumeClaims.
     pub claims: ByNamespace<ClaimFact>,
     /// The Region's pods.
@@ -227,6 +231,12 @@ pub struct SecretFact {
     pub certificate: Option<CertificateFact>,
     /// Whether an annotation lets a controller copy it elsewhere.
     pub replicated: bool,
+    /// When it was made (`creationTimestamp`).
+    pub made: Option<Timestamp>,
+    /// When somebody else wrote values of it last; none when nobody but the operator did.
+    pub edited: Option<Timestamp>,
+    /// Whether nothing on it keeps whoever deploys the Region from Git from pruning it.
+    pub prunable: bool,
 }
 
 /// A certificate.
@@ -255,6 +265,8 @@ pub struct ClaimFact {
     pub requested: Option<u64>,
     /// The bytes that its volume holds; none before it is bound.
     pub capacity: Option<u64>,
+    /// Whether nothing on it keeps whoever deploys the Region from Git from pruning it.
+    pub prunable: bool,
 }
 
 /// A PersistentVolume that a claim is bound to.
@@ -429,6 +441,8 @@ pub struct NeighbourPod {
 /// A StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatefulSetFact {
+    /// Whether the claims made from its template are marked as ones that nobody prunes.
+    pub marks_claims: bool,
     /// Whether the status speaks of the newest generation.
     pub observed: bool,
     /// The replicas wanted.

@@ -32,6 +32,7 @@ pub mod repository;
 pub mod residency;
 pub mod retire;
 pub mod rights;
+pub mod rotation;
 pub mod scale;
 pub mod secret;
 pub mod settings;

@@ -41,6 +41,8 @@ pub const ANNOTATION_ARGO_SYNC: &str = "argocd.argoproj.io/sync-options";
 /// Annotation: Argo CD need not look again at what it is on when only its status or its annotations change.
 /// <https://argo-cd.readthedocs.io/en/stable/operator-manual/reconcile/>
 pub const ANNOTATION_ARGO_IGNORE_UPDATES: &str = "argocd.argoproj.io/ignore-resource-updates";
+/// The field manager of [`ANNOTATION_ARGO_SYNC`] on objects whose other fields are applied by another apply, or by nobody.
+pub const RETENTION_MANAGER: &str = "bailiwick-operator-retention";
 /// The value of [`ANNOTATION_ARGO_SYNC`] on what is retained.
 pub const RETAINED: &str = "Prune=false,Delete=false";
 /// Annotation on a pod template: a hash of the configuration that needs a restart when it changes.

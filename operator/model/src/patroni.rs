@@ -18,6 +18,7 @@ use crate::facts::{Facts, PodFact};
 use crate::names::BACKUP_USER;
 use crate::plan::Plan;
 use crate::region::Durability;
+use crate::rotation;
 use crate::scale::{Departure, Leaving};
 use crate::step::Step;
 use crate::store::{self, StoreFacts};
@@ -227,7 +228,7 @@ struct Member<'a> {
     name: String,
     pod: Option<&'a PodFact>,
     fact: Option<&'a MemberFact>,
-    /// Whether its pod was made from an older template.
+    /// Whether its pod was made from an older template, or runs with credentials that were made anew since.
     outdated: bool,
 }
 
@@ -282,8 +283,9 @@ fn members<'a>(plan: &Plan, facts: &'a Facts) -> Vec<Member<'a>> {
                     .patroni
                     .seen()
                     .and_then(|seen| seen.members.get(&name)),
-                outdated: revision.is_some()
-                    && pod.is_some_and(|pod| pod.revision.as_ref() != revision),
+                outdated: (revision.is_some()
+                    && pod.is_some_and(|pod| pod.revision.as_ref() != revision))
+                    || rotation::outdates_member(plan, facts, &name),
                 name,
             }
         })

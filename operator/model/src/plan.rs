@@ -505,7 +505,11 @@ fn lost_keys(secrets: &[SecretWanted], facts: &Facts) -> Vec<Violation> {
     }
     secrets
         .iter()
-        .filter(|wanted| wanted.key && !facts.secrets.contains_key(&wanted.name))
+        .filter(|wanted| {
+            wanted.key
+                && !facts.secrets.contains_key(&wanted.name)
+                && !facts.remembered.contains(&wanted.name)
+        })
         .map(|wanted| {
             Violation::new(
                 "metadata.name",

@@ -1147,7 +1147,8 @@ pub struct PostgresStatus {
     /// How often the cluster was restored, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<i32>,
-    /// Databases and roles that left the spec and were retained.
+    /// Databases and roles that left the spec and were retained, and the Secrets that are left of such roles, each with the
+    /// command that removes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained: Vec<String>,
 }
@@ -1184,7 +1185,8 @@ pub struct ObjectStoreStatus {
     pub ready: i32,
     /// Where clients inside the cluster reach it.
     pub endpoint: String,
-    /// Buckets and users that left the spec and were retained.
+    /// Buckets and users that left the spec and were retained, and the Secrets that are left of such users, each with the
+    /// command that removes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained: Vec<String>,
 }

@@ -42,7 +42,8 @@ pub enum Contents {
         keys: Vec<String>,
     },
     /// What an application needs to connect to Postgres:
-    /// `host`, `port`, `dbname`, `user`, `password`, `uri`, `ca.crt`.
+    /// `host`, `port`, `dbname`, `user`, `password`, `uri`, `ca.crt`. The `uri` is whole for whoever mounts it at
+    /// [`LOGIN_FOLDER`].
     PostgresLogin {
         /// The role.
         user: String,
@@ -130,6 +131,9 @@ impl SecretWanted {
     }
 }
 
+/// Where an application mounts the Secret of its login to Postgres: the `uri` in it names `ca.crt` there.
+pub const LOGIN_FOLDER: &str = "/etc/bailiwick/postgres";
+
 /// The key of a [`Contents::SigningKey`] with the private half.
 pub const SIGNING_KEY: &str = "signing.key";
 /// The key of a [`Contents::SigningKey`] with the public half.
@@ -181,10 +185,14 @@ pub fn is_replication_key(key: &str) -> bool {
 pub enum Due {
     /// It does not exist.
     Missing,
+    /// It is a key, it was deleted, and its values are remembered: it is made as it was.
+    PutBack,
     /// Its certificate has passed two thirds of its life, names other hosts, or is of another authority.
     Renewal,
     /// Somebody changed its password, or what follows from it; the password stays, and the rest is made to follow.
     Derivation,
+    /// Nothing on it keeps whoever deploys the Region from Git from pruning it.
+    Retention,
 }
 
 /// The Secrets that must be made or renewed now, in the order in which they need each other.
@@ -194,15 +202,23 @@ pub fn due(wanted: &[SecretWanted], facts: &Facts) -> Vec<(SecretWanted, Due)> {
         .iter()
         .filter_map(|secret| {
             let Some(found) = facts.secrets.get(&secret.name) else {
-                return Some((secret.clone(), Due::Missing));
+                let due = if facts.remembered.contains(&secret.name) {
+                    Due::PutBack
+                } else {
+                    Due::Missing
+                };
+                return Some((secret.clone(), due));
             };
+            let retention = || found.prunable.then(|| (secret.clone(), Due::Retention));
             let Contents::Certificate { dns_names, .. } = &secret.contents else {
                 let follows = secret
                     .contents
                     .generated()
                     .iter()
                     .all(|key| found.keys.contains(*key));
-                return (found.drifted && follows).then(|| (secret.clone(), Due::Derivation));
+                return (found.drifted && follows)
+                    .then(|| (secret.clone(), Due::Derivation))
+                    .or_else(retention);
             };
             let current = found.certificate.as_ref().is_some_and(|certificate| {
                 let life = certificate.not_after.duration_since(certificate.not_before);
@@ -211,7 +227,9 @@ pub fn due(wanted: &[SecretWanted], facts: &Facts) -> Vec<(SecretWanted, Due)> {
                     && certificate.dns_names == names
                     && facts.now < certificate.not_after - life / 3
             });
-            (!current).then(|| (secret.clone(), Due::Renewal))
+            (!current)
+                .then(|| (secret.clone(), Due::Renewal))
+                .or_else(retention)
         })
         .collect()
 }

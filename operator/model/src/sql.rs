@@ -41,8 +41,9 @@ pub use self::wanted::{
     WantedRole, WantedSchema, violations,
 };
 
+use crate::names::Names;
 use crate::plan::Plan;
-use crate::region::Service;
+use crate::region::{Postgres, Reclaim, Service};
 use crate::step::Subject;
 
 /// What the primary says over SQL.
@@ -783,6 +784,19 @@ fn sessions_to_end(
 #[must_use]
 pub fn retained(plan: &Plan, seen: &PostgresFacts) -> Vec<String> {
     WantedPostgres::of(&plan.names, &plan.spec.postgres).retained(seen)
+}
+
+/// The roles of ours that are seen and that the spec does not have any more, and whether each goes (`reclaim: Delete`).
+pub fn left_roles<'a>(
+    names: &Names,
+    spec: &Postgres,
+    seen: &'a PostgresFacts,
+) -> impl Iterator<Item = (&'a str, bool)> {
+    let wanted = WantedPostgres::of(names, spec);
+    seen.roles.iter().filter_map(move |(name, fact)| {
+        let mark = fact.mark.as_ref().filter(|_| !wanted.has_role(name))?;
+        Some((name.as_str(), mark.reclaim == Reclaim::Delete))
+    })
 }
 
 /// What is not as it should be and cannot be mended by a role that is no superuser, each with what to do, for a

@@ -19,6 +19,7 @@ use crate::region::{
     Durability, InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus,
     RepoStatus, ResidencyStatus, WalArchiveStatus,
 };
+use crate::rotation;
 use crate::scale::Departure;
 use crate::secret;
 use crate::settings;
@@ -758,6 +759,9 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
                 applied.plan.names.postgres()
             ),
         ),
+        (_, Observed::Failed(unread)) if unread.failure == ReadFailure::Unauthenticated => {
+            passwords_refused(applied, unread)
+        }
         (Observed::Seen(patroni), Observed::Failed(unread)) => Verdict::new(
             State::Unknown,
             unread.failure.as_str(),
@@ -771,6 +775,32 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
         }
     }
 }
+
+/// The database does not take the operator's password.
+fn passwords_refused(applied: &Applied<'_>, unread: &Unread) -> Verdict {
+    let secret = applied.plan.names.postgres_internal();
+    let edited = applied
+        .facts
+        .secrets
+        .get(&secret)
+        .and_then(|fact| fact.edited);
+    let (reason, since) = match edited {
+        Some(edited) => (CREDENTIALS_REPLACED, format!(", edited at {edited}")),
+        None => (ReadFailure::Unauthenticated.as_str(), String::new()),
+    };
+    Verdict::new(
+        State::Unknown,
+        reason,
+        format!(
+            "The database does not take control-password of Secret {secret}{since} ({unread}): its roles have the passwords from \
+             before. Put those back into the Secret, or set the Secret's in the database: \
+             docs/runbooks/replaced-credentials.md."
+        ),
+    )
+}
+
+/// The reason of conditions that tell of a credential that was made anew and that processes still run without.
+const CREDENTIALS_REPLACED: &str = "CredentialsReplaced";
 
 fn object_store(applied: &Applied<'_>) -> Verdict {
     if applied.plan.spec.lifecycle.hibernated {
@@ -787,6 +817,11 @@ fn object_store(applied: &Applied<'_>) -> Verdict {
             &applied.plan.names.object_store(),
             "The servers are not up yet.",
         ),
+        Observed::Failed(_)
+            if let Some(replaced) = rotation::store_root(applied.plan, applied.facts) =>
+        {
+            Verdict::new(State::False, CREDENTIALS_REPLACED, format!("{replaced}."))
+        }
         Observed::Failed(unread) => Verdict::new(
             State::False,
             unread.failure.as_str(),
@@ -874,6 +909,12 @@ fn archive(applied: &Applied<'_>) -> Verdict {
         );
     }
     match &applied.archive {
+        Archive::Failing { .. }
+            if let Some(replaced) = rotation::store_root(applied.plan, applied.facts)
+                .or_else(|| rotation::archive_user(applied.plan, applied.facts)) =>
+        {
+            Verdict::new(State::False, CREDENTIALS_REPLACED, format!("{replaced}."))
+        }
         Archive::Working { .. } => Verdict::new(
             State::True,
             "Archiving",
@@ -1014,6 +1055,8 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
             Departure::Waits(_) => "ScaleDownWaits",
         };
         Verdict::new(State::True, reason, format!("{leaving}."))
+    } else if let Some(replaced) = rotation::told(applied.plan, applied.facts) {
+        Verdict::new(State::True, CREDENTIALS_REPLACED, format!("{replaced}."))
     } else if !unready.is_empty() {
         Verdict::new(
             State::True,

@@ -1,8 +1,10 @@
 //! The sizes of volumes: what a StatefulSet's template may say, which claims are to grow, and what keeps them from it.
 //! A plan and facts in, sizes and steps out; no I/O.
 
+use std::collections::BTreeMap;
+
 use crate::facts::{ClaimFact, Facts};
-use crate::names::{LABEL_NAME, Names};
+use crate::names::{ANNOTATION_ARGO_SYNC, LABEL_NAME, Names, RETAINED};
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::RegionSpec;
@@ -18,6 +20,8 @@ pub struct VolumeSize {
     /// that exists keeps its own; the claims made from it grow afterwards
     /// (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/>, "Limitations").
     pub template: String,
+    /// Whether the claim templates of the StatefulSet mark claims as ones that nobody prunes: an older one does not.
+    pub marked: bool,
     /// What every volume holds by now, in bytes: less than wanted while one has not grown.
     pub present: u64,
 }
@@ -31,6 +35,30 @@ pub struct Growth {
     pub uid: String,
     /// The size to ask for, a Kubernetes quantity.
     pub size: String,
+}
+
+/// A claim that nothing keeps from being pruned yet: of a StatefulSet from before its claim templates said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmarked {
+    /// The PersistentVolumeClaim's name.
+    pub claim: String,
+    /// The uid that it must still have.
+    pub uid: String,
+}
+
+/// The claims of the live Region that whoever deploys it from Git might prune, bound or not.
+#[must_use]
+pub fn unmarked(facts: &Facts) -> Vec<Unmarked> {
+    facts
+        .claims
+        .live
+        .iter()
+        .filter(|(_, claim)| claim.prunable)
+        .map(|(name, claim)| Unmarked {
+            claim: name.clone(),
+            uid: claim.uid.clone(),
+        })
+        .collect()
 }
 
 /// The size of Postgres' data volumes.
@@ -73,6 +101,10 @@ fn size(
             .get(stateful_set)
             .and_then(|set| set.volume_size.clone())
             .unwrap_or_else(|| wanted.to_owned()),
+        marked: facts
+            .stateful_sets
+            .get(stateful_set)
+            .is_none_or(|set| set.marks_claims),
         present: claims(facts, component)
             .filter_map(|(_, claim)| claim.capacity)
             .fold(asked, u64::min),
@@ -98,6 +130,13 @@ fn sizes(plan: &Plan) -> [(&VolumeSize, &'static str); 2] {
             crate::desired::object_store::COMPONENT,
         ),
     ]
+}
+
+/// The annotations of a claim template.
+#[must_use]
+pub fn template_annotations(size: &VolumeSize) -> Option<BTreeMap<String, String>> {
+    size.marked
+        .then(|| [(ANNOTATION_ARGO_SYNC.to_owned(), RETAINED.to_owned())].into())
 }
 
 /// The claims that ask for less than the spec does.

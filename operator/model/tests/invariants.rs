@@ -663,3 +663,23 @@ fn every_secret_that_a_pod_reads_is_wanted() {
     });
     assert!(read >= 30, "only {read} Secrets are read");
 }
+
+/// What is retained of a Region is not pruned by whoever deploys it from Git, from the first moment on.
+#[test]
+fn every_claim_template_says_that_nobody_prunes_its_claims() {
+    let mut claims = 0;
+    for Rendered { objects, .. } in rendered() {
+        for object in objects {
+            for claim in list(&object["spec"]["volumeClaimTemplates"]) {
+                assert_eq!(
+                    claim["metadata"]["annotations"]["argocd.argoproj.io/sync-options"],
+                    "Prune=false,Delete=false",
+                    "{}",
+                    id(&object)
+                );
+                claims += 1;
+            }
+        }
+    }
+    assert!(claims >= 10, "only {claims} claim templates");
+}

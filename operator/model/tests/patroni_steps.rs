@@ -178,6 +178,7 @@ impl Cluster {
                 replicas: self.plan.spec.postgres.instances,
                 ready: 0,
                 fenced: true,
+                marks_claims: true,
                 volume_size: None,
                 update_revision: Some(NEW.to_owned()),
             },

@@ -167,6 +167,18 @@ impl Server {
         mount(&self.pod, &self.credentials, &self.directory, "..second");
     }
 
+    /// Gives its Secret other root credentials while it runs, as the operator does when that was deleted.
+    pub fn replace_root(&mut self, plan: &Plan) {
+        let values = [
+            ("access-key", "another-root"),
+            ("secret-key", "with another secret key"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        self.credentials
+            .insert(plan.names.object_store_root(), values.into());
+        mount(&self.pod, &self.credentials, &self.directory, "..third");
+    }
+
     /// Ends the process.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

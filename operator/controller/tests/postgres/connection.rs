@@ -1,11 +1,14 @@
 //! Passwords, certificates and all that can be wrong with a connection.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::Names;
+use bailiwick_model::secret::Contents;
 use bailiwick_model::sql::{PasswordFact, PostgresFacts, SqlStep};
 use bailiwick_operator::credentials::Credentials;
+use bailiwick_operator::mint::derived;
 use bailiwick_operator::postgres::Postgres;
 use tokio_postgres::error::SqlState;
 
@@ -180,4 +183,35 @@ fn nothing_is_done_on_a_server_that_replays_wal() {
         ..PostgresFacts::default()
     };
     assert_eq!(wanted(&spec()).steps(&facts), []);
+}
+
+#[tokio::test]
+async fn the_uri_of_a_login_works_as_it_was_minted() {
+    let server = Server::start(&ROLES).await;
+    converge(&server, &wanted(&spec())).await;
+    let names = Names::new(REGION);
+    let login = Contents::PostgresLogin {
+        user: "bare".to_owned(),
+        dbname: "clinical".to_owned(),
+        host: format!("{}.{}.svc", names.postgres_rw(), names.namespace()),
+    };
+    let minted = |authority: &str| -> BTreeMap<&str, String> {
+        derived(&login, "password-of-bare", authority)
+            .into_iter()
+            .collect()
+    };
+    let minted = minted(server.authority());
+    assert_eq!(minted["ca.crt"], server.authority());
+    // The Service's port is not that of a server on this machine.
+    let uri = minted["uri"].replace(":5432/", &format!(":{}/", server.address().port()));
+    let asked = "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert_eq!(server.psql(&uri, asked), (true, "bare true".to_owned()));
+
+    // Without the file that it names, nobody is trusted.
+    let bare = uri.split("&sslrootcert=").next().unwrap();
+    let (done, refused) = server.psql(bare, asked);
+    assert!(
+        !done && refused.contains("root certificate file"),
+        "{refused}"
+    );
 }

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::names::{CONTROL_ROLE, Names, POSTGRES_UID};
+use bailiwick_model::secret::LOGIN_FOLDER;
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::postgres::Postgres;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_postgres::Client;
@@ -43,6 +44,15 @@ mount -t tmpfs tmpfs "$2/tmp"
 mount -t tmpfs tmpfs "$2/run"
 chmod 1777 "$2/tmp" "$2/run"
 exec chroot --userspec="$3:$3" "$2" /bin/sh -euc "$4"
+"#;
+
+/// An application of the image: its Secret's `ca.crt` in a folder, and `psql`.
+const APPLICATION: &str = r#"
+mount -t tmpfs tmpfs "$2/etc/bailiwick"
+mkdir -p "$2$3"
+cp "$1" "$2$3/ca.crt"
+chmod 0444 "$2$3/ca.crt"
+exec chroot --userspec="$4:$4" "$2" psql -XAtqc "$6" "$5"
 "#;
 
 const INITDB: &str = "
@@ -238,6 +248,34 @@ impl Server {
             .unwrap()
     }
 
+    /// Whether the image's own `psql` succeeds and what it prints, as an application that mounts the Secret of its login where the `uri` in it says.
+    /// Nothing is in its environment but the address, since no DNS knows the Service here.
+    pub fn psql(&self, uri: &str, statement: &str) -> (bool, String) {
+        let output = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-euc"])
+            .arg(APPLICATION)
+            .arg("sh")
+            .arg(self.folder.join("ca.crt"))
+            .arg(image())
+            .arg(LOGIN_FOLDER)
+            .arg(POSTGRES_UID.to_string())
+            .args([uri, statement])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PGHOSTADDR", self.address.ip().to_string())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&printed).trim().to_owned();
+        (output.status.success(), text)
+    }
+
+    /// The Region's authority, in PEM.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// The server's own `postgresql.conf`.
     pub fn configuration(&self) -> PathBuf {
         self.folder.join("data/postgresql.conf")
@@ -416,6 +454,10 @@ fn secret(values: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
 fn certificates(names: &Names) -> (String, String, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate for its own issuer when both have the same name.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "the authority of the tests");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![host(names)])

@@ -139,9 +139,12 @@ fn stateful_set(api: &FakeApi, namespace: &str, set: &Value) -> bool {
                 &format!("{}-{pod}", text(claim, "/metadata/name")),
             );
             if !api.is(&key, |_| true) {
-                let labels = &claim["metadata"]["labels"];
+                let (labels, annotations) = (
+                    &claim["metadata"]["labels"],
+                    &claim["metadata"]["annotations"],
+                );
                 let claim = json!({
-                    "metadata": {"labels": labels}, "spec": claim["spec"],
+                    "metadata": {"labels": labels, "annotations": annotations}, "spec": claim["spec"],
                     "status": {"phase": "Bound", "capacity": claim["spec"]["resources"]["requests"]},
                 });
                 moved |= api.put(&key, "kube-controller-manager", "", claim);

@@ -133,6 +133,8 @@ type Manager = (String, &'static str, String);
 struct Stored {
     value: Value,
     managers: BTreeMap<Manager, BTreeSet<Path>>,
+    /// When each manager changed something last.
+    times: BTreeMap<Manager, Timestamp>,
 }
 
 /// What is kept. A copy of it is a copy of the cluster.
@@ -730,7 +732,8 @@ fn served(stored: &Stored) -> Value {
         .managers
         .iter()
         .filter(|(_, paths)| !paths.is_empty())
-        .map(|((manager, operation, subresource), paths)| {
+        .map(|(key, paths)| {
+            let (manager, operation, subresource) = key;
             let mut fields = json!({});
             for path in paths {
                 let mut at = &mut fields;
@@ -746,6 +749,9 @@ fn served(stored: &Stored) -> Value {
                 "manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": fields,
                 "apiVersion": value["apiVersion"],
             });
+            if let Some(time) = stored.times.get(key) {
+                entry["time"] = json!(time);
+            }
             if !subresource.is_empty() {
                 entry["subresource"] = json!(subresource);
             }
@@ -1060,11 +1066,10 @@ impl State {
         for paths in managers.values_mut() {
             paths.retain(|path| now.contains(path) && !changed.contains(path));
         }
-        managers
-            .entry((manager.to_owned(), "Update", subresource.to_owned()))
-            .or_default()
-            .extend(changed);
-        self.store(key, value, managers);
+        let us: Manager = (manager.to_owned(), "Update", subresource.to_owned());
+        let writer = (!changed.is_empty()).then_some(&us);
+        managers.entry(us.clone()).or_default().extend(changed);
+        self.store(key, value, managers, writer);
     }
 
     /// A merge patch of metadata, with the resourceVersion that it is meant for.
@@ -1102,7 +1107,7 @@ impl State {
             .entry((manager.to_owned(), "Update", String::new()))
             .or_default()
             .insert(path);
-        self.store(key, value, managers);
+        self.store(key, value, managers, None);
     }
 
     /// Server-side apply with force: what this manager applied before and applies no longer goes, unless another
@@ -1126,7 +1131,7 @@ impl State {
         {
             return Err(conflict(key));
         }
-        let (mut value, mut managers) = old.map_or_else(
+        let (mut value, mut managers) = old.clone().map_or_else(
             || (json!({}), BTreeMap::new()),
             |old| (old.value, old.managers),
         );
@@ -1151,9 +1156,10 @@ impl State {
         for theirs in managers.values_mut() {
             theirs.retain(|path| at(&value, path).is_some());
         }
-        managers.insert(us, paths);
+        managers.insert(us.clone(), paths);
         self.valid_update(key, &value)?;
-        self.store(key, value, managers);
+        let changed = old.is_none_or(|old| old.value != value);
+        self.store(key, value, managers, changed.then_some(&us));
         Ok(())
     }
 
@@ -1178,9 +1184,24 @@ impl State {
         }
     }
 
-    fn store(&mut self, key: &Key, mut value: Value, managers: BTreeMap<Manager, BTreeSet<Path>>) {
+    /// Keeps an object; `writer` is whoever changed fields that it may have owned before.
+    fn store(
+        &mut self,
+        key: &Key,
+        mut value: Value,
+        managers: BTreeMap<Manager, BTreeSet<Path>>,
+        writer: Option<&Manager>,
+    ) {
         let (version, kind, counts) = kind_of(&key.resource);
-        let old = self.contents.objects.get(key).map(|old| old.value.clone());
+        let known = self.contents.objects.get(key);
+        let mut times = known.map(|old| old.times.clone()).unwrap_or_default();
+        for (manager, paths) in &managers {
+            let same = known.is_some_and(|old| old.managers.get(manager) == Some(paths));
+            if !same || writer == Some(manager) {
+                times.insert(manager.clone(), Timestamp::now());
+            }
+        }
+        let old = known.map(|old| old.value.clone());
         value["apiVersion"] = json!(version);
         value["kind"] = json!(kind);
         let meta = value
@@ -1233,9 +1254,14 @@ impl State {
             self.tell(key, old, Some(value.clone()));
         }
         let ends = is_terminating(&value) && !has_finalizers(&value) && key.resource != "pods";
-        self.contents
-            .objects
-            .insert(key.clone(), Stored { value, managers });
+        self.contents.objects.insert(
+            key.clone(),
+            Stored {
+                value,
+                managers,
+                times,
+            },
+        );
         if ends {
             self.end(key);
         }

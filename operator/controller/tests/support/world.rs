@@ -41,6 +41,10 @@ const NEEDS_RESTART: &[&str] = &["max_connections", "max_worker_processes", "sha
 pub struct Data {
     /// The object store.
     pub store: StoreFacts,
+    /// Whether the database refuses the operator's password.
+    pub refuses_control: bool,
+    /// The root credentials that the store's server runs with, and the uid of its pod.
+    root: Option<(String, Vec<u8>)>,
     /// Whether what Postgres archives arrives in another store.
     pub archives_elsewhere: bool,
     /// The keys that were looked for in the repository.
@@ -146,8 +150,31 @@ impl World {
             &names.namespace(),
             &format!("{}-0", names.object_store()),
         );
-        if !self.api.is(&server, is_ready) {
+        let mut uid = String::new();
+        let ready = self.api.is(&server, |pod| {
+            text(pod, "/metadata/uid").clone_into(&mut uid);
+            is_ready(pod)
+        });
+        if !ready {
             return Observed::Failed(ReadFailure::Unreachable.into());
+        }
+        // As the server reads it: once, when its pod starts.
+        let root = Key::new("secrets", &names.namespace(), &names.object_store_root());
+        let there = self
+            .api
+            .get(&root)
+            .map(|it| it["data"]["secret-key"].clone());
+        let runs_with = self.with(names.region(), |data| {
+            if data.root.as_ref().is_none_or(|(of, _)| *of != uid) {
+                let value = serde_json::from_value::<k8s_openapi::ByteString>(
+                    there.clone().unwrap_or_default(),
+                );
+                data.root = value.ok().map(|value| (uid.clone(), value.0));
+            }
+            data.root.as_ref().map(|(_, value)| value.clone())
+        });
+        if credentials.bytes(&names.object_store_root(), "secret-key") != runs_with.as_deref() {
+            return Observed::Failed(ReadFailure::Unauthenticated.into());
         }
         let facts = self.with(names.region(), |data| {
             let mut facts = data.store.clone();
@@ -486,8 +513,13 @@ impl Systems for World {
 
     fn postgres<'a>(&'a self, access: Access<'a>) -> BoxFuture<'a, Observed<PostgresFacts>> {
         async move {
-            self.read("postgres", || Observed::Seen(self.postgres_facts(access)))
-                .await
+            self.read("postgres", || {
+                if self.of(access.names.region()).refuses_control {
+                    return Observed::Failed(ReadFailure::Unauthenticated.into());
+                }
+                Observed::Seen(self.postgres_facts(access))
+            })
+            .await
         }
         .boxed()
     }

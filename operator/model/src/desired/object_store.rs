@@ -33,6 +33,7 @@ use crate::region::{
 };
 use crate::secret::{Contents, SecretWanted};
 use crate::violation::{Reason, Violation};
+use crate::volume::template_annotations;
 
 /// The value of `app.kubernetes.io/name` on all that belongs to the object store.
 pub const COMPONENT: &str = "object-store";
@@ -169,6 +170,7 @@ fn claim(plan: &Plan, volume: i32) -> PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(format!("data{volume}")),
             labels: Some(labels(plan, COMPONENT)),
+            annotations: template_annotations(&plan.object_store_volume),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {

@@ -37,6 +37,7 @@ use crate::quantity;
 use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
+use crate::volume::template_annotations;
 
 pub use rules::violations;
 
@@ -260,6 +261,7 @@ fn data_claim(plan: &Plan) -> PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some("data".to_owned()),
             labels: Some(labels(plan, COMPONENT)),
+            annotations: template_annotations(&plan.postgres_volume),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {

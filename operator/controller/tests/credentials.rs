@@ -1,0 +1,414 @@
+//! Credentials that are edited, deleted and made anew, and what is retained of a Region: what the operator makes of it,
+//! against an API server and systems in memory. No process, no network, no sleep.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+mod support {
+    #![allow(dead_code, reason = "each test takes what it needs")]
+    pub mod cluster;
+    pub mod fake_api;
+    pub mod harness;
+    pub mod journal;
+    pub mod world;
+}
+
+use bailiwick_model::names::Names;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use support::fake_api::{Key, text};
+use support::harness::{Harness, USER, tr};
+use support::journal::Call;
+
+const SYNC: &str = "argocd.argoproj.io/sync-options";
+const RETAINED: &str = "Prune=false,Delete=false";
+
+fn key(resource: &str, name: &str) -> Key {
+    Key::new(resource, "tr", name)
+}
+
+fn names() -> Names {
+    Names::new("tr")
+}
+
+fn encoded(text: &str) -> Value {
+    json!(k8s_openapi::ByteString(text.as_bytes().to_vec()))
+}
+
+fn tr_with_roles(roles: &Value) -> Value {
+    let mut region = tr();
+    region["spec"]["postgres"]["roles"] = roles.clone();
+    region
+}
+
+/// The pods whose names begin so, by name, with their uids.
+fn pods(harness: &Harness, prefix: &str) -> Vec<(String, String)> {
+    harness
+        .api
+        .all("pods", "tr")
+        .iter()
+        .map(|pod| {
+            (
+                text(pod, "/metadata/name").to_owned(),
+                text(pod, "/metadata/uid").to_owned(),
+            )
+        })
+        .filter(|(name, _)| {
+            name.strip_prefix(prefix)
+                .is_some_and(|rest| rest.parse::<u32>().is_ok())
+        })
+        .collect()
+}
+
+fn deleted(calls: &[Call], resource: &str) -> Vec<String> {
+    calls
+        .iter()
+        .filter(|call| call.verb == "delete" && call.resource == resource)
+        .map(|call| call.name.clone())
+        .collect()
+}
+
+/// What an edit or a loss is to be seen within.
+const SOON: SignedDuration = SignedDuration::from_secs(26);
+
+#[tokio::test]
+async fn an_edited_password_is_seen_within_half_a_minute_and_only_what_changed_is_read() {
+    let mut harness = Harness::running().await;
+    let login = key("secrets", &names().postgres_role("clinical_app_writer"));
+    harness.api.edit(&login, USER, |secret| {
+        secret["data"]["password"] = encoded("chosen by a person");
+    });
+    // Until then nothing is asked.
+    harness.now_is(SignedDuration::from_secs(14));
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+    harness.now_is(SOON);
+    let look = harness.look().await;
+    look.result.unwrap();
+    let uri = harness.api.get(&login).unwrap()["data"]["uri"].clone();
+    assert_eq!(
+        uri,
+        encoded(
+            "postgresql://clinical_app_writer:chosen%20by%20a%20person@tr-pg-rw.tr.svc:5432/clinical?sslmode=verify-full\
+             &sslrootcert=/etc/bailiwick/postgres/ca.crt"
+        )
+    );
+    harness.settle().await;
+    let steps: Vec<String> = harness
+        .journal
+        .take()
+        .iter()
+        .filter(|call| call.verb == "step")
+        .map(|call| call.name.clone())
+        .collect();
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    assert!(steps[0].contains("clinical_app_writer"), "{steps:?}");
+
+    // A glance at what did not change is one request a Secret and reads no values.
+    harness.now_is(SOON + SOON);
+    let calls = harness.look().await.calls;
+    let gets = calls.iter().filter(|call| call.verb == "get").count();
+    let writes = calls.iter().filter(|call| call.is_write()).count();
+    assert_eq!((gets, writes), (GLANCES, 0), "{calls:?}");
+    harness.now_is(SOON + SOON + SignedDuration::from_secs(14));
+    assert_eq!(harness.look().await.requests(), Vec::<String>::new());
+}
+
+/// How many Secrets of `tr` people edit or processes depend on: keys, passwords and logins.
+const GLANCES: usize = 11;
+
+#[tokio::test]
+async fn a_key_that_is_deleted_is_put_back_as_it_was_while_it_is_remembered() {
+    let keys = [
+        names().authority(),
+        names().postgres_internal(),
+        names().backup_key(),
+        names().object_store_key(),
+    ];
+    let mut count = 0;
+    for name in keys {
+        let mut harness = Harness::running().await;
+        let secret = key("secrets", &name);
+        let before = harness.api.get(&secret).unwrap();
+        let running = [pods(&harness, "tr-pg-"), pods(&harness, "tr-s3-")];
+        harness.api.remove(&secret);
+        harness.now_is(SOON);
+        harness.settle().await;
+        let after = harness.api.get(&secret).unwrap();
+        assert_eq!(after["data"], before["data"], "{name}");
+        assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
+        assert_eq!(harness.condition("Accepted").0, "True", "{name}");
+        assert_eq!(harness.condition("Progressing").0, "False", "{name}");
+        // What has the same values needs no restart.
+        assert_eq!(
+            [pods(&harness, "tr-pg-"), pods(&harness, "tr-s3-")],
+            running,
+            "{name}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}
+
+#[tokio::test]
+async fn a_new_user_of_the_archive_reaches_the_members_one_at_a_time_replicas_first() {
+    let mut harness = Harness::running().await;
+    let before = pods(&harness, "tr-pg-");
+    assert_eq!(before.len(), 2);
+    let leader = harness.world.of("tr").leader.unwrap();
+    harness.api.remove(&key("secrets", "tr-s3-user-pgbackrest"));
+    harness.now_is(SOON);
+
+    let mut most_away = 0;
+    let mut said = Vec::new();
+    for _ in 0..40 {
+        harness.look().await.result.unwrap();
+        let ready = before
+            .iter()
+            .filter(|(name, _)| {
+                harness
+                    .api
+                    .is(&key("pods", name), support::cluster::is_ready)
+            })
+            .count();
+        most_away = most_away.max(2 - ready);
+        let (state, reason, message) = harness.condition("Progressing");
+        if reason == "CredentialsReplaced" {
+            assert_eq!(state, "True");
+            said.push(message);
+        }
+        harness.turn();
+    }
+    let after = pods(&harness, "tr-pg-");
+    assert_eq!(after.len(), 2);
+    for ((name, old), (_, new)) in before.iter().zip(&after) {
+        assert_ne!(old, new, "{name} runs with the key before");
+    }
+    assert_eq!(most_away, 1);
+    let calls = harness.journal.take();
+    let gone = deleted(&calls, "pods");
+    assert_eq!(gone.len(), 2, "{gone:?}");
+    assert_eq!(gone[1], format!("tr/{leader}"), "{gone:?}");
+    assert!(
+        said.iter()
+            .any(|it| it.contains("Secret tr-s3-user-pgbackrest") && it.contains("tr-pg-0")),
+        "{said:?}"
+    );
+    let (state, reason, message) = harness.condition("Progressing");
+    assert_eq!(state, "False", "{reason}: {message}");
+    assert_eq!(harness.condition("Ready").0, "True");
+}
+
+#[tokio::test]
+async fn new_root_credentials_restart_all_servers_of_the_store_at_once_and_once() {
+    let mut harness = Harness::running().await;
+    let before = pods(&harness, "tr-s3-");
+    let postgres = pods(&harness, "tr-pg-");
+    harness.api.remove(&key("secrets", "tr-s3-root"));
+    harness.now_is(SOON);
+    // The new one is made, and then the servers are found not to take it.
+    harness.look().await.result.unwrap();
+    let look = harness.look().await;
+    assert_eq!(
+        deleted(&look.calls, "pods"),
+        ["tr/tr-s3-0"],
+        "{:?}",
+        look.calls
+    );
+    look.result.unwrap();
+    let mut reasons = Vec::new();
+    for _ in 0..20 {
+        let (_, reason, message) = harness.condition("ObjectStoreAvailable");
+        if reason == "CredentialsReplaced" {
+            assert!(
+                message.contains("Secret tr-s3-root") && message.contains("tr-s3-0"),
+                "{message}"
+            );
+        }
+        reasons.push(reason);
+        harness.turn();
+        harness.look().await.result.unwrap();
+    }
+    assert!(
+        reasons.iter().any(|it| it == "CredentialsReplaced"),
+        "{reasons:?}"
+    );
+    let after = pods(&harness, "tr-s3-");
+    assert_eq!(after.len(), before.len());
+    assert!(after.iter().zip(&before).all(|(new, old)| new.1 != old.1));
+    assert_eq!(pods(&harness, "tr-pg-"), postgres);
+    let again = deleted(&harness.journal.take(), "pods");
+    assert_eq!(again, ["tr/tr-s3-0"], "restarted once");
+    assert_eq!(harness.condition("ObjectStoreAvailable").0, "True");
+    assert_eq!(harness.condition("Ready").0, "True");
+}
+
+#[tokio::test]
+async fn passwords_inside_postgres_restart_members_once_the_database_takes_them() {
+    let mut harness = Harness::running().await;
+    let before = pods(&harness, "tr-pg-");
+    harness
+        .world
+        .change("tr", |data| data.refuses_control = true);
+    let internal = key("secrets", &names().postgres_internal());
+    harness.api.edit(&internal, USER, |secret| {
+        secret["data"]["control-password"] = encoded("another one of a person");
+    });
+    harness.now_is(SOON);
+    for _ in 0..10 {
+        harness.look().await.result.unwrap();
+        harness.turn();
+    }
+    let (state, reason, message) = harness.condition("PostgresAvailable");
+    assert_eq!(
+        (state.as_str(), reason.as_str()),
+        ("Unknown", "CredentialsReplaced")
+    );
+    for word in [
+        "Secret tr-pg-internal",
+        "edited at",
+        "docs/runbooks/replaced-credentials.md",
+    ] {
+        assert!(message.contains(word), "{message}");
+    }
+    // A member that is made anew now could not follow the primary.
+    assert_eq!(pods(&harness, "tr-pg-"), before);
+
+    harness
+        .world
+        .change("tr", |data| data.refuses_control = false);
+    for _ in 0..40 {
+        harness.look().await.result.unwrap();
+        harness.turn();
+    }
+    let after = pods(&harness, "tr-pg-");
+    assert!(before.iter().zip(&after).all(|(old, new)| old.1 != new.1));
+    assert_eq!(deleted(&harness.journal.take(), "pods").len(), 2);
+    assert_eq!(harness.condition("Ready").0, "True");
+}
+
+#[tokio::test]
+async fn nobody_who_deploys_from_git_prunes_a_secret_or_a_claim_whichever_age_they_have() {
+    // From the first moment on.
+    let mut harness = Harness::running().await;
+    let unmarked = |harness: &Harness| -> Vec<String> {
+        ["secrets", "persistentvolumeclaims"]
+            .iter()
+            .flat_map(|resource| harness.api.all(resource, "tr"))
+            .filter(|object| object["metadata"]["annotations"][SYNC] != RETAINED)
+            .map(|object| text(&object, "/metadata/name").to_owned())
+            .collect()
+    };
+    assert_eq!(unmarked(&harness), Vec::<String>::new());
+
+    // Those that an operator before this one made.
+    let mut count = 0;
+    for resource in ["secrets", "persistentvolumeclaims"] {
+        for object in harness.api.all(resource, "tr") {
+            let object = key(resource, text(&object, "/metadata/name"));
+            harness.api.edit(&object, "kube-controller-manager", |it| {
+                it["metadata"]["annotations"] = json!({});
+            });
+            count += 1;
+        }
+    }
+    assert_eq!(count, 15 + 3);
+    let values = |harness: &Harness| -> Vec<Value> {
+        let all = harness.api.all("secrets", "tr");
+        all.iter().map(|secret| secret["data"].clone()).collect()
+    };
+    let before = values(&harness);
+    let running = [pods(&harness, "tr-pg-"), pods(&harness, "tr-s3-")];
+    harness.crash();
+    harness.journal.take();
+    harness.settle().await;
+    assert_eq!(unmarked(&harness), Vec::<String>::new());
+    let writes: Vec<String> = harness
+        .journal
+        .take()
+        .iter()
+        .filter(|call| ["secrets", "persistentvolumeclaims"].contains(&call.resource.as_str()))
+        .filter(|call| call.is_write())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(writes.len(), count, "{writes:#?}");
+    assert_eq!(values(&harness), before);
+    assert_eq!(
+        [pods(&harness, "tr-pg-"), pods(&harness, "tr-s3-")],
+        running
+    );
+}
+
+#[tokio::test]
+async fn a_claim_that_grew_keeps_its_size_when_it_is_marked() {
+    let mut harness = Harness::running().await;
+    let class = Key::new("storageclasses", "", "tr-ist-1-local");
+    harness.api.edit(&class, "admin", |it| {
+        it["allowVolumeExpansion"] = json!(true);
+    });
+    let mut region = tr();
+    region["spec"]["postgres"]["storage"]["data"]["size"] = json!("64Gi");
+    harness.apply(&region);
+    harness.settle().await;
+    let claim = key("persistentvolumeclaims", "data-tr-pg-0");
+    harness.api.edit(&claim, USER, |it| {
+        it["metadata"]["annotations"] = json!({});
+    });
+    harness.settle().await;
+    let claim = harness.api.get(&claim).unwrap();
+    assert_eq!(claim["metadata"]["annotations"][SYNC], RETAINED);
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "64Gi");
+}
+
+#[tokio::test]
+async fn the_secret_of_a_role_that_left_is_listed_with_what_removes_it_or_is_removed() {
+    let mut harness = Harness::new();
+    harness.apply(&tr_with_roles(&json!([
+        {"name": "kept", "login": true, "database": "clinical"},
+        {"name": "gone", "login": true, "database": "clinical", "reclaim": "Delete"},
+    ])));
+    harness.settle().await;
+    let [kept, gone] = ["tr-pg-role-kept", "tr-pg-role-gone"].map(|name| key("secrets", name));
+    assert!(harness.api.get(&kept).is_some() && harness.api.get(&gone).is_some());
+    assert_eq!(
+        harness.status().postgres.unwrap().retained,
+        Vec::<String>::new()
+    );
+
+    harness.apply(&tr());
+    harness.journal.take();
+    harness.settle().await;
+    let listed = [
+        "role kept",
+        "Secret tr-pg-role-kept (kubectl -n tr delete secret tr-pg-role-kept removes it)",
+    ];
+    assert_eq!(harness.status().postgres.unwrap().retained, listed);
+    assert!(harness.api.get(&kept).is_some());
+    assert_eq!(harness.api.get(&gone), None);
+    assert_eq!(
+        deleted(&harness.journal.take(), "secrets"),
+        ["tr/tr-pg-role-gone"]
+    );
+
+    // An operator that remembers nothing finds it again; once it is gone, it is said no longer.
+    harness.crash();
+    harness.settle().await;
+    assert_eq!(harness.status().postgres.unwrap().retained, listed);
+    harness.api.remove(&kept);
+    harness.now_is(SOON);
+    harness.settle().await;
+    assert_eq!(harness.status().postgres.unwrap().retained, ["role kept"]);
+}
+
+#[tokio::test]
+async fn the_secret_of_a_store_user_that_left_is_listed() {
+    let mut harness = Harness::running().await;
+    let mut region = tr();
+    region["spec"]["objectStore"]["users"] = json!([]);
+    harness.apply(&region);
+    harness.settle().await;
+    assert_eq!(
+        harness.status().object_store.unwrap().retained,
+        [
+            "user patient-api",
+            "Secret tr-s3-user-patient-api (kubectl -n tr delete secret tr-s3-user-patient-api removes it)",
+        ]
+    );
+}
