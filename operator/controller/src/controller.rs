@@ -32,7 +32,7 @@ use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -183,6 +183,18 @@ pub struct Memory {
     pub ended_log: Option<EvidenceStatus>,
 }
 
+impl Memory {
+    /// Forgets what is known of another Region of the same name: one that was made anew while the watch was down.
+    fn is_of(&mut self, uid: Option<&String>) {
+        if self.uid.as_ref() != uid {
+            *self = Self {
+                uid: uid.cloned(),
+                ..Self::default()
+            };
+        }
+    }
+}
+
 impl Context {
     /// A context that has observed nothing yet.
     pub fn new(
@@ -242,10 +254,10 @@ impl Context {
         self.systems.forget(region);
     }
 
-    /// The body of a `/readyz` that is well: how old the last answer of the API server is.
+    /// The body of a `/readyz` that is well: how old the last answer of the API server is at `now`.
     #[must_use]
-    pub fn synced(&self) -> String {
-        self.lease.silent(Instant::now()).map_or_else(
+    pub fn synced(&self, now: Instant) -> String {
+        self.lease.silent(now).map_or_else(
             || "ok\n".to_owned(),
             |ago| format!("ok: the API server answered {} s ago\n", ago.as_secs()),
         )
@@ -254,6 +266,12 @@ impl Context {
     /// What is missing before the operator can say that it works, and what is not kept up to date any more.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
+        self.not_ready_at(Instant::now())
+    }
+
+    /// [`Self::not_ready`] at a given time.
+    #[must_use]
+    pub fn not_ready_at(&self, now: Instant) -> Vec<String> {
         let mut missing: Vec<String> = self
             .watched
             .missing()
@@ -263,7 +281,6 @@ impl Context {
         if !self.listed.load(Ordering::Acquire) {
             missing.push("first list of Region: apply crds/regions.yaml if the CustomResourceDefinition is missing".to_owned());
         }
-        let now = Instant::now();
         let failing = self
             .regions_health
             .failing(now)
@@ -447,8 +464,54 @@ pub async fn reconcile(object: Arc<RegionObject>, ctx: Arc<Context>) -> Result<A
     let now = Timestamp::now();
     match object.as_ref() {
         RegionObject::Decoded(region) => reconcile_at(region.clone(), ctx, now).await,
-        RegionObject::Undecodable(undecodable) => tell_undecodable(undecodable, &ctx, now).await,
+        RegionObject::Undecodable(undecodable) => {
+            reconcile_undecodable(undecodable, ctx, now).await
+        }
     }
+}
+
+/// One look at a Region that cannot be decoded: the spec that was accepted last is tended, as when a spec is refused. Where
+/// there is none, or it is being deleted, it is only told.
+///
+/// # Errors
+/// As [`reconcile`].
+pub async fn reconcile_undecodable(
+    undecodable: &Undecodable,
+    ctx: Arc<Context>,
+    now: Timestamp,
+) -> Result<Action, Error> {
+    ctx.lease.check()?;
+    if undecodable.metadata.deletion_timestamp.is_some() {
+        return tell_undecodable(undecodable, &ctx, now).await;
+    }
+    match tended_instead(undecodable, &ctx).await {
+        Ok(Some(region)) => {
+            let violation = undecodable.violation();
+            tracing::warn!(
+                region = region.name_any(),
+                field = violation.field,
+                cause = undecodable.cause,
+                "the Region cannot be decoded: the spec that was accepted last is tended"
+            );
+            look(Arc::new(region), Some(violation), ctx, now).await
+        }
+        Ok(None) => tell_undecodable(undecodable, &ctx, now).await,
+        Err(error) => {
+            tell_undecodable(undecodable, &ctx, now).await?;
+            Err(error)
+        }
+    }
+}
+
+/// The Region with the spec that was accepted last; none where there is none, or where that is not safe.
+async fn tended_instead(undecodable: &Undecodable, ctx: &Context) -> Result<Option<Region>, Error> {
+    let metadata = &undecodable.metadata;
+    let remembered = ctx.memory(metadata.name.as_deref().unwrap_or_default());
+    let mut memory = remembered.lock().await;
+    memory.is_of(metadata.uid.as_ref());
+    recall_accepted(ctx, metadata, &mut memory).await?;
+    let accepted = memory.accepted.as_ref();
+    Ok(accepted.and_then(|accepted| undecodable.tended_by(accepted)))
 }
 
 /// Says in the status of a Region that it cannot be decoded, and what was seen of it counts no more. The rest of the
@@ -467,6 +530,7 @@ pub async fn tell_undecodable(
         status: before,
         field,
         cause,
+        spec: _,
     } = undecodable;
     let deleting = metadata.deletion_timestamp.is_some();
     if deleting
@@ -487,13 +551,7 @@ pub async fn tell_undecodable(
         .flatten()
         .filter_map(|condition| Condition::deserialize(condition).ok())
         .collect();
-    let violation = Violation::new(
-        field.as_str(),
-        Reason::Undecodable,
-        format!(
-            "cannot be decoded: {cause}; give it a value as `kubectl explain region` describes it"
-        ),
-    );
+    let violation = undecodable.violation();
     let names = deleting.then(|| Names::new(region));
     let next = status::undecodable(
         conditions.clone(),
@@ -534,18 +592,21 @@ pub async fn reconcile_at(
     ctx: Arc<Context>,
     now: Timestamp,
 ) -> Result<Action, Error> {
+    look(region, None, ctx, now).await
+}
+
+/// One look at a Region, or at what is tended in its place: then `undecodable` says why.
+async fn look(
+    region: Arc<Region>,
+    undecodable: Option<Violation>,
+    ctx: Arc<Context>,
+    now: Timestamp,
+) -> Result<Action, Error> {
     ctx.lease.check()?;
     let name = region.name_any();
     let remembered = ctx.memory(&name);
     let mut memory = remembered.lock().await;
-    let uid = region.uid();
-    if memory.uid != uid {
-        // A Region made anew while the watch was down: what is known is of the one before.
-        *memory = Memory {
-            uid,
-            ..Memory::default()
-        };
-    }
+    memory.is_of(region.uid().as_ref());
     let started = Instant::now();
     let region = with_written_status(region, &mut memory);
     if region.meta().deletion_timestamp.is_some() {
@@ -559,7 +620,10 @@ pub async fn reconcile_at(
         }
         return retired;
     }
-    let pass = pass(&ctx, &region, &mut memory, now).await;
+    let pass = match undecodable {
+        None => pass(&ctx, &region, &mut memory, now).await,
+        Some(violation) => Box::pin(tend(&ctx, &region, &mut memory, vec![violation], now)).await,
+    };
     let (written, ending, violations) = match &pass {
         Ok(pass) if memory.unreported < UNREPORTED && pass.is_amid_steps(&region) => {
             memory.unreported += 1;
@@ -823,10 +887,7 @@ async fn tend(
     if is_of_place(&violations) {
         return Ok(Pass::Refused(violations));
     }
-    if memory.accepted.is_none() && !memory.asked_for_accepted {
-        memory.accepted = accepted(ctx, region).await?;
-        memory.asked_for_accepted = true;
-    }
+    recall_accepted(ctx, &region.metadata, memory).await?;
     let accepted = memory.accepted.as_ref();
     let in_force = accepted.map(|accepted| accepted.generation);
     let Some(region) = accepted.and_then(|accepted| accepted.in_place_of(region, &violations))
@@ -846,9 +907,22 @@ async fn tend(
     })))
 }
 
+/// Remembers the spec that was accepted last, as an operator before this one left it.
+async fn recall_accepted(
+    ctx: &Context,
+    region: &ObjectMeta,
+    memory: &mut Memory,
+) -> Result<(), Error> {
+    if memory.accepted.is_none() && !memory.asked_for_accepted {
+        memory.accepted = accepted(ctx, region).await?;
+        memory.asked_for_accepted = true;
+    }
+    Ok(())
+}
+
 /// The spec that was accepted last, as an operator before this one left it; none when there was none.
-async fn accepted(ctx: &Context, region: &Region) -> Result<Option<AcceptedSpec>, Error> {
-    let names = Names::of(region);
+async fn accepted(ctx: &Context, region: &ObjectMeta) -> Result<Option<AcceptedSpec>, Error> {
+    let names = Names::new(region.name.as_deref().unwrap_or_default());
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &names.namespace());
     let found = api.get_opt(&names.accepted()).await;
     match found {
@@ -858,7 +932,7 @@ async fn accepted(ctx: &Context, region: &Region) -> Result<Option<AcceptedSpec>
                 let owners = found.owner_references();
                 owners
                     .iter()
-                    .any(|owner| Some(&owner.uid) == region.uid().as_ref())
+                    .any(|owner| Some(&owner.uid) == region.uid.as_ref())
             })
             .and_then(|found| found.data)
             .and_then(|data| AcceptedSpec::read(&data))),
@@ -1311,7 +1385,8 @@ pub async fn patch_status(
     status: &RegionStatus,
 ) -> Result<(), Error> {
     ctx.lease.check()?;
-    let api: Api<Region> = Api::all(ctx.client.clone());
+    // The answer is of no use, and may not decode.
+    let api: Api<RegionObject> = Api::all(ctx.client.clone());
     let patch = serde_json::json!({
         "apiVersion": Region::api_version(&()),
         "kind": Region::kind(&()),

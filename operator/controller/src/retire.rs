@@ -7,6 +7,7 @@ use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::entry::Name;
 use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, LABEL_NAME, LABEL_REGION, Names};
 use bailiwick_model::region::{EvidenceStatus, Region};
+use bailiwick_model::region_object::RegionObject;
 use bailiwick_model::retire::{
     Blocker, Phase, Remains, Remnant, RemnantPod, RetireStep, Retirement, removal_of_policies,
     retirement,
@@ -78,9 +79,9 @@ async fn set_finalizers(
     ctx: &Context,
     region: &Region,
     finalizers: &[String],
-) -> Result<Region, Error> {
+) -> Result<RegionObject, Error> {
     ctx.lease.check()?;
-    let api: Api<Region> = Api::all(ctx.client.clone());
+    let api: Api<RegionObject> = Api::all(ctx.client.clone());
     let patch = json!({"metadata": {
         "uid": region.uid(), "resourceVersion": region.resource_version(), "finalizers": finalizers,
     }});

@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics` over plain HTTP inside the cluster. Requests in, text out; reads memory only.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,7 +41,7 @@ async fn answer(ctx: &Context, mut stream: TcpStream) -> std::io::Result<()> {
         "/readyz" => {
             let missing = ctx.not_ready();
             if missing.is_empty() {
-                ("200 OK", ctx.synced())
+                ("200 OK", ctx.synced(Instant::now()))
             } else {
                 (
                     "503 Service Unavailable",

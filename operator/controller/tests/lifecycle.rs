@@ -128,6 +128,38 @@ async fn a_lease_that_is_given_up_is_taken_at_once_and_one_of_another_is_left_al
     holding.abort();
 }
 
+#[tokio::test]
+async fn an_operator_that_hears_nothing_of_the_api_server_for_two_minutes_is_not_ready() {
+    let mut harness = Harness::new();
+    harness.restart_with(Lease::new());
+    let system = Key::new("namespaces", "", "system");
+    harness.api.put(&system, USER, "", json!({}));
+    let ctx = harness.ctx.clone();
+    let holding = tokio::spawn(async move {
+        let client = ctx.client.clone();
+        ctx.lease.run(client, "system", "lease", "one").await;
+    });
+    until("it holds the Lease", || harness.ctx.lease.held()).await;
+    holding.abort();
+    let now = Instant::now();
+    let at = |seconds| {
+        let missing = harness.ctx.not_ready_at(now + Duration::from_secs(seconds));
+        let mut missing = missing.into_iter();
+        missing.find(|it| it.starts_with("answer of the API server"))
+    };
+    assert_eq!(at(110), None);
+    let told = at(125).expect("it is not ready");
+    assert!(told.contains("none for 12"), "{told}");
+    let body = harness.ctx.synced(now + Duration::from_secs(7));
+    assert!(
+        ["7", "8", "9"]
+            .map(|age| format!("answered {age} s ago\n"))
+            .iter()
+            .any(|it| body.ends_with(it)),
+        "{body}"
+    );
+}
+
 /// The NetworkPolicies of `tr` in all its namespaces.
 fn policies(api: &FakeApi) -> Vec<Key> {
     let mut keys: Vec<Key> = api.everything().into_keys().collect();

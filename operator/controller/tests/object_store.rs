@@ -1526,7 +1526,10 @@ async fn other_root_credentials_are_refused_until_a_restart_and_everything_is_st
         .observe(&plan.names, &region, &server.credentials)
         .await;
     // By this the operator knows that the servers run with the ones before.
-    assert_eq!(refused.err(), Some(ReadFailure::Unauthenticated));
+    assert_eq!(
+        refused.err().map(|unread| unread.failure),
+        Some(ReadFailure::Unauthenticated)
+    );
 
     server.stop();
     server.resume().await;

@@ -13,15 +13,17 @@ mod support {
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried, VARIABLE};
 use bailiwick_model::facts::{Observed, ReadFailure};
 use bailiwick_model::names::{LABEL_TASK, Names};
 use bailiwick_model::region::ChannelState;
+use bailiwick_model::region_object::RegionObject;
 use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::store::BucketOutlet;
-use bailiwick_operator::controller::run;
+use bailiwick_operator::controller::{reconcile, run};
 use bailiwick_operator::error::Retry;
 use bailiwick_operator::lease::Lease;
 use jiff::SignedDuration;
@@ -295,6 +297,166 @@ async fn while_a_spec_is_refused_the_one_accepted_last_is_tended() {
     harness.apply(&tr());
     harness.settle().await;
     assert_eq!(harness.condition("Accepted").0, "True");
+}
+
+/// Looks at `tr` as the watch has it, until nothing moves any more; the Region may not decode.
+async fn settle_as_it_is(harness: &mut Harness) {
+    for _ in 0..20 {
+        let moved = harness.turn();
+        harness.sync().await;
+        let object = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+        let object: RegionObject = serde_json::from_value(object).unwrap();
+        let before = harness.journal.len();
+        let looked = reconcile(Arc::new(object), harness.ctx.clone()).await;
+        assert!(looked.is_ok(), "{:?}", looked.err());
+        let calls = harness.journal.calls().split_off(before);
+        if !moved
+            && !calls
+                .iter()
+                .any(|call| call.is_write() || call.verb == "step")
+        {
+            return;
+        }
+    }
+    panic!("it does not settle");
+}
+
+/// Status, reason and message of a condition of `tr`, which may not decode.
+fn told_as_it_is(harness: &Harness, type_: &str) -> (String, String, String) {
+    let region = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    let (status, reason) = condition_of(&region, type_);
+    let conditions = region["status"]["conditions"].as_array().unwrap();
+    let found = conditions.iter().find(|it| it["type"] == type_).unwrap();
+    (status, reason, text(found, "/message").to_owned())
+}
+
+/// Gives `tr` an exception whose end does not decode.
+fn make_undecodable(harness: &Harness) {
+    harness
+        .api
+        .edit(&Key::new("regions", "", "tr"), USER, |region| {
+            region["spec"]["residency"]["exceptions"] = json!([{
+                "channel": "35", "reason": "on call", "approvedBy": "dpo", "expires": "hunter2",
+            }]);
+        });
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Ok(mut log) = self.0.lock() {
+            log.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn of_a_region_that_cannot_be_decoded_the_spec_accepted_last_is_tended() {
+    let log = Log::default();
+    let writer = log.clone();
+    let _told = tracing::subscriber::set_default(
+        tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish(),
+    );
+    let mut harness = Harness::running().await;
+    let accepted = harness.region().metadata.generation.unwrap();
+    make_undecodable(&harness);
+    // Also by an operator that was not there when it was accepted.
+    for restarted in [false, true] {
+        if restarted {
+            harness.crash();
+        }
+        harness.api.remove(&key("services", "tr-pg-rw"));
+        settle_as_it_is(&mut harness).await;
+        assert!(
+            harness.api.get(&key("services", "tr-pg-rw")).is_some(),
+            "restarted: {restarted}"
+        );
+        let (status, reason, message) = told_as_it_is(&harness, "Accepted");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "Undecodable"));
+        let told = format!(
+            "Generation {} is refused; generation {accepted} is in force.\nspec.residency.exceptions[0].expires: cannot be \
+             decoded: ",
+            accepted + 1
+        );
+        assert!(message.starts_with(&told), "{message}");
+        assert_eq!(told_as_it_is(&harness, "Ready").0, "True");
+        assert_eq!(told_as_it_is(&harness, "Progressing").1, "Settled");
+    }
+    let region = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    assert!(!region["status"].to_string().contains("hunter2"));
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("cannot be decoded"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    // Without its finalizer it gets that back, though the answer does not decode.
+    harness
+        .api
+        .edit(&Key::new("regions", "", "tr"), USER, |region| {
+            region["metadata"]["finalizers"] = json!([]);
+        });
+    settle_as_it_is(&mut harness).await;
+    let region = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    assert_eq!(
+        region["metadata"]["finalizers"].as_array().unwrap().len(),
+        1
+    );
+
+    harness.apply(&tr());
+    harness
+        .api
+        .edit(&Key::new("regions", "", "tr"), USER, |region| {
+            region["spec"]["residency"]["exceptions"] = json!([]);
+        });
+    harness.settle().await;
+    assert_eq!(harness.condition("Accepted").0, "True");
+}
+
+#[tokio::test]
+async fn a_leak_shuts_off_a_region_that_cannot_be_decoded_and_it_stays_shut() {
+    let mut harness = Harness::running().await;
+    make_undecodable(&harness);
+    settle_as_it_is(&mut harness).await;
+    assert_eq!(told_as_it_is(&harness, "Quarantined").0, "False");
+    let leak = otherwise(Class::OtherNode, Tried::Reached);
+    let_answer(&harness, Guise::Postgres, leak);
+    settle_as_it_is(&mut harness).await;
+    let (status, reason, _) = told_as_it_is(&harness, "Quarantined");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "LeakFound"));
+    let external = harness
+        .api
+        .get(&key("networkpolicies", "external"))
+        .unwrap();
+    assert_eq!(external["spec"]["egress"], json!([]), "{external:#}");
+    harness.crash();
+    settle_as_it_is(&mut harness).await;
+    assert_eq!(told_as_it_is(&harness, "Quarantined").0, "True");
+}
+
+#[tokio::test]
+async fn of_a_region_that_cannot_be_decoded_and_was_never_accepted_nothing_is_tended() {
+    let mut harness = Harness::running().await;
+    make_undecodable(&harness);
+    harness.crash();
+    harness.api.remove(&key("configmaps", "tr-accepted"));
+    harness.api.remove(&key("services", "tr-pg-rw"));
+    settle_as_it_is(&mut harness).await;
+    assert!(harness.api.get(&key("services", "tr-pg-rw")).is_none());
+    let (status, reason, message) = told_as_it_is(&harness, "Accepted");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Undecodable"));
+    assert!(
+        message.starts_with("spec.residency.exceptions[0].expires: "),
+        "{message}"
+    );
+    assert_eq!(told_as_it_is(&harness, "ResidencyEnforced").0, "Unknown");
 }
 
 #[tokio::test]
@@ -1687,12 +1849,12 @@ async fn each_read_and_step_that_fails_tells_its_code_in_a_condition() {
         if verb == "get" {
             harness.crash();
         }
-        let hit = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let hit = Arc::new(AtomicBool::new(false));
         let seen = hit.clone();
         harness.journal.fault_on(Fault::Refuse(503), move |call| {
             let is = call.verb == verb && call.resource == system;
             if is {
-                seen.store(true, std::sync::atomic::Ordering::Relaxed);
+                seen.store(true, Ordering::Relaxed);
             }
             is
         });
@@ -1701,7 +1863,7 @@ async fn each_read_and_step_that_fails_tells_its_code_in_a_condition() {
             let _ = harness.look().await;
         }
         assert!(
-            hit.load(std::sync::atomic::Ordering::Relaxed),
+            hit.load(Ordering::Relaxed),
             "{verb} {system} was not called"
         );
         let (_, _, message) = harness.condition(type_);

@@ -42,23 +42,31 @@ impl AcceptedSpec {
         })
     }
 
+    /// Where it holds the Region.
+    #[must_use]
+    pub fn place(&self) -> Residency {
+        place(&self.spec.residency)
+    }
+
     /// The Region with this spec, to be planned in the place of the one that was refused for `violations`. None when that
     /// one is refused for where it is or for what became of its data, or when it is to be held in place otherwise: then
     /// nothing is tended.
     #[must_use]
     pub fn in_place_of(&self, refused: &Region, violations: &[Violation]) -> Option<Region> {
-        // Exceptions end by the clock, whoever's spec names them.
-        let place = |residency: &Residency| Residency {
-            exceptions: Vec::new(),
-            ..residency.clone()
-        };
-        if is_of_place(violations) || place(&self.spec.residency) != place(&refused.spec.residency)
-        {
+        if is_of_place(violations) || self.place() != place(&refused.spec.residency) {
             return None;
         }
         let mut region = refused.clone();
         region.spec = self.spec.clone();
         Some(region)
+    }
+}
+
+/// A residency without its exceptions: they end by the clock, whoever's spec names them.
+fn place(residency: &Residency) -> Residency {
+    Residency {
+        exceptions: Vec::new(),
+        ..residency.clone()
     }
 }
 

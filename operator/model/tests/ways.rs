@@ -273,7 +273,7 @@ fn sessions_that_were_not_read_are_not_taken_for_gone() {
     };
     for unread in [
         Observed::NotAsked,
-        Observed::Failed(bailiwick_model::facts::ReadFailure::TimedOut),
+        Observed::Failed(bailiwick_model::facts::ReadFailure::TimedOut.into()),
     ] {
         let mut facts = gone.clone();
         facts.postgres = unread;
