@@ -38,6 +38,7 @@ fn claim(bytes: u64) -> ClaimFact {
         class: Some("tr-ist-1-local".to_owned()),
         requested: Some(bytes),
         capacity: Some(bytes),
+        ..ClaimFact::default()
     }
 }
 
