@@ -11,7 +11,7 @@ use bailiwick_model::accepted::{AcceptedSpec, is_of_place};
 use bailiwick_model::channel::channels;
 use bailiwick_model::desired::{desired, desired_while_paused};
 use bailiwick_model::evidence::Entry;
-use bailiwick_model::evidence::changes::changes;
+use bailiwick_model::evidence::changes::{changes, readopted};
 use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
 use bailiwick_model::fence;
@@ -1276,6 +1276,12 @@ async fn record_evidence(
     }
     // A status that could not be written is no reason to tell the same again. What an operator before us may have left
     // unrecorded is told anew, as a whole.
+    if let Outcome::Applied(applied) = outcome
+        && memory.told.is_none()
+    {
+        // Before all else that is recorded of it.
+        memory.unrecorded.extend(readopted(region, applied.facts));
+    }
     let recorded = region
         .status
         .as_ref()

@@ -564,6 +564,7 @@ fn claim(claim: &PersistentVolumeClaim) -> ClaimFact {
     let spec = claim.spec.as_ref();
     ClaimFact {
         uid: claim.uid().unwrap_or_default(),
+        made: claim.creation_timestamp().map(|time| time.0),
         labels: labels_of(claim),
         class: spec.and_then(|spec| spec.storage_class_name.clone()),
         requested: bytes(

@@ -276,10 +276,32 @@ async fn a_region_without_rights_is_let_go_and_its_fence_stays() {
     for namespace in ["tr", "tr-obs", "tr-drill"] {
         harness.api.delegate(namespace, true);
     }
+    harness.journal.take();
     harness.apply(&tr());
     harness.settle().await;
     assert_eq!(harness.condition("Ready").0, "True");
     assert_eq!(policies(&harness.api), fence);
+    assert_first_record_tells_of_the_region_before(&mut harness).await;
+}
+
+/// The first record of a Region made anew says so, and no later one does, whoever writes it.
+async fn assert_first_record_tells_of_the_region_before(harness: &mut Harness) {
+    let records = |harness: &Harness| -> Vec<String> {
+        let calls = harness.journal.take();
+        let records = calls.iter().filter(|call| call.verb == "record");
+        records
+            .map(|call| call.name.clone())
+            .filter(|name| !name.contains("RegionDeleted"))
+            .collect()
+    };
+    let found = records(harness);
+    assert!(found[0].starts_with("record RegionReadopted "), "{found:?}");
+    let again = |records: &[String]| records.iter().any(|it| it.contains("RegionReadopted"));
+    assert!(!again(&found[1..]), "{found:?}");
+    harness.crash();
+    harness.settle().await;
+    let found = records(harness);
+    assert!(!again(&found), "{found:?}");
 }
 
 #[tokio::test]
@@ -403,6 +425,7 @@ async fn what_keeps_a_deletion_is_a_condition_with_a_command_and_the_fence_stand
 async fn a_region_that_is_made_anew_as_soon_as_the_old_one_is_gone_takes_its_data_up() {
     let mut harness = Harness::running().await;
     let uid = harness.region().metadata.uid;
+    harness.journal.take();
     harness.api.user_applies_next(&region("tr"), &tr());
     harness.api.remove(&region("tr"));
     harness.settle().await;
@@ -410,6 +433,7 @@ async fn a_region_that_is_made_anew_as_soon_as_the_old_one_is_gone_takes_its_dat
     assert_eq!(harness.condition("Ready").0, "True");
     let finalizers = harness.region().metadata.finalizers;
     assert_eq!(finalizers, Some(vec![FINALIZER.to_owned()]));
+    assert_first_record_tells_of_the_region_before(&mut harness).await;
 }
 
 #[tokio::test]

@@ -257,6 +257,8 @@ pub struct CertificateFact {
 pub struct ClaimFact {
     /// Its uid, for preconditions.
     pub uid: String,
+    /// When it was made (`metadata.creationTimestamp`).
+    pub made: Option<Timestamp>,
     /// Its labels: they say which jurisdiction and location its data is of.
     pub labels: BTreeMap<String, String>,
     /// Its storage class.

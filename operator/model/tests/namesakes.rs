@@ -38,7 +38,7 @@ fn claim(bytes: u64) -> ClaimFact {
         class: Some("tr-ist-1-local".to_owned()),
         requested: Some(bytes),
         capacity: Some(bytes),
-        prunable: false,
+        ..ClaimFact::default()
     }
 }
 
@@ -133,7 +133,6 @@ fn with_set(mut facts: Facts) -> Facts {
         ready: 2,
         update_revision: Some("new".to_owned()),
         fenced: true,
-        marks_claims: true,
         volume_size: Some("1Gi".to_owned()),
     };
     facts.stateful_sets.insert("tr-pg".to_owned(), set);

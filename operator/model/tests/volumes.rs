@@ -46,7 +46,7 @@ fn running(wanted: &str, requested: u64, expands: bool) -> (Region, Facts) {
                 class: Some(region.spec.postgres.storage.data.storage_class.clone()),
                 requested: Some(requested * GIB),
                 capacity: Some(4 * GIB),
-                prunable: false,
+                ..ClaimFact::default()
             },
         );
     }

@@ -160,7 +160,7 @@ impl Looks {
     }
 
     fn finding(&self, plan: &Plan, id: u8) -> Option<String> {
-        let verdict = Channel::of(id).unwrap().judge(plan, &self.facts);
+        let verdict = Channel::of(id)?.judge(plan, &self.facts);
         let found = verdict.finding?;
         assert_eq!(verdict.state, ChannelState::Unknown);
         // Nothing was seen to get out: it is no reason for a quarantine.

@@ -15,6 +15,7 @@ mod drift;
 mod permissions;
 mod removal;
 mod server;
+mod sessions;
 mod settings;
 
 use bailiwick_model::names::Names;

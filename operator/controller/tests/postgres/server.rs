@@ -19,8 +19,10 @@ use bailiwick_operator::postgres::Postgres;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_postgres::Client;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The Region that the server belongs to.
@@ -60,7 +62,7 @@ initdb --pgdata /var/lib/postgresql/data --username postgres --pwfile /var/lib/p
   --auth-local trust --auth-host scram-sha-256 --encoding UTF8 --locale C.UTF-8 --data-checksums --no-sync
 cat >/var/lib/postgresql/data/pg_hba.conf <<HBA
 local all postgres trust
-hostssl all all 127.0.0.1/32 scram-sha-256
+hostssl all all 127.0.0.0/8 scram-sha-256
 HBA
 cat >>/var/lib/postgresql/data/postgresql.conf <<CONF
 listen_addresses = '127.0.0.1'
@@ -202,13 +204,38 @@ impl Server {
         self.login_with(role, password, database).await
     }
 
-    /// Connects with a password, over TLS that is verified against the Region's authority and the Service's name.
-    pub async fn login_with(
+    /// The same from another address of this machine.
+    pub async fn login_from(
         &self,
+        source: Ipv4Addr,
         role: &str,
-        password: &str,
         database: &str,
     ) -> Result<Client, tokio_postgres::Error> {
+        let password = self
+            .credentials
+            .text(&self.names.postgres_role(role), "password")
+            .unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
+        let mut tls = self.tls();
+        let tls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::make_tls_connect(
+            &mut tls,
+            &host(&self.names),
+        );
+        let (client, connection) = tokio_postgres::Config::new()
+            .user(role)
+            .password(password)
+            .dbname(database)
+            .ssl_mode(SslMode::Require)
+            .connect_raw(stream, tls.unwrap())
+            .await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// TLS that is verified against the Region's authority.
+    fn tls(&self) -> MakeRustlsConnect {
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
             roots.add(certificate.unwrap()).unwrap();
@@ -219,6 +246,16 @@ impl Server {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        MakeRustlsConnect::new(tls)
+    }
+
+    /// Connects with a password, over TLS that is verified against the Region's authority and the Service's name.
+    pub async fn login_with(
+        &self,
+        role: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let (client, connection) = tokio_postgres::Config::new()
             .host(host(&self.names))
             .hostaddr(self.address.ip())
@@ -228,7 +265,7 @@ impl Server {
             .dbname(database)
             .ssl_mode(SslMode::Require)
             .connect_timeout(Duration::from_secs(5))
-            .connect(MakeRustlsConnect::new(tls))
+            .connect(self.tls())
             .await?;
         tokio::spawn(connection);
         Ok(client)

@@ -4,8 +4,11 @@
 use jiff::Timestamp;
 
 use super::Entry;
-use super::entry::{BreachAction, Channel, Observation};
-use crate::region::{BreachedChannel, ChannelState, ChannelStatus, RegionSpec, ResidencyStatus};
+use super::entry::{BreachAction, Channel, Name, Observation};
+use crate::facts::Facts;
+use crate::region::{
+    BreachedChannel, ChannelState, ChannelStatus, Region, RegionSpec, ResidencyStatus,
+};
 
 /// The entries that tell of the way from `before` to `after`; none when nothing changed. What was never looked at
 /// counts as Unknown before.
@@ -61,6 +64,30 @@ pub fn changes(
     }
     entries.extend(breaches(before, after));
     entries
+}
+
+/// That a Region made anew took up claims of one before it; none of one that did not, or whose log is its own already. All
+/// times are the API server's.
+#[must_use]
+pub fn readopted(region: &Region, facts: &Facts) -> Option<Entry> {
+    let residency = region
+        .status
+        .as_ref()
+        .and_then(|status| status.residency.as_ref());
+    if residency.is_some_and(|residency| residency.evidence.is_some()) {
+        return None;
+    }
+    let made = region.metadata.creation_timestamp.as_ref()?.0;
+    let of_before = facts
+        .claims
+        .all()
+        .filter(|(_, claim)| claim.made.is_some_and(|it| it < made))
+        .count();
+    (of_before > 0).then_some(Entry::RegionReadopted {
+        region: Name::new(region.metadata.uid.clone()?).ok()?,
+        made,
+        claims: u32::try_from(of_before).unwrap_or(u32::MAX),
+    })
 }
 
 /// The channels that the Region was shut off for, and those that it is shut off for no more.
@@ -163,6 +190,62 @@ mod tests {
                 evidence: Observation::Nothing,
             }]
         );
+    }
+
+    #[test]
+    fn a_region_made_anew_is_told_of_until_its_log_has_a_record_of_its_own() {
+        use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+        use crate::facts::ClaimFact;
+
+        let mut region: Region =
+            serde_yaml::from_str(include_str!("../../tests/regions/valid/full.yaml")).unwrap();
+        region.metadata.uid = Some("4b1d".to_owned());
+        region.metadata.creation_timestamp = Some(Time(now()));
+        let claim = |made: Option<&str>| ClaimFact {
+            made: made.map(|made| made.parse().unwrap()),
+            ..ClaimFact::default()
+        };
+        let facts = |claims: [Option<&str>; 2]| {
+            let mut facts = Facts::default();
+            for (name, made) in ["data-tr-pg-0", "data-tr-s3-0"].iter().zip(claims) {
+                facts.claims.live.insert((*name).to_owned(), claim(made));
+            }
+            facts
+        };
+        let told = |region: &Region, claims| match readopted(region, &facts(claims)) {
+            None => None,
+            Some(Entry::RegionReadopted {
+                region,
+                made,
+                claims,
+            }) => {
+                assert_eq!((region.as_str(), made), ("4b1d", now()));
+                Some(claims)
+            }
+            other => panic!("{other:?}"),
+        };
+        let before = Some("2026-11-20T12:00:00Z");
+        let after = Some("2026-11-21T12:00:07Z");
+        assert_eq!(told(&region, [before, before]), Some(2));
+        assert_eq!(told(&region, [before, after]), Some(1));
+        // Its own claims, those of the same second, and those of which nothing is known, are no proof.
+        assert_eq!(told(&region, [after, after]), None);
+        assert_eq!(told(&region, [Some("2026-11-21T12:00:00Z"), None]), None);
+        let mut residency = status(&[]);
+        region.status = Some(crate::region::RegionStatus {
+            residency: Some(residency.clone()),
+            ..crate::region::RegionStatus::default()
+        });
+        assert_eq!(told(&region, [before, before]), Some(2));
+        residency.evidence = Some(crate::region::EvidenceStatus {
+            sequence: 7,
+            hash: "00".repeat(32),
+            key_id: "11".repeat(32),
+            told: String::new(),
+        });
+        region.status.as_mut().unwrap().residency = Some(residency);
+        assert_eq!(told(&region, [before, before]), None);
     }
 
     #[test]

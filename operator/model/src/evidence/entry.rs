@@ -134,6 +134,16 @@ pub enum Entry {
         /// When it was asked for.
         asked: Timestamp,
     },
+    /// A Region made anew took up the data of one before it: the first record after that. Whether the end of the one before
+    /// was recorded is told by what precedes it, a `RegionDeleted` or none.
+    RegionReadopted {
+        /// The uid of the Region that was made anew.
+        region: Name,
+        /// When it was made.
+        made: Timestamp,
+        /// How many volume claims of the one before it took up.
+        claims: u32,
+    },
     /// A restore was rehearsed.
     Drill {
         /// The backup that was restored, by its label.
@@ -173,6 +183,7 @@ impl Entry {
             Self::AssuranceChanged { .. } => "AssuranceChanged",
             Self::Breach { .. } => "Breach",
             Self::RegionDeleted { .. } => "RegionDeleted",
+            Self::RegionReadopted { .. } => "RegionReadopted",
             Self::Drill { .. } => "Drill",
         }
     }

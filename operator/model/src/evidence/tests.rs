@@ -164,6 +164,21 @@ fn entries() -> Vec<(u8, Entry)> {
                 destroyed_at: Some(at("2026-11-21T10:00:00Z")),
             },
         ),
+        (
+            3,
+            Entry::RegionDeleted {
+                region: name("4b1d"),
+                asked: at("2026-11-21T11:00:00Z"),
+            },
+        ),
+        (
+            3,
+            Entry::RegionReadopted {
+                region: name("77aa"),
+                made: at("2026-11-21T11:30:00Z"),
+                claims: 3,
+            },
+        ),
     ]
 }
 
@@ -604,7 +619,7 @@ fn a_days_bundle_verifies_alone_and_cannot_lose_a_record_of_its_day() {
     let objects = chain();
     let anchor = anchor_of(&objects);
     let chain = judged(&objects, Some(&anchor)).unwrap();
-    // Eight records a day: 1 to 8 and 9 to 13.
+    // Eight records a day: 1 to 8 and 9 to 15.
     let day = |text: &str| Bundle::of_day(&chain, &objects, &[], text.parse().unwrap());
     let reread = |bundle: &Bundle| Bundle::read(bundle.files().unwrap()).unwrap();
     let first = reread(&day("2026-11-20").unwrap());
@@ -616,7 +631,7 @@ fn a_days_bundle_verifies_alone_and_cannot_lose_a_record_of_its_day() {
     assert_eq!(words(first.verify(&[], None)), ["UnknownKey"]);
 
     let second = reread(&day("2026-11-21").unwrap());
-    assert_eq!(second.records.len(), 6);
+    assert_eq!(second.records.len(), 8);
     assert!(second.verify(&[], Some(&anchor)).unwrap().anchored);
     assert_eq!(
         words(second.verify(&keys(), None)),
