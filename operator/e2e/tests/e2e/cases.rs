@@ -16,6 +16,7 @@ mod failover;
 mod fence;
 mod hibernated;
 mod marker;
+mod outage;
 mod placement;
 mod plugin;
 mod ready;
@@ -115,6 +116,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("member-killed", |cluster| failover::member(cluster).boxed()),
     ("primary-frozen", |cluster| {
         failover::frozen(cluster).boxed()
+    }),
+    ("api-server-hangs-and-is-gone", |cluster| {
+        outage::api_server(cluster).boxed()
     }),
     ("two-operators", |cluster| {
         takeover::operators(cluster).boxed()

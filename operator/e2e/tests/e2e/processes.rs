@@ -109,6 +109,33 @@ pub fn thaw(pod: &Pod) -> Outcome {
     fs::write(&switch, thawed).during(format_args!("thaw {}", pod.name_any()))
 }
 
+/// A pod of a node's own, whose manifest is away until this is dropped.
+pub struct Taken {
+    manifest: PathBuf,
+    away: PathBuf,
+}
+
+/// Takes a node's own pod away, and kills its program, so that it ends at once and is not started again.
+pub fn static_pod_taken(pod: &Pod, program: &str) -> Outcome<Taken> {
+    let root = Node::of(pod)?.root()?;
+    let taken = Taken {
+        manifest: root.join(format!("etc/kubernetes/manifests/{program}.yaml")),
+        away: root.join(format!("etc/kubernetes/{program}.yaml.away")),
+    };
+    fs::rename(&taken.manifest, &taken.away)
+        .during(format_args!("take {} away", taken.manifest.display()))?;
+    signal(pod, program, "KILL")?;
+    Ok(taken)
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Err(error) = fs::rename(&self.away, &self.manifest) {
+            eprintln!("{} could not be put back: {error}", self.manifest.display());
+        }
+    }
+}
+
 /// The node of a pod, by the processes of its own: those of no pod.
 pub struct Node {
     host: PathBuf,
