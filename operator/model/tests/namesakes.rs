@@ -133,6 +133,7 @@ fn with_set(mut facts: Facts) -> Facts {
         ready: 2,
         update_revision: Some("new".to_owned()),
         fenced: true,
+        marks_claims: true,
         volume_size: Some("1Gi".to_owned()),
     };
     facts.stateful_sets.insert("tr-pg".to_owned(), set);

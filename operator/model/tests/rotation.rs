@@ -79,14 +79,14 @@ fn only_a_store_that_refuses_newer_root_credentials_is_restarted_and_then_as_a_w
         (ReadFailure::Unauthenticated, Some(BEFORE), None, &[]),
         (ReadFailure::Unauthenticated, None, None, &[]),
     ] {
-        facts.store = Observed::Failed(store);
+        facts.store = Observed::Failed(store.into());
         let root = secret(&mut facts, "tr-s3-root");
         (root.made, root.edited) = (made.map(at), edited.map(at));
         assert_eq!(deleted(&facts), expected, "{store:?} {made:?} {edited:?}");
     }
 
     // One that was made since is left alone, and so is one that ends.
-    facts.store = Observed::Failed(ReadFailure::Unauthenticated);
+    facts.store = Observed::Failed(ReadFailure::Unauthenticated.into());
     secret(&mut facts, "tr-s3-root").made = Some(at(SINCE));
     facts.pods.live.insert("tr-s3-1".to_owned(), pod(AFTER));
     facts.pods.live.get_mut("tr-s3-2").unwrap().terminating = true;
@@ -124,7 +124,7 @@ fn members_are_outdated_by_a_newer_user_of_the_archive_and_by_passwords_that_the
     assert_eq!(outdated(&facts), [false, false]);
     secret(&mut facts, "tr-pg-internal").edited = Some(at(SINCE));
     assert_eq!(outdated(&facts), [true, false]);
-    facts.postgres = Observed::Failed(ReadFailure::Unauthenticated);
+    facts.postgres = Observed::Failed(ReadFailure::Unauthenticated.into());
     assert_eq!(outdated(&facts), [false, false]);
 }
 
