@@ -189,6 +189,18 @@ pub const LONG: &[(&str, Case)] = &[
     ("soak-random-breaks", |cluster| {
         again::random_breaks(cluster).boxed()
     }),
+    ("soak-deleted-in-the-foreground", |cluster| {
+        retention::variants::foreground(cluster).boxed()
+    }),
+    ("soak-deleted-and-orphaned", |cluster| {
+        retention::variants::orphan(cluster).boxed()
+    }),
+    ("soak-deleted-without-an-operator", |cluster| {
+        retention::variants::operator_down(cluster).boxed()
+    }),
+    ("soak-namespaces-deleted", |cluster| {
+        retention::variants::namespaces(cluster).boxed()
+    }),
 ];
 
 /// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed

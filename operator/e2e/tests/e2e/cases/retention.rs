@@ -1,11 +1,13 @@
 //! A Region that is deleted leaves its data behind, and the same Region takes it up again; another Region of its name
 //! does not. I/O: the API server and client pods.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
+mod knocking;
+pub mod variants;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_NAME, LABEL_REGION, MANAGED_BY};
+use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
@@ -17,10 +19,11 @@ use serde_json::{Value, json};
 
 use super::access::BUCKET;
 use crate::client::{self, Script, Stand};
-use crate::cluster::{Cluster, Place, condition, kind, kubeconfig};
+use crate::cluster::{Cluster, Place, condition, kind};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if, until};
 use crate::writer::{logins, prepare, run_name};
+use knocking::Knocking;
 
 /// How long pods and children may take to go: a member writes its last checkpoint first.
 const GONE: Duration = Duration::from_mins(4);
@@ -123,102 +126,6 @@ async fn unprotect(cluster: &Cluster, place: &Place) -> Outcome {
     let mut region = place.document()?;
     region.data["spec"]["lifecycle"]["deletionProtection"] = json!(false);
     cluster.apply(&[region]).await
-}
-
-/// What plays the internet, and writes down whatever arrives.
-const OUTSIDE: &str = "198.51.100.10";
-/// Tries to get outside every tenth of a second until its pod dies, and says so each time.
-const KNOCK: &str = "import socket, time
-while True:
-    s = socket.socket()
-    s.settimeout(.1)
-    try:
-        s.connect(('198.51.100.10', 443))
-        print('out', flush=True)
-    except OSError:
-        print('try', flush=True)
-    s.close()
-    time.sleep(.1)
-";
-
-/// Processes inside the members of Postgres, put there by somebody who broke the glass, that try to get outside.
-struct Knocking {
-    addresses: BTreeSet<String>,
-    before: usize,
-    shells: Vec<Child>,
-}
-
-impl Knocking {
-    async fn begin(cluster: &Cluster, place: &Place) -> Outcome<Self> {
-        let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &place.names.namespace());
-        let all = pods.list(&ListParams::default()).await?;
-        let addresses: BTreeSet<String> = all
-            .iter()
-            .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone())
-            .collect();
-        let mut shells = Vec::new();
-        for pod in all
-            .iter()
-            .filter(|pod| pod.labels().get(LABEL_NAME).map(String::as_str) == Some("postgres"))
-        {
-            let mut kubectl = Command::new("kubectl");
-            kubectl.arg("--kubeconfig").arg(kubeconfig());
-            kubectl.args(["--as", "e2e", "--as-group", "system:masters"]);
-            kubectl.args(["--as-group", "bailiwick:break-glass"]);
-            kubectl.args(["-n", &place.names.namespace(), "exec", &pod.name_any()]);
-            kubectl.args(["-c", "postgres", "--", "python3", "-c", KNOCK]);
-            shells.push(kubectl.stdout(Stdio::piped()).spawn()?);
-        }
-        ensure(shells.len() >= 2, || {
-            format!("{} members to try from", shells.len())
-        })?;
-        let before = arrived(&addresses)?;
-        // They begin, and the boundary holds them.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        Ok(Self {
-            addresses,
-            before,
-            shells,
-        })
-    }
-
-    /// Once all pods are gone: how often was tried. What arrived is what the outside says, and not the pods.
-    async fn end(self, place: &Place) -> Outcome<usize> {
-        let (mut tries, mut out) = (0, 0);
-        for shell in self.shells {
-            let said = tokio::task::spawn_blocking(move || shell.wait_with_output());
-            let said = tokio::time::timeout(Duration::from_secs(30), said)
-                .await
-                .during("the end of kubectl exec")???;
-            let said = String::from_utf8_lossy(&said.stdout).into_owned();
-            tries += said.lines().filter(|line| *line == "try").count();
-            out += said.lines().filter(|line| *line == "out").count();
-        }
-        let arrived = arrived(&self.addresses)? - self.before;
-        ensure(arrived == 0 && out == 0 && tries >= 20, || {
-            format!(
-                "while {} was deleted, {arrived} packets of its pods arrived outside; of {tries} tries {out} connected",
-                place.region
-            )
-        })?;
-        Ok(tries)
-    }
-}
-
-/// How many packets from these addresses arrived outside so far.
-fn arrived(addresses: &BTreeSet<String>) -> Outcome<usize> {
-    let log = kubeconfig().with_file_name("outside.jsonl");
-    let lines = std::fs::read_to_string(log)?;
-    Ok(lines
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["kind"] == "packet" && line["destination"] == OUTSIDE)
-        .filter(|line| {
-            line["source"]
-                .as_str()
-                .is_some_and(|source| addresses.contains(source))
-        })
-        .count())
 }
 
 /// Waits until a Region and all that it owned are gone.
@@ -377,9 +284,11 @@ pub async fn file(cluster: &Cluster) -> Outcome<String> {
     let run = run_name("file-deleted");
     let before = before(cluster, place, &run).await?;
     unprotect(cluster, place).await?;
+    let knocking = Knocking::begin(cluster, place).await?;
     delete_file(cluster, place).await?;
     // Its rights go with the file, so that it lets the Region go and the fence stays.
     gone_but_for_policies(cluster, place).await?;
+    let tries = knocking.end(place).await?;
     let stayed = Remains::of(cluster, place).await?;
     ensure(stayed == before.0, || {
         format!("{stayed:?} stayed of {:?}", before.0)
@@ -394,7 +303,8 @@ pub async fn file(cluster: &Cluster) -> Outcome<String> {
     cluster.apply(&place.documents).await?;
     readopted(cluster, place, &before, &run).await?;
     Ok(format!(
-        "all stayed; a Region of another jurisdiction was refused ({reason}); back and checked in {:.0} s",
+        "all stayed; of {tries} tries to get outside meanwhile 0 arrived; a Region of another jurisdiction was refused ({reason}); \
+         back and checked in {:.0} s",
         started.elapsed().as_secs_f64()
     ))
 }
