@@ -2,6 +2,7 @@
 //! of rights in, differences out; no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
@@ -41,6 +42,11 @@ struct Role {
 /// keeps from happening.
 #[must_use]
 pub fn needed() -> BTreeSet<Right> {
+    NEEDED.clone()
+}
+
+/// Read once: it is the same for every look at every Region.
+static NEEDED: LazyLock<BTreeSet<Right>> = LazyLock::new(|| {
     let mut needed = BTreeSet::new();
     for document in SHIPPED.iter().flat_map(|text| text.split("\n---")) {
         let Ok(role) = serde_yaml::from_str::<Role>(document) else {
@@ -58,7 +64,7 @@ pub fn needed() -> BTreeSet<Right> {
         }
     }
     needed
-}
+});
 
 /// Every right that a rule gives.
 #[must_use]
@@ -114,10 +120,9 @@ fn text(right: &Right) -> String {
 /// What is held and not needed, as `verb resource.group`.
 #[must_use]
 pub fn excess(held: &BTreeSet<Right>) -> Vec<String> {
-    let needed = needed();
     held.iter()
         .filter(|right| !ABOUT_ONESELF.contains(&right.group.as_str()))
-        .filter(|right| !needed.iter().any(|need| covers(need, right)))
+        .filter(|right| !NEEDED.iter().any(|need| covers(need, right)))
         .map(text)
         .collect()
 }
@@ -125,7 +130,7 @@ pub fn excess(held: &BTreeSet<Right>) -> Vec<String> {
 /// What is needed and not held, as `verb resource.group`.
 #[must_use]
 pub fn missing(held: &BTreeSet<Right>) -> Vec<String> {
-    needed()
+    NEEDED
         .iter()
         .filter(|need| !held.iter().any(|right| covers(right, need)))
         .map(text)
