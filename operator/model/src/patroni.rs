@@ -331,7 +331,13 @@ fn disturbance(plan: &Plan, facts: &Facts) -> Option<Step> {
             .all(Member::serves)
     };
 
-    for replica in members.iter().filter(|member| !member.is_primary()) {
+    // One that does not follow any more first: the others wait for it, and it may be what it was made from.
+    let mut replicas: Vec<&Member<'_>> = members
+        .iter()
+        .filter(|member| !member.is_primary())
+        .collect();
+    replicas.sort_by_key(|member| !member.outdated || member.serves());
+    for replica in replicas {
         let restart = needs_restart(replica, primary);
         if replica.outdated || restart {
             // In order: a second one waits until the first serves again.

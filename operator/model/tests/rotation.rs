@@ -4,8 +4,12 @@
 
 mod fixture;
 
+use std::collections::BTreeMap;
+
+use bailiwick_model::desired::postgres::parameters::dynamic;
 use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure, SecretFact};
 use bailiwick_model::names::Names;
+use bailiwick_model::patroni::{self, MemberFact, MemberRole, PatroniFacts};
 use bailiwick_model::plan::plan;
 use bailiwick_model::rotation::{outdates_member, steps, told};
 use bailiwick_model::secret::{Due, due};
@@ -153,4 +157,45 @@ fn a_key_that_is_gone_is_put_back_if_it_is_remembered_and_else_keeps_the_region_
         count += 1;
     }
     assert_eq!(count, 4);
+}
+
+#[test]
+fn a_replica_that_lost_the_primary_by_its_old_password_is_restarted_before_those_that_follow() {
+    let region = tr_with("{spec: {postgres: {instances: 3}}}");
+    let plan = planned(&region);
+    let mut facts = running();
+    facts.pods.live.insert("tr-pg-2".to_owned(), pod(BEFORE));
+    secret(&mut facts, "tr-pg-internal").edited = Some(at(SINCE));
+    let member = |role, state: &str| MemberFact {
+        role,
+        state: state.to_owned(),
+        timeline: Some(1),
+        lag_bytes: (state == "streaming").then_some(0),
+        pending_restart: false,
+        pending_settings: BTreeMap::new(),
+    };
+    facts.patroni = Observed::Seen(PatroniFacts {
+        members: [
+            ("tr-pg-0", member(MemberRole::Primary, "running")),
+            ("tr-pg-1", member(MemberRole::SyncStandby, "streaming")),
+            ("tr-pg-2", member(MemberRole::Replica, "running")),
+        ]
+        .map(|(name, fact)| (name.to_owned(), fact))
+        .into(),
+        config: dynamic(&plan),
+        system_identifier: None,
+    });
+    let restarted = |facts: &Facts| -> Vec<String> {
+        patroni::steps(&plan, facts)
+            .into_iter()
+            .filter_map(|step| match step {
+                Step::DeletePod { name, .. } => Some(name),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(restarted(&facts), ["tr-pg-2"]);
+    // Until it follows again, nobody else is disturbed.
+    facts.pods.live.insert("tr-pg-2".to_owned(), pod(AFTER));
+    assert_eq!(restarted(&facts), Vec::<String>::new());
 }
