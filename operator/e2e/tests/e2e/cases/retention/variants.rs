@@ -9,7 +9,9 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PropagationPolicy};
 use serde_json::json;
 
 use super::knocking::Knocking;
-use super::{BACK, GONE, REGION, Remains, before, gone, patroni_remembers, readopted, unprotect};
+use super::{
+    BACK, GONE, REGION, Remains, before, children, gone, patroni_remembers, readopted, unprotect,
+};
 use crate::cases::takeover;
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, While, ensure};
@@ -36,14 +38,38 @@ async fn deleted(cluster: &Cluster, how: PropagationPolicy) -> Outcome<String> {
     unprotect(cluster, place).await?;
     let knocking = Knocking::begin(cluster, place).await?;
     let started = Instant::now();
+    let orphaned = how == PropagationPolicy::Orphan;
     delete(cluster, place, how).await?;
-    gone(cluster, place).await?;
+    if orphaned {
+        gone_but_for_orphans(cluster, place).await?;
+    } else {
+        gone(cluster, place).await?;
+    }
     let went = started.elapsed().as_secs_f64();
     let tries = knocking.end(place).await?;
     back(cluster, place, &before, &run).await?;
     Ok(format!(
         "gone in {went:.0} s, of {tries} tries to get outside meanwhile 0 arrived; all data was there again"
     ))
+}
+
+/// Waits until a Region is gone with all that the operator removes by itself; what is without an owner now and holds no
+/// data stays, as was asked for, and is the next Region's again.
+async fn gone_but_for_orphans(cluster: &Cluster, place: &Place) -> Outcome {
+    let regions = cluster.regions();
+    until("the Region to go", GONE, || async {
+        let region = regions.get_opt(&place.region).await?;
+        let mut left = children(cluster, place).await?;
+        left.retain(|object| {
+            !["Service ", "PodDisruptionBudget "]
+                .iter()
+                .any(|kind| object.starts_with(kind))
+        });
+        Ok(seen_if(region.is_none() && left.is_empty(), || {
+            left.join(", ")
+        }))
+    })
+    .await
 }
 
 /// Nobody tends it: it stays as it is, behind its fence, until an operator is there again.

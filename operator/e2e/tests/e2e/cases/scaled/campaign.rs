@@ -167,9 +167,11 @@ async fn fallen(
     if let Some(ill) = ill {
         tokio::time::sleep(LASTS).await;
         // With one member of three that is not well, the others write on.
-        writer.goes_on(Timestamp::now(), MOVED).await?;
+        let goes_on = writer.goes_on(Timestamp::now(), MOVED).await;
         meanwhile = format!(", {} meanwhile", members(cluster, place).await?);
+        // Whatever was seen: a receiver that stands still would hold up every case after this.
         ill.heal(cluster, place).await?;
+        goes_on.during(meanwhile.trim_start_matches(", "))?;
     }
     let led = scaled(cluster, place, to).await?;
     writer.goes_on(Timestamp::now(), MOVED).await?;
