@@ -25,6 +25,9 @@ use crate::store::{self, StoreFacts};
 
 /// How far a replica may be behind and still count as one that could take over, in bytes: a WAL segment.
 const SMALL_LAG: i64 = 16 << 20;
+/// How far a replica may be behind and still take over, in bytes: beyond it Patroni lets none lead, not even one that a
+/// switchover names, and the primary has stopped by then (`maximum_lag_on_failover`).
+pub(crate) const MAX_LAG_ON_FAILOVER: i64 = 1 << 20;
 /// How long after a failed stanza or backup Job the next try begins.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// The label that Kubernetes puts on the pods of a Job.
@@ -118,6 +121,13 @@ impl MemberFact {
                 self.state == "streaming" && self.lag_bytes.is_some_and(|lag| lag <= SMALL_LAG)
             }
         }
+    }
+
+    /// Whether Patroni would let it lead: one that serves and is no further behind than [`MAX_LAG_ON_FAILOVER`]. One that
+    /// counts as a synchronous standby may have ceased to receive anything.
+    #[must_use]
+    pub fn could_take_over(&self) -> bool {
+        self.serves() && self.lag_bytes.is_some_and(|lag| lag <= MAX_LAG_ON_FAILOVER)
     }
 }
 
@@ -413,6 +423,7 @@ fn successor(plan: &Plan, members: &[Member<'_>]) -> Option<String> {
         .filter(|(member, fact)| {
             member.serves()
                 && member.ready()
+                && fact.could_take_over()
                 && match fact.role {
                     MemberRole::Primary => false,
                     MemberRole::SyncStandby => true,

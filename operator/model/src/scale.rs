@@ -20,6 +20,8 @@ pub struct Members {
     pub replicas: i32,
     /// How many there are or are to be, counting those that leave until their pods are gone.
     pub present: i32,
+    /// Whether no pod of a member is there, not even one that ends: the object store takes WAL until then.
+    pub ended: bool,
     /// The members that leave, or are to leave: their ordinals are the spec's `instances` and above.
     pub leaving: Option<Leaving>,
 }
@@ -120,10 +122,12 @@ impl fmt::Display for Leaving {
 pub fn members(names: &Names, spec: &RegionSpec, facts: &Facts) -> Members {
     let wanted = spec.postgres.instances;
     let present = present(names, spec, facts);
+    let ended = pods(names, facts) == 0;
     if spec.lifecycle.hibernated {
         return Members {
             replicas: 0,
             present,
+            ended,
             leaving: None,
         };
     }
@@ -136,6 +140,7 @@ pub fn members(names: &Names, spec: &RegionSpec, facts: &Facts) -> Members {
         return Members {
             replicas,
             present,
+            ended,
             leaving: Some(Leaving {
                 member: names.postgres_member(present - 1),
                 what: Departure::Goes,
@@ -146,6 +151,7 @@ pub fn members(names: &Names, spec: &RegionSpec, facts: &Facts) -> Members {
         return Members {
             replicas,
             present: replicas,
+            ended,
             leaving: None,
         };
     }
@@ -158,6 +164,7 @@ pub fn members(names: &Names, spec: &RegionSpec, facts: &Facts) -> Members {
     Members {
         replicas: current - i32::from(what == Departure::Goes),
         present: current,
+        ended,
         leaving: Some(Leaving { member, what }),
     }
 }
@@ -167,13 +174,17 @@ pub fn members(names: &Names, spec: &RegionSpec, facts: &Facts) -> Members {
 #[must_use]
 pub fn present(names: &Names, spec: &RegionSpec, facts: &Facts) -> i32 {
     let of_set = replicas(names, facts).unwrap_or(0);
-    let of_pods = highest(|ordinal| {
+    spec.postgres.instances.max(of_set).max(pods(names, facts))
+}
+
+/// How many there are by their pods, those that end among them.
+fn pods(names: &Names, facts: &Facts) -> i32 {
+    highest(|ordinal| {
         facts
             .pods
             .live
             .contains_key(&names.postgres_member(ordinal))
-    });
-    spec.postgres.instances.max(of_set).max(of_pods)
+    })
 }
 
 /// How many the StatefulSet has; none while there is no StatefulSet.
@@ -243,7 +254,9 @@ impl<'a> Cluster<'a> {
         if member == self.primary {
             return (0..self.spec.postgres.instances)
                 .map(|ordinal| self.names.postgres_member(ordinal))
-                .find(|name| self.could_lead(name))
+                .filter(|name| self.could_lead(name))
+                // Of equals the first.
+                .min_by_key(|name| self.fact(name).and_then(|fact| fact.lag_bytes))
                 .map_or(Departure::Waits(Wait::NoSuccessor), Departure::HandsOver);
         }
         if self.mode_changes(current) {
@@ -274,7 +287,7 @@ impl<'a> Cluster<'a> {
         pod.is_some_and(|pod| pod.ready && !pod.terminating)
             && self
                 .fact(member)
-                .is_some_and(|fact| fact.serves() && in_sync(fact.role))
+                .is_some_and(|fact| fact.could_take_over() && in_sync(fact.role))
     }
 
     /// Whether how many members commits wait for is not what it is to be with this many.

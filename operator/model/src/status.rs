@@ -527,10 +527,10 @@ fn judge(
         if lifecycle.paused { "Paused" } else { "Active" },
         paused,
     );
-    let asleep = if lifecycle.hibernated {
-        "All pods are stopped; volumes stay."
-    } else {
-        "Pods are wanted."
+    let asleep = match (lifecycle.hibernated, plan.members.ended) {
+        (true, true) => "All pods are stopped; volumes stay.",
+        (true, false) => "The members of Postgres stop, then the object store; volumes stay.",
+        (false, _) => "Pods are wanted.",
     };
     conditions.set(
         "Hibernated",

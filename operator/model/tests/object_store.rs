@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_model::desired::object_store::manifests;
 use bailiwick_model::desired::secret_component;
-use bailiwick_model::facts::{Facts, Observed, ReadFailure};
+use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Access, Grant, ObjectRetention, Reclaim, Region, RetentionMode};
@@ -638,6 +638,29 @@ fn one_server_and_several_become_a_stateful_set() {
     let asleep = fixture::planned(&fixture::tr_with("spec: {lifecycle: {hibernated: true}}"));
     let set = objects(&asleep).pop().expect("the StatefulSet");
     assert_eq!(set["spec"]["replicas"], json!(0));
+}
+
+#[test]
+fn it_sleeps_once_the_last_member_has_written_its_wal() {
+    let region = fixture::tr_with("spec: {lifecycle: {hibernated: true}}");
+    let ending = PodFact {
+        terminating: true,
+        ..PodFact::default()
+    };
+    for (pods, servers) in [
+        (vec!["tr-pg-0", "tr-pg-1"], 1),
+        (vec!["tr-pg-1"], 1),
+        (vec!["tr-s3-0"], 0),
+    ] {
+        let mut facts = fixture::facts(&region);
+        for pod in &pods {
+            facts.pods.live.insert((*pod).to_owned(), ending.clone());
+        }
+        let plan = bailiwick_model::plan::plan(&region, &fixture::platform(), &facts)
+            .expect("the Region is accepted");
+        let set = objects(&plan).pop().expect("the StatefulSet");
+        assert_eq!(set["spec"]["replicas"], json!(servers), "{pods:?}");
+    }
 }
 
 fn objects(plan: &Plan) -> Vec<Value> {

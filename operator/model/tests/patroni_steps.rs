@@ -628,6 +628,24 @@ fn the_successor_is_one_that_commits_waited_for() {
 }
 
 #[test]
+fn one_that_patroni_would_not_let_lead_is_no_successor() {
+    let cluster = Cluster::of(plan_of(3, "PreferZeroLoss"), 0).outdated(&[0]);
+    for (lags, expected) in [
+        ([(1 << 20) + 1, 4096], Some(2)),
+        ([1 << 20, (1 << 20) + 1], Some(1)),
+        ([(1 << 20) + 1, (1 << 20) + 1], None),
+    ] {
+        let facts = facts_with(&cluster, |_, seen| {
+            for (name, lag) in ["tr-pg-1", "tr-pg-2"].into_iter().zip(lags) {
+                seen.members.get_mut(name).expect("a member").lag_bytes = Some(lag);
+            }
+        });
+        let expected: Vec<Step> = expected.map(|to| switchover(0, to)).into_iter().collect();
+        assert_eq!(steps(&cluster.plan, &facts), expected, "{lags:?}");
+    }
+}
+
+#[test]
 fn a_replica_that_lags_far_holds_everything_up() {
     let cluster = Cluster::of(plan_of(3, "PreferZeroLoss"), 0).outdated(&[0, 1]);
     for lag in [None, Some(1 << 30)] {

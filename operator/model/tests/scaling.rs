@@ -423,6 +423,38 @@ fn who_leaves_waits_while_anything_is_not_known() {
 }
 
 #[test]
+fn the_primary_hands_over_to_one_that_patroni_lets_lead() {
+    const NEAR: i64 = 1 << 20;
+    let wanted = region(2, "PreferZeroLoss");
+    for (lags, expected) in [
+        ([0, 0], Departure::HandsOver(member(0))),
+        ([4096, 0], Departure::HandsOver(member(1))),
+        ([NEAR + 1, NEAR], Departure::HandsOver(member(1))),
+        ([NEAR + 1, NEAR + 1], Departure::Waits(Wait::NoSuccessor)),
+    ] {
+        let mut facts = Cluster::of(&region(3, "PreferZeroLoss"), 2).facts(&wanted);
+        let Observed::Seen(seen) = &mut facts.patroni else {
+            panic!("Patroni is read");
+        };
+        for (ordinal, lag) in (0..).zip(lags) {
+            seen.members
+                .get_mut(&member(ordinal))
+                .expect("a member")
+                .lag_bytes = Some(lag);
+        }
+        let leaving = planned(&wanted, &facts)
+            .members
+            .leaving
+            .expect("one leaves");
+        assert_eq!(
+            (leaving.member, leaving.what),
+            (member(2), expected),
+            "{lags:?}"
+        );
+    }
+}
+
+#[test]
 fn growth_is_immediate_and_hibernation_stops_all() {
     let grown = region(5, "ZeroLoss");
     let mut facts = Cluster::of(&region(2, "ZeroLoss"), 1).facts(&grown);

@@ -129,7 +129,8 @@ fn stateful_set(plan: &Plan) -> StatefulSet {
         ),
         spec: Some(StatefulSetSpec {
             service_name: Some(plan.names.object_store_peers()),
-            replicas: Some(if plan.spec.lifecycle.hibernated {
+            // The members write their last WAL to it: it sleeps once they do.
+            replicas: Some(if plan.spec.lifecycle.hibernated && plan.members.ended {
                 0
             } else {
                 store.servers

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::facts::Facts;
 use crate::names::CONTROL_ROLE;
+use crate::patroni::MAX_LAG_ON_FAILOVER;
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{Durability, RegionSpec};
@@ -46,7 +47,7 @@ pub fn dynamic(plan: &Plan) -> Value {
         "loop_wait": failover.loop_wait_seconds,
         "retry_timeout": failover.retry_timeout_seconds,
         "failsafe_mode": failover.failsafe,
-        "maximum_lag_on_failover": MIB,
+        "maximum_lag_on_failover": MAX_LAG_ON_FAILOVER,
         // One that comes back on an old volume never leads before it follows the timeline of the last leader.
         "check_timeline": true,
         // A postmaster that died is replaced by a standby instead of being restarted in place for minutes.
