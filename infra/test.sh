@@ -8,6 +8,7 @@ cd "$checkout" || exit 1
 engineless=infra/dev-local/engineless
 mkdir -p .state
 log=.state/test.log
+beside_log=.state/test-beside.log
 : >"$log"
 failed_suites=0
 
@@ -23,6 +24,17 @@ suite() {
   return "$code"
 }
 
+# $1 the suite that a job in the background ran, $2 its process, $3 when it began. Its output is shown at its end.
+joined() {
+  local code
+  wait "$2"
+  code=$?
+  echo "== $1"
+  tee -a "$log" <"$beside_log"
+  echo "== $1: $([[ $code == 0 ]] && echo ok || echo "FAILED ($code)"), $((SECONDS - $3)) s beside the suite before"
+  if ((code != 0)); then failed_suites=$((failed_suites + 1)); fi
+}
+
 # Without these nothing else can be judged.
 if suite "Debian packages" "$engineless/packages.sh" &&
   suite "Go commands" "$engineless/binaries.sh"; then
@@ -34,13 +46,17 @@ if suite "Debian packages" "$engineless/packages.sh" &&
   fi
   suite "unit, invariant and integration tests" \
     cargo test --locked --workspace --exclude bailiwick-e2e --no-fail-fast --quiet
+  # Both wait more than they compute, each in networks of its own.
+  began=$SECONDS
+  "$engineless/test.sh" >"$beside_log" 2>&1 &
+  beside=$!
   suite "Postgres image" platform/images/postgres/test.sh
+  joined "engine-less cluster" "$beside" "$began"
   # A cluster of this checkout may be left from an earlier run; the suite starts from nothing.
   if suite "development cluster" make --no-print-directory dev-reset; then
     suite "end to end" make --no-print-directory test-e2e
   fi
   suite "development cluster stops" make --no-print-directory dev-down
-  suite "engine-less cluster" "$engineless/test.sh"
 fi
 
 # libtest's closing lines, and the plain ones of suites without it.
