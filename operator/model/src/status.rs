@@ -12,7 +12,7 @@ use crate::channel::{self, Channels};
 use crate::facts::{Facts, Observed, ReadFailure, Unread};
 use crate::fence;
 use crate::names::{NODE_REGION, Names};
-use crate::patroni::{MemberFact, MemberRole, PatroniFacts};
+use crate::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
 use crate::plan::Plan;
 use crate::region::{
     BackupRecord, BackupStatus, BreachStatus, BreachedChannel, CertificatesStatus, ChannelState,
@@ -735,17 +735,9 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
                 "PrimaryRunning",
                 format!("{primary} is the primary."),
             ),
-            None => Verdict::new(
-                State::False,
-                "NoPrimary",
-                "No member is a running primary; Patroni will elect one.",
-            ),
+            None => no_primary(patroni),
         },
-        (Observed::Seen(patroni), _) if patroni.primary().is_none() => Verdict::new(
-            State::False,
-            "NoPrimary",
-            "No member is a running primary; Patroni will elect one.",
-        ),
+        (Observed::Seen(patroni), _) if patroni.primary().is_none() => no_primary(patroni),
         (Observed::NotAsked, _) => starting(
             applied,
             &applied.plan.names.postgres(),
@@ -774,6 +766,26 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
             Verdict::new(State::False, "Starting", "The primary is not up yet.")
         }
     }
+}
+
+/// No member that answers leads; one that does not answer may.
+fn no_primary(patroni: &PatroniFacts) -> Verdict {
+    let silent: Vec<&str> = patroni
+        .members
+        .iter()
+        .filter(|(_, member)| member.state == UNREACHABLE)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let message = if silent.is_empty() {
+        "No member is a running primary; Patroni will elect one.".to_owned()
+    } else {
+        format!(
+            "No member that answers is a running primary; Patroni will elect one, unless one leads that does not answer: {}. \
+             See the pod and condition CertificatesValid.",
+            silent.join(", ")
+        )
+    };
+    Verdict::new(State::False, "NoPrimary", message)
 }
 
 /// The database does not take the operator's password.
@@ -1193,8 +1205,13 @@ fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
             }
             let pod = facts.pods.live.get(&name);
             let says = || {
-                (state.contains("fail") || state.contains("crash"))
-                    .then(|| format!("Patroni says {state:?}"))
+                if state.contains("fail") || state.contains("crash") {
+                    return Some(format!("Patroni says {state:?}"));
+                }
+                pod.is_some_and(|pod| pod.ready).then(|| {
+                    "its pod is ready, and Patroni in it does not answer the operator or says that it does not run yet"
+                        .to_owned()
+                })
             };
             let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
             Some(format!(

@@ -190,12 +190,22 @@ fn each_kind_of_cause_stands_where_each_kind_of_failure_is_told() {
 fn each_member_that_does_not_run_is_named_with_its_reason() {
     let region = fixture::tr();
     let missing = Names::of(&region).postgres_member(1);
-    let table: [(Befalls, &str); 5] = [
+    let table: [(Befalls, &str); 6] = [
         (
             |facts, name| drop(facts.pods.live.remove(name)),
             "no pod runs it yet",
         ),
         (|_, _| {}, "no pod runs it yet"),
+        (
+            |facts, name| {
+                let ready = PodFact {
+                    ready: true,
+                    ..PodFact::default()
+                };
+                facts.pods.live.insert(name.to_owned(), ready);
+            },
+            "its pod is ready, and Patroni in it does not answer the operator or says that it does not run yet",
+        ),
         (
             |facts, name| trouble(facts, name, "Unschedulable"),
             "Unschedulable",
@@ -233,6 +243,30 @@ fn each_member_that_does_not_run_is_named_with_its_reason() {
             format!("{} of {wanted} members run: {missing}: {why}.", wanted - 1)
         );
     }
+}
+
+#[test]
+fn a_member_that_does_not_answer_may_lead() {
+    let region = fixture::tr();
+    let mut facts = healthy(&region);
+    let silent = Names::of(&region).postgres_member(0);
+    if let Observed::Seen(patroni) = &mut facts.patroni {
+        for (name, state) in [
+            (silent.clone(), "unreachable"),
+            (Names::of(&region).postgres_member(1), "streaming"),
+        ] {
+            let mut fact = member(MemberRole::Replica);
+            fact.state = state.to_owned();
+            patroni.members.insert(name, fact);
+        }
+    }
+    facts.postgres = Observed::NotAsked;
+    let status = told(&region, &facts, &[]);
+    let said = message(&status, "PostgresAvailable");
+    assert!(
+        said.contains(&format!("does not answer: {silent}.")),
+        "{said}"
+    );
 }
 
 fn trouble(facts: &mut Facts, name: &str, why: &str) {

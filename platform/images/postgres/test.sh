@@ -696,8 +696,13 @@ stop_member() {
   done
 }
 timeline() { rest GET /patroni >/dev/null && jq -r '.timeline // 0' "$work/body"; }
-# $1 a timeline: the one that led before leads again, on a later one.
-leads_again() { local before=$primary; find_primary && is "$primary" "$before" && [[ $(timeline) -gt $1 ]]; }
+# $1 a timeline: the one that led before leads again, on a later one, and has written that into the history that others go
+# by: Patroni does so with its next look after a promotion.
+leads_again() {
+  local before=$primary
+  find_primary && is "$primary" "$before" && [[ $(timeline) -gt $1 ]]
+  rest GET /history >/dev/null && [[ $(jq -r '.[-1][0] // 0' "$work/body") -ge $1 ]]
+}
 # $1 seconds. Every look counts in which its server answered: one that does not run cannot lead, and proves nothing.
 never_leads() {
   local deadline=$((SECONDS + $1)) looks=0 recovering

@@ -413,6 +413,12 @@ fn pod(name: &str, stand: &Stand, script: &Script<'_>) -> Value {
         mounts.push(json!({
             "name": volume, "mountPath": format!("/credentials/{secret}"), "readOnly": true,
         }));
+        // Where the `uri` of a login looks for the authority's certificate: docs/how-to/connect-an-application.md.
+        if index == 0 && secret.contains("-pg-role-") {
+            mounts.push(json!({
+                "name": volume, "mountPath": "/etc/bailiwick/postgres", "readOnly": true,
+            }));
+        }
     }
     json!({
         "apiVersion": "v1",

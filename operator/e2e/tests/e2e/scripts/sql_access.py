@@ -58,7 +58,6 @@ answer = subprocess.run(
     env={
         "PATH": "/usr/bin:/bin",
         "URI": postgres.value(writer, "uri"),
-        "PGSSLROOTCERT": "/credentials/%s/ca.crt" % writer,
         "PGCONNECT_TIMEOUT": "5",
     },
     capture_output=True,
