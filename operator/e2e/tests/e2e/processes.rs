@@ -210,7 +210,15 @@ fn group(pod: &Pod, controller: &str) -> Outcome<PathBuf> {
     // A pod that the node itself runs has a group of its manifest's hash; the API server gives its picture another uid.
     let hash = pod.annotations().get("kubernetes.io/config.hash").cloned();
     let name = format!("pod{}", hash.or_else(|| pod.uid()).unwrap_or_default());
-    find(&root, &name, DEPTH).ok_or_else(|| {
+    let mut found = all(&root, &name, DEPTH);
+    // Two clusters have the same manifests, and with them the same hashes.
+    ensure(found.len() < 2, || {
+        format!(
+            "pod {} may be any of {found:?}: stop the other cluster of this machine (make dev-down in its checkout)",
+            pod.name_any()
+        )
+    })?;
+    found.pop().ok_or_else(|| {
         Failure::new(format!(
             "pod {} has no control group {name} below {}: does the cluster run on this machine?",
             pod.name_any(),
@@ -219,23 +227,20 @@ fn group(pod: &Pod, controller: &str) -> Outcome<PathBuf> {
     })
 }
 
-fn find(folder: &Path, name: &str, depth: usize) -> Option<PathBuf> {
-    let folders = fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path());
-    for path in folders {
-        if path.file_name().is_some_and(|found| found == name) {
-            return Some(path);
+fn all(folder: &Path, name: &str, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
         }
-        if depth > 1
-            && let Some(found) = find(&path, name, depth - 1)
-        {
-            return Some(found);
+        let path = entry.path();
+        if path.file_name().is_some_and(|it| it == name) {
+            found.push(path);
+        } else if depth > 1 {
+            found.extend(all(&path, name, depth - 1));
         }
     }
-    None
+    found
 }
 
 fn collect(group: &Path, processes: &mut Vec<Process>) {
