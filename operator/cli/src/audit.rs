@@ -86,6 +86,34 @@ impl RowResult {
     }
 }
 
+/// The first version of Kubernetes that deletes the pods of a namespace before its policies, whatever its feature gates.
+const ORDERED_DELETION: (u32, u32) = (1, 34);
+
+/// What is to be known of a cluster whose API server says that it is of this version; none when a namespace that is deleted
+/// goes in order there (Kubernetes' documentation, "Namespaces", `OrderedNamespaceDeletion`).
+#[must_use]
+pub fn namespace_deletion(major: &str, minor: &str) -> Option<String> {
+    // Some providers write `33+`.
+    let number = |text: &str| {
+        let end = text
+            .find(|it: char| !it.is_ascii_digit())
+            .unwrap_or(text.len());
+        text[..end].parse::<u32>().ok()
+    };
+    match (number(major), number(minor)) {
+        (Some(major), Some(minor)) if (major, minor) >= ORDERED_DELETION => None,
+        (Some(major), Some(minor)) => Some(format!(
+            "Kubernetes {major}.{minor} may take the policies of a deleted namespace before its pods: from 1.34 on pods go \
+             first. See docs/explanation/residency.md."
+        )),
+        _ => Some(
+            "the API server's version could not be read: whether a deleted namespace's pods go before its policies (Kubernetes \
+             1.34 and later) is not known. See docs/explanation/residency.md."
+                .to_owned(),
+        ),
+    }
+}
+
 impl Audit {
     /// How many channels came to this.
     #[must_use]

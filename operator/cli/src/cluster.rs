@@ -17,6 +17,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 
+use crate::audit::namespace_deletion;
 use crate::children::Child;
 use crate::commands::CliError;
 
@@ -118,6 +119,16 @@ impl Cluster {
         }
         regions.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         Ok((regions, undecodable))
+    }
+
+    /// What is to be known of how this cluster deletes a namespace; none when pods go before policies there.
+    pub async fn namespace_deletion(&self) -> Option<String> {
+        let asked = tokio::time::timeout(PATIENCE, self.client.apiserver_version()).await;
+        let (major, minor) = match asked {
+            Ok(Ok(version)) => (version.major, version.minor),
+            Ok(Err(_)) | Err(_) => (String::new(), String::new()),
+        };
+        namespace_deletion(&major, &minor)
     }
 
     /// The Regions, for watching.

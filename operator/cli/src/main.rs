@@ -230,7 +230,11 @@ async fn ask(
     let now = Timestamp::now();
     let code = match (question, region, regions.as_slice()) {
         (Question::Audit, _, regions) => {
-            commands::audit::write(regions, now, style, out, hints).map(Found::code)?
+            let code = commands::audit::write(regions, now, style, out, hints).map(Found::code)?;
+            if let Some(warning) = cluster.namespace_deletion().await {
+                writeln!(hints, "Warning: {}", one_line(&warning))?;
+            }
+            code
         }
         (Question::Status, Some(name), [region]) => {
             let children = cluster.children(name, region.status.as_ref()).await;

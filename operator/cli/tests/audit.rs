@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bailiwick_cli::audit::{Audit, Row, RowResult, audit};
+use bailiwick_cli::audit::{Audit, Row, RowResult, audit, namespace_deletion};
 use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
 use bailiwick_cli::text::Palette;
 use bailiwick_model::channel::CHANNELS;
@@ -279,6 +279,30 @@ fn nothing_to_audit_is_not_closed() {
         "{result:?}"
     );
     assert_eq!((Found::Nothing.code(), Found::Something.code()), (0, 1));
+}
+
+#[test]
+fn a_cluster_that_may_delete_policies_before_pods_is_told_of() {
+    for (major, minor, warned) in [
+        ("1", "33", Some("Kubernetes 1.33 may take the policies")),
+        ("1", "33+", Some("Kubernetes 1.33 may take the policies")),
+        ("1", "34", None),
+        ("1", "36+", None),
+        ("2", "0", None),
+        ("", "", Some("could not be read")),
+        ("1", "x", Some("could not be read")),
+    ] {
+        let said = namespace_deletion(major, minor);
+        assert_eq!(
+            said.is_some(),
+            warned.is_some(),
+            "{major}.{minor}: {said:?}"
+        );
+        assert!(
+            said.unwrap_or_default()
+                .contains(warned.unwrap_or_default())
+        );
+    }
 }
 
 #[test]
