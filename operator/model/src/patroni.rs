@@ -333,6 +333,11 @@ fn disturbance(plan: &Plan, facts: &Facts) -> Option<Step> {
             Departure::Waits(_) => {}
         }
     }
+    // A member that restarts would not come up with what stands in its files.
+    let running = facts.postgres.seen().and_then(|it| it.running.as_ref());
+    if running.is_some_and(|running| running.not_taken().next().is_some()) {
+        return None;
+    }
     let primary = members.iter().find(|member| member.is_primary())?;
     let others_serve = |member: &Member| {
         members

@@ -107,6 +107,16 @@ pub struct RunningSettings {
     pub refused: Option<BTreeMap<String, String>>,
 }
 
+impl RunningSettings {
+    /// Those of its files that the server cannot take, restarted or not, and its words for each.
+    pub fn not_taken(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.refused
+            .iter()
+            .flatten()
+            .filter(|(name, _)| !self.pending.contains(*name))
+    }
+}
+
 /// A role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(

@@ -973,6 +973,9 @@ fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     let Some(patroni) = facts.patroni.seen() else {
         return Verdict::new(State::Unknown, "NotRead", "Patroni has not been read.");
     };
+    if let Some(refused) = setting_refused(facts) {
+        return refused;
+    }
     let waiting = |member: &&MemberFact| member.pending_restart;
     let count = patroni.members.values().filter(waiting).count();
     if count == 0 {
@@ -991,6 +994,26 @@ fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     )
 }
 
+/// Whether the server's files have a setting that it cannot take: whatever else waits for a restart waits for that.
+fn setting_refused(facts: &Facts) -> Option<Verdict> {
+    let running = facts.postgres.seen()?.running.as_ref()?;
+    let refused: Vec<String> = running
+        .not_taken()
+        .map(|(name, error)| format!("{name}: {error}"))
+        .collect();
+    (!refused.is_empty()).then(|| {
+        Verdict::new(
+            State::True,
+            "SettingRefused",
+            format!(
+                "{}: stands in the server's files, and the server cannot take it: a member that restarts would not come \
+                 up, so none is restarted; take it out.",
+                refused.join("; ")
+            ),
+        )
+    })
+}
+
 /// Whether the primary has every setting of the spec, as it was read back: what Patroni was told is not yet in force.
 fn in_force(plan: &Plan, facts: &Facts) -> Verdict {
     let wanted = &plan.spec.postgres.parameters;
@@ -1005,23 +1028,6 @@ fn in_force(plan: &Plan, facts: &Facts) -> Verdict {
             )
         };
     };
-    let refused: Vec<String> = running
-        .refused
-        .iter()
-        .flatten()
-        .filter(|(name, _)| !running.pending.contains(*name))
-        .map(|(name, error)| format!("{name}: {error}"))
-        .collect();
-    if !refused.is_empty() {
-        return Verdict::new(
-            State::True,
-            "SettingRefused",
-            format!(
-                "{}: stands in the server's files, and the server cannot take it; take it out before a member restarts.",
-                refused.join("; ")
-            ),
-        );
-    }
     let other: Vec<String> = wanted
         .iter()
         .filter(|(name, value)| {

@@ -195,6 +195,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("plpgsql.extra_warnings", "everything", "expected a list of"),
     ("autovacuum_naptime", "30", ""),
+    ("subtransaction_buffers", "17", "expected a multiple of 16"),
+    (
+        "multixact_member_buffers",
+        "33",
+        "expected a multiple of 16",
+    ),
+    ("notify_buffers", "32", ""),
 ];
 
 /// Region `tr` with one setting, whose value is YAML.
@@ -235,7 +242,7 @@ fn each_setting_is_taken_or_refused_with_its_key_and_reason() {
         );
         refused += 1;
     }
-    assert_eq!((taken, refused), (28, 109));
+    assert_eq!((taken, refused), (29, 111));
 }
 
 #[test]

@@ -407,6 +407,9 @@ fn a_region_that_is_paused_keeps_what_its_policies_let_through() {
     looks.edit(&paused(ONE));
     let plan = looks.look();
     assert_eq!((plan.ways.open.len(), shut(&plan)), (5, vec![]));
+    // Whoever asks is told that its spec is not what is let through.
+    let found = looks.finding(&plan, 2).expect("channel 2 is not closed");
+    assert!(found.contains("the Region is paused"), "{found}");
     // It goes on: now the client goes.
     looks.pass(SignedDuration::from_hours(1));
     looks.edit(ONE);

@@ -6,7 +6,7 @@ use crate::canary::Class;
 use crate::canary::verdict::ClassVerdict;
 use crate::facts::{Inventory, Observed};
 use crate::names::{LABEL_REGION, NODE_REGION};
-use crate::ways::{Kind, OF_BEFORE, name_of};
+use crate::ways::{Kind, OF_BEFORE, let_through, name_of};
 
 /// API groups by which networks of several clusters become one.
 const MULTI_CLUSTER: &[&str] = &[
@@ -152,10 +152,27 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
             ),
         })
     });
-    match found {
+    match kept_open(sight, kinds).or(found) {
         Some(finding) => verdict.and(|| Verdict::open(OF_BEFORE, finding)),
         None => verdict,
     }
+}
+
+/// What the policies of a paused Region still let through though its spec does not.
+fn kept_open(sight: &Sight<'_>, kinds: &[Kind]) -> Option<String> {
+    let wanted = let_through(sight.plan);
+    let kept: Vec<&str> = (sight.plan.ways.open.iter())
+        .filter(|way| !wanted.contains(*way))
+        .filter(|way| Kind::of(way).is_some_and(|kind| kinds.contains(&kind)))
+        .map(|way| name_of(way))
+        .collect();
+    (!kept.is_empty()).then(|| {
+        format!(
+            "{} has left the spec and is let through as before, new connections and {OF_BEFORE}: the Region is paused; set \
+             spec.lifecycle.paused to false",
+            some_of(kept)
+        )
+    })
 }
 
 /// What is found, and the command that ends it: nobody deletes pods for it but who knows when.

@@ -81,6 +81,17 @@ const OF_VOLUME: &[&str] = &[
     "wal_keep_size",
 ];
 
+/// The settings that the server takes in steps alone, in pages (`check_slru_buffers` of PostgreSQL 17).
+const IN_STEPS: &[(&str, f64)] = &[
+    ("commit_timestamp_buffers", 16.0),
+    ("multixact_member_buffers", 16.0),
+    ("multixact_offset_buffers", 16.0),
+    ("notify_buffers", 16.0),
+    ("serializable_buffers", 16.0),
+    ("subtransaction_buffers", 16.0),
+    ("transaction_buffers", 16.0),
+];
+
 /// Bytes that one lockable object takes of the shared memory, in round numbers.
 const LOCK: f64 = 400.0;
 
@@ -105,6 +116,13 @@ pub(super) fn check(spec: &RegionSpec, setting: &Setting, value: &Canonical) -> 
             _ => *least,
         };
         within(setting, value, least, *greatest)?;
+    }
+    if let Some((_, step)) = IN_STEPS.iter().find(|(it, _)| *it == name)
+        && value % step != 0.0
+    {
+        return Err(format!(
+            "is {value}, expected a multiple of {step}: with another a member does not start"
+        ));
     }
     let size = match setting.unit {
         Some("B") => 1.0,
