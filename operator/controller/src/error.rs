@@ -106,6 +106,9 @@ pub enum MintError {
     /// The Region's authority is missing or unreadable.
     #[error("the Region's authority is missing or unreadable: restore Secret {0} from your copy")]
     Authority(String),
+    /// A key that was deleted is not remembered.
+    #[error("the values that it had are not remembered: restore it from your copy")]
+    Forgotten,
 }
 
 /// When to try again.
@@ -137,7 +140,11 @@ impl Error {
         let source = match self {
             Self::NotLeader
             | Self::Mint {
-                source: MintError::Certificate(_) | MintError::Randomness | MintError::Authority(_),
+                source:
+                    MintError::Certificate(_)
+                    | MintError::Randomness
+                    | MintError::Authority(_)
+                    | MintError::Forgotten,
                 ..
             } => return None,
             Self::Mint {
@@ -178,7 +185,8 @@ impl Error {
                 source:
                     source @ (MintError::Certificate(_)
                     | MintError::Randomness
-                    | MintError::Authority(_)),
+                    | MintError::Authority(_)
+                    | MintError::Forgotten),
                 ..
             } => Some(source.to_string()),
             _ => cause::cause(self),

@@ -57,49 +57,44 @@ pub async fn mint(
             name: wanted.name.clone(),
             source,
         };
-        if *due == Due::Derivation {
-            let authority = credentials
-                .text(&plan.names.authority(), "tls.crt")
-                .ok_or_else(|| failed(MintError::Authority(plan.names.authority())))?;
-            let written = derive(&api, wanted, authority)
-                .await
-                .map_err(|source| failed(MintError::Api(Box::new(source))))?;
-            writes += 1;
-            tracing::info!(secret = wanted.name, ?due, "wrote a Secret");
-            if let Some(written) = written {
-                credentials.take(&written, values_of(&written));
-            }
-            continue;
-        }
-        if *due == Due::Retention {
-            let uid = credentials
-                .seen(&wanted.name)
-                .and_then(|seen| seen.uid.as_deref());
-            let written = retain(&api, &wanted.name, uid)
-                .await
-                .map_err(|source| failed(MintError::Api(Box::new(source))))?;
-            writes += 1;
-            tracing::info!(secret = wanted.name, ?due, "wrote a Secret");
-            if let Some(written) = written {
-                credentials.take(&written, values_of(&written));
-            }
-            continue;
-        }
-        let values = match credentials.secret(&wanted.name) {
-            Some(remembered) if *due == Due::PutBack => remembered.clone(),
-            _ => values(
+        let made = |credentials: &Credentials| {
+            values(
                 wanted,
                 &plan.names,
                 credentials,
                 ctx.certificate_lifetime,
                 now,
             )
-            .map_err(failed)?,
+            .map(|values| secret(plan, wanted, &values))
+            .map_err(failed)
         };
-        let secret = secret(plan, wanted, &values);
         let written = match due {
-            Due::Missing | Due::PutBack => create(&api, &secret).await,
-            Due::Renewal | Due::Derivation | Due::Retention => renew(&api, &secret).await,
+            Due::Missing => create(&api, &made(credentials)?).await.map(Some),
+            Due::Renewal => renew(&api, &made(credentials)?).await.map(Some),
+            // Never with other values: what the key has closed would stay closed.
+            Due::PutBack => {
+                let remembered = credentials
+                    .secret(&wanted.name)
+                    .ok_or_else(|| failed(MintError::Forgotten))?;
+                create(&api, &secret(plan, wanted, remembered))
+                    .await
+                    .map(Some)
+            }
+            Due::Derivation => {
+                let authority = credentials
+                    .text(&plan.names.authority(), "tls.crt")
+                    .ok_or_else(|| failed(MintError::Authority(plan.names.authority())))?;
+                derive(&api, wanted, authority).await
+            }
+            Due::Retention => {
+                let uid = credentials
+                    .seen(&wanted.name)
+                    .and_then(|seen| seen.uid.as_deref());
+                match uid {
+                    Some(uid) => retain(&api, &wanted.name, uid).await,
+                    None => Ok(None),
+                }
+            }
         }
         .map_err(|source| failed(MintError::Api(Box::new(source))))?;
         writes += 1;
@@ -110,9 +105,11 @@ pub async fn mint(
             );
             ctx.metrics.undone(plan.names.region());
         } else {
-            tracing::info!(secret = wanted.name, ?due, "made a Secret");
+            tracing::info!(secret = wanted.name, ?due, "wrote a Secret");
         }
-        credentials.take(&written, values_of(&written));
+        if let Some(written) = written {
+            credentials.take(&written, values_of(&written));
+        }
     }
     Ok(writes)
 }
@@ -161,11 +158,7 @@ async fn renew(api: &Api<Secret>, secret: &Secret) -> kube::Result<Secret> {
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn retain(
-    api: &Api<Secret>,
-    name: &str,
-    uid: Option<&str>,
-) -> kube::Result<Option<Secret>> {
+pub async fn retain(api: &Api<Secret>, name: &str, uid: &str) -> kube::Result<Option<Secret>> {
     let patch = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Secret",

@@ -829,10 +829,11 @@ fn object_store(applied: &Applied<'_>) -> Verdict {
             &applied.plan.names.object_store(),
             "The servers are not up yet.",
         ),
-        Observed::Failed(_)
+        Observed::Failed(unread)
             if let Some(replaced) = rotation::store_root(applied.plan, applied.facts) =>
         {
-            Verdict::new(State::False, CREDENTIALS_REPLACED, format!("{replaced}."))
+            let message = format!("{replaced}. The object store could not be read: {unread}.");
+            Verdict::new(State::False, CREDENTIALS_REPLACED, message)
         }
         Observed::Failed(unread) => Verdict::new(
             State::False,
@@ -921,11 +922,12 @@ fn archive(applied: &Applied<'_>) -> Verdict {
         );
     }
     match &applied.archive {
-        Archive::Failing { .. }
+        Archive::Failing { reason, .. }
             if let Some(replaced) = rotation::store_root(applied.plan, applied.facts)
                 .or_else(|| rotation::archive_user(applied.plan, applied.facts)) =>
         {
-            Verdict::new(State::False, CREDENTIALS_REPLACED, format!("{replaced}."))
+            let message = format!("{replaced}. WAL does not arrive in the bucket: {reason}.");
+            Verdict::new(State::False, CREDENTIALS_REPLACED, message)
         }
         Archive::Working { .. } => Verdict::new(
             State::True,

@@ -18,6 +18,7 @@ use bailiwick_model::patroni::{
     job_result, steps,
 };
 use bailiwick_model::plan::Plan;
+use bailiwick_model::sql::{PostgresFacts, RunningSettings};
 use bailiwick_model::step::Step;
 use bailiwick_model::store::{self, BucketFact, StoreFacts, UserFact};
 use fixture::{planned, tr_with};
@@ -523,6 +524,27 @@ fn facts_with(cluster: &Cluster, edit: impl FnOnce(&mut Facts, &mut PatroniFacts
     edit(&mut facts, &mut seen);
     facts.patroni = Observed::Seen(seen);
     facts
+}
+
+#[test]
+fn nobody_is_restarted_while_the_files_have_what_the_server_cannot_take() {
+    let cluster = Cluster::of(plan_of(2, "PreferZeroLoss"), 0).outdated(&[0, 1]);
+    for (pending, expected) in [(false, vec![]), (true, vec![delete(1)])] {
+        let name = "subtransaction_buffers".to_owned();
+        let running = RunningSettings {
+            refused: Some([(name.clone(), "invalid value".to_owned())].into()),
+            // What only waits for a restart is refused with the same words.
+            pending: pending.then_some(name).into_iter().collect(),
+            ..RunningSettings::default()
+        };
+        let facts = facts_with(&cluster, |facts, _| {
+            facts.postgres = Observed::Seen(PostgresFacts {
+                running: Some(running),
+                ..PostgresFacts::default()
+            });
+        });
+        assert_eq!(steps(&cluster.plan, &facts), expected, "pending: {pending}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Channels of the network: what the boundary, admission and the canary say of them.
 
+use std::collections::BTreeSet;
+
 use super::fence::closed_before_start;
 use super::{Sight, Verdict, counted, some_of};
 use crate::canary::Class;
@@ -161,7 +163,8 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
 /// What the policies of a paused Region still let through though its spec does not.
 fn kept_open(sight: &Sight<'_>, kinds: &[Kind]) -> Option<String> {
     let wanted = let_through(sight.plan);
-    let kept: Vec<&str> = (sight.plan.ways.open.iter())
+    // One that is let in to both counts once.
+    let kept: BTreeSet<&str> = (sight.plan.ways.open.iter())
         .filter(|way| !wanted.contains(*way))
         .filter(|way| Kind::of(way).is_some_and(|kind| kinds.contains(&kind)))
         .map(|way| name_of(way))
