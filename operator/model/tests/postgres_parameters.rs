@@ -358,3 +358,27 @@ fn a_value_is_known_again_as_the_server_shows_it() {
         );
     }
 }
+
+/// A primary that stops waits for standbys that are connected, also for one that receives nothing (PostgreSQL's
+/// documentation, `wal_sender_timeout`): less long than Patroni waits before it ends the primary hard, and less long
+/// than clients would be without one if it had died.
+#[test]
+fn a_standby_that_receives_nothing_is_given_up_before_the_primary_is() {
+    let region = tr();
+    let dynamic = bailiwick_model::desired::postgres::parameters::dynamic(&planned(&region));
+    let seconds = |key: &str| {
+        let value = dynamic["postgresql"]["parameters"][key].as_str();
+        let value = value.and_then(|value| value.strip_suffix('s'));
+        value
+            .unwrap_or_else(|| panic!("{key}"))
+            .parse::<u64>()
+            .unwrap()
+    };
+    for key in ["wal_sender_timeout", "wal_receiver_timeout"] {
+        assert!(
+            seconds(key) < dynamic["primary_stop_timeout"].as_u64().unwrap(),
+            "{key}"
+        );
+        assert!(seconds(key) < dynamic["ttl"].as_u64().unwrap(), "{key}");
+    }
+}

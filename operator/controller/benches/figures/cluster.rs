@@ -82,10 +82,13 @@ fn documents(name: &str) -> Vec<DynamicObject> {
         .collect()
 }
 
-/// A Region as it is applied.
+/// A Region as the API server gives it to who watches: of its first generation.
 pub fn region(name: &str) -> Region {
     let object = documents(name).pop().expect("the Region");
-    serde_json::from_value(serde_json::to_value(object).expect("JSON")).expect("a Region")
+    let mut region: Region =
+        serde_json::from_value(serde_json::to_value(object).expect("JSON")).expect("a Region");
+    region.metadata.generation = Some(1);
+    region
 }
 
 /// An API server that is ready for the operator.

@@ -1,9 +1,11 @@
 //! The processes of one pod, found by the pod's own control group on this machine and by nothing else, so that no
-//! other process can ever be meant. Reads /sys/fs/cgroup and /proc, sends signals, freezes and thaws.
+//! other process can ever be meant. Reads /sys/fs/cgroup and /proc, sends signals, freezes and thaws, and closes a
+//! pod's own network.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -42,14 +44,6 @@ pub fn of(pod: &Pod) -> Outcome<Vec<Process>> {
 /// Sends a signal to the processes of a pod that run a program; returns how many there were.
 pub fn signal(pod: &Pod, program: &str, signal: &str) -> Outcome<usize> {
     send(pod, signal, |process| process.name == program)
-}
-
-/// Sends a signal to the processes of a pod that have a word in their title; returns how many there were.
-pub fn signal_titled(pod: &Pod, word: &str, signal: &str) -> Outcome<usize> {
-    send(pod, signal, |process| {
-        let title = fs::read_to_string(format!("/proc/{}/cmdline", process.pid));
-        title.is_ok_and(|title| title.contains(word))
-    })
 }
 
 /// Sends a signal to every process of a pod but the one that holds its namespaces; returns how many there were.
@@ -99,6 +93,57 @@ impl Drop for Frozen {
             && self.switch.exists()
         {
             eprintln!("{} could not be thawed: {error}", self.switch.display());
+        }
+    }
+}
+
+/// A pod that hears nothing of what servers on a port of other pods send it, until this is dropped.
+pub struct Deaf {
+    network: PathBuf,
+}
+
+impl Deaf {
+    /// Drops what comes from the port, in the network namespace of the pod alone.
+    pub fn to(pod: &Pod, port: i32) -> Outcome<Self> {
+        let holder = of(pod)?
+            .into_iter()
+            .find(|process| process.name == "pause")
+            .ok_or_else(|| Failure::new(format!("pod {} holds no namespace", pod.name_any())))?;
+        let deaf = Self {
+            network: PathBuf::from(format!("/proc/{}/ns/net", holder.pid)),
+        };
+        deaf.rules(&format!(
+            "table inet deaf {{ chain input {{ type filter hook input priority 0; \
+             iifname != \"lo\" tcp sport {port} drop; }}; }}"
+        ))
+        .during(format_args!("make {} deaf", pod.name_any()))?;
+        Ok(deaf)
+    }
+
+    fn rules(&self, rules: &str) -> Outcome {
+        let mut nft = Command::new("nsenter")
+            .arg(format!("--net={}", self.network.display()))
+            .args(["nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = nft.stdin.take() {
+            stdin.write_all(rules.as_bytes())?;
+        }
+        let said = nft.wait_with_output()?;
+        ensure(said.status.success(), || {
+            String::from_utf8_lossy(&said.stderr).into_owned()
+        })
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        // With the pod its network is gone too.
+        if self.network.exists()
+            && let Err(failure) = self.rules("delete table inet deaf")
+        {
+            eprintln!("a pod stays deaf: {failure}");
         }
     }
 }

@@ -117,6 +117,10 @@ pub fn parameters(plan: &Plan) -> BTreeMap<String, String> {
         ("track_io_timing", "on"),
         ("wal_compression", "lz4"),
         ("wal_level", "replica"),
+        // A primary that stops waits for each standby that is connected, also for one that receives nothing any more
+        // (PostgreSQL's documentation, "Replication", wal_sender_timeout; a minute unless it is set).
+        ("wal_receiver_timeout", "10s"),
+        ("wal_sender_timeout", "10s"),
     ] {
         parameters.insert(name.to_owned(), value.to_owned());
     }

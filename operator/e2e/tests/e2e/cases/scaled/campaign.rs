@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use bailiwick_model::names::port;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -10,8 +11,8 @@ use serde_json::json;
 
 use super::{MOVED, SCALED, SETTLES, lead, resize, scaled, third_claim_removed};
 use crate::cluster::{Cluster, Place};
-use crate::failure::{Outcome, While, ensure};
-use crate::processes::{self, Frozen};
+use crate::failure::{Outcome, While};
+use crate::processes::{Deaf, Frozen};
 use crate::wait::{seen_if, until};
 use crate::writer::{Report, Writer, run_name};
 
@@ -25,7 +26,7 @@ pub enum Ailment {
     Pending,
     /// None of its processes runs on, and none ends.
     Frozen,
-    /// It receives nothing of what is written.
+    /// It receives nothing of what is written: the answers of the server that it follows are lost on their way.
     NotReceiving,
 }
 
@@ -169,7 +170,7 @@ async fn fallen(
         // With one member of three that is not well, the others write on.
         let goes_on = writer.goes_on(Timestamp::now(), MOVED).await;
         meanwhile = format!(", {} meanwhile", members(cluster, place).await?);
-        // Whatever was seen: a receiver that stands still would hold up every case after this.
+        // Whatever was seen: a member that is ill would hold up every case after this.
         ill.heal(cluster, place).await?;
         goes_on.during(meanwhile.trim_start_matches(", "))?;
     }
@@ -186,7 +187,7 @@ struct Ill {
     member: String,
     ailment: Ailment,
     frozen: Option<Frozen>,
-    pod: Pod,
+    deaf: Option<Deaf>,
 }
 
 impl Ill {
@@ -199,7 +200,7 @@ impl Ill {
         let member = place.names.postgres_member(ordinal);
         let api = Api::<Pod>::namespaced(cluster.break_glass.clone(), &place.names.namespace());
         let pod = api.get(&member).await?;
-        let mut frozen = None;
+        let (mut frozen, mut deaf) = (None, None);
         match ailment {
             Ailment::Pending => {
                 cordoned(cluster, place, true).await?;
@@ -215,29 +216,21 @@ impl Ill {
                 .await?;
             }
             Ailment::Frozen => frozen = Some(Frozen::freeze(&pod)?),
-            Ailment::NotReceiving => {
-                let count = processes::signal_titled(&pod, "walreceiver", "STOP")?;
-                ensure(count == 1, || format!("{member} has {count} receivers"))?;
-            }
+            Ailment::NotReceiving => deaf = Some(Deaf::to(&pod, port::POSTGRES)?),
         }
         Ok(Self {
             member,
             ailment,
             frozen,
-            pod,
+            deaf,
         })
     }
 
     async fn heal(self, cluster: &Cluster, place: &Place) -> Outcome {
         match self.ailment {
             Ailment::Pending => cordoned(cluster, place, false).await,
-            Ailment::Frozen => {
-                drop(self.frozen);
-                Ok(())
-            }
-            // It may have been ended meanwhile.
-            Ailment::NotReceiving => {
-                let _ = processes::signal_titled(&self.pod, "walreceiver", "CONT");
+            Ailment::Frozen | Ailment::NotReceiving => {
+                drop((self.frozen, self.deaf));
                 Ok(())
             }
         }
