@@ -49,6 +49,7 @@ check: deny ## Formatting, lints of code and manifests, licences and sources, an
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	cargo check --locked --package bailiwick-model --quiet
+	@infra/features.sh
 	$(cargo_deny) --log-level error check bans licenses sources
 	@infra/lint.sh
 
@@ -70,14 +71,14 @@ test: ## Everything: checks, unit tests, and the real cluster end to end (root; 
 
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
-	@cargo build --quiet --locked -p bailiwick-operator -p bailiwick-cli
-	@cargo test --quiet --locked -p bailiwick-e2e -- $(CASES)
+	@cargo build --quiet --locked --workspace --bins
+	@cargo test --quiet --locked --workspace --test e2e -- $(CASES)
 
 .PHONY: soak
 soak: ## Run the long campaigns against the engine-less cluster of make dev, the operator's release binary in it; CASES="name ..." chooses
 	@OPERATOR_PROFILE=release $(dev_local)/dev.sh operator
-	@cargo build --quiet --locked -p bailiwick-operator -p bailiwick-cli
-	@cargo test --quiet --locked -p bailiwick-e2e -- $(or $(CASES),soak-)
+	@cargo build --quiet --locked --workspace --bins
+	@cargo test --quiet --locked --workspace --test e2e -- $(or $(CASES),soak-)
 
 .PHONY: bench
 bench: ## Measure the figures of docs/performance.md against an API server without nodes (minutes)

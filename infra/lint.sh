@@ -8,6 +8,8 @@ checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${BAILIWICK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick}
 cd "$checkout"
 infra/dev-local/engineless/binaries.sh kubernetes kube-score
+cargo build --quiet --locked --workspace --bins
+operator=${CARGO_TARGET_DIR:-target}/debug/bailiwick-operator
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -34,7 +36,7 @@ for overlay in overlays/*/; do
   echo --- >>"$work/manifests.yaml"
   for region in "$overlay"regions/*.yaml; do
     [[ $(basename "$region") != kustomization.yaml ]] || continue
-    cargo run --quiet --locked --package bailiwick-operator -- render "$region" >>"$work/manifests.yaml" 2>"$work/said" ||
+    "$operator" render "$region" >>"$work/manifests.yaml" 2>"$work/said" ||
       { cat "$work/said" >&2; exit 1; }
     echo --- >>"$work/manifests.yaml"
   done

@@ -123,8 +123,9 @@ policies_in_force() {
 build_commands() { "$here/binaries.sh"; }
 build_operator() {
   cd "$checkout"
-  cargo build --quiet --locked -p bailiwick-operator -p bailiwick-fence
-  if [[ $OPERATOR_PROFILE == release ]]; then cargo build --quiet --locked --release -p bailiwick-operator; fi
+  # All programs: a choice of packages would be a choice of their dependencies' features, each built anew.
+  cargo build --quiet --locked --workspace --bins
+  if [[ $OPERATOR_PROFILE == release ]]; then cargo build --quiet --locked --release -p bailiwick-operator -p bailiwick-fence; fi
 }
 build_images() { "$here/images.sh"; }
 build_cluster_images() {
