@@ -61,11 +61,11 @@ impl Request {
         self.resource == "selfsubjectaccessreviews"
     }
 
-    /// Whether it writes one of a Region's objects: neither its status nor an Event that tells of it.
+    /// Whether it writes one of a Region's objects: neither the Region's finalizer and status nor an Event that tells of it.
     fn writes_an_object(&self) -> bool {
         self.is_write()
             && !self.is_review()
-            && !["leases", "events", "regions/status"].contains(&self.resource.as_str())
+            && !["leases", "events", "regions", "regions/status"].contains(&self.resource.as_str())
     }
 }
 
