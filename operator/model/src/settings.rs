@@ -228,6 +228,12 @@ impl Setting {
         self.context == "postmaster"
     }
 
+    /// The number of which its value must be a multiple; none when it need not be.
+    #[must_use]
+    pub fn step(&self) -> Option<f64> {
+        bounds::step(self.name)
+    }
+
     /// The extension whose library must be loaded at the server's start for it to mean anything.
     #[must_use]
     pub fn extension(&self) -> Option<&'static str> {
