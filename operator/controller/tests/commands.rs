@@ -420,6 +420,11 @@ fn check_names_the_key_the_cause_and_what_was_meant() {
             "spec.postgres.parameters.enable_hashjoin: is of type boolean, expected a whole number or text; write it in quotes",
         ),
         (
+            "lines",
+            parameters("work_mem: \"64MB\\n\""),
+            "spec.postgres.parameters.work_mem: has a line break, expected one line",
+        ),
+        (
             "unit",
             parameters("work_mem: 64mb"),
             "spec.postgres.parameters.work_mem: ",

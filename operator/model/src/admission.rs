@@ -278,12 +278,21 @@ fn bounds(
     }
 }
 
-/// Holds text to the pattern of its schema, in the API server's words.
+/// The pattern of a text of one line.
+const ONE_LINE: &str = "^[^\\n\\r]*$";
+
+/// Holds text to the pattern of its schema: in the API server's words, which are the pattern, unless there are better ones.
 fn pattern(schema: &Value, text: &str, path: &str, refusals: &mut Vec<Refusal>) {
     if let Some(pattern) = schema["pattern"].as_str()
         && !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
     {
-        refusals.push(refusal(path, format!("should match '{pattern}'")));
+        refusals.push(refusal(
+            path,
+            match pattern {
+                ONE_LINE => "has a line break, expected one line".to_owned(),
+                _ => format!("should match '{pattern}'"),
+            },
+        ));
     }
 }
 
