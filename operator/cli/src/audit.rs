@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, generation_in_force};
 
 /// The state of all channels of a Region.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -276,18 +276,17 @@ impl View<'_> {
     /// Why the operator's own condition is not True.
     fn discontent(&self) -> Option<String> {
         const TYPE: &str = "ResidencyEnforced";
-        let condition = self.region.status.as_ref().and_then(|status| {
-            status
-                .conditions
-                .iter()
-                .find(|condition| condition.type_ == TYPE)
+        let found = self.region.status.as_ref().and_then(|status| {
+            let mut conditions = status.conditions.iter();
+            let condition = conditions.find(|condition| condition.type_ == TYPE)?;
+            Some((status, condition))
         });
-        let Some(condition) = condition else {
+        let Some((status, condition)) = found else {
             return Some(format!("condition {TYPE} is missing"));
         };
         if let (Some(observed), Some(generation)) = (
             condition.observed_generation,
-            self.region.metadata.generation,
+            generation_in_force(self.region.metadata.generation, status),
         ) && observed != generation
         {
             return Some(format!(

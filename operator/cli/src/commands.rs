@@ -162,7 +162,7 @@ pub enum CliError {
     Yaml(#[from] serde_yaml::Error),
     /// The file of a new Region cannot be written.
     #[error(transparent)]
-    Document(#[from] bailiwick_model::delegation::DocumentError),
+    Draft(#[from] bailiwick_model::delegation::DraftError),
 }
 
 impl CliError {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::advice;
+
 /// A part of a Region in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Section {
@@ -110,7 +112,7 @@ pub const CONDITIONS: &[Expected] = &[
         "Progressing",
         Wanted::Rather,
         Section::Spec,
-        "wait; kubectl -n {} get pods shows what it waits for",
+        "see condition Degraded: the API server did not let the operator work",
         READY,
     ),
     expected(
@@ -221,13 +223,13 @@ pub const CONDITIONS: &[Expected] = &[
 ];
 
 impl Expected {
-    /// What to do for the Region of this name, with the file that says more.
+    /// What to do for the Region of this name when the condition has this reason, with the file that says more.
     #[must_use]
-    pub fn next(&self, region: &str) -> String {
-        format!(
-            "{} (see {})",
-            self.action.replace("{}", region),
-            self.runbook
-        )
+    pub fn next(&self, region: &str, reason: &str) -> String {
+        let (action, runbook) = advice::of(self.type_, reason)
+            .map_or((self.action, self.runbook), |advice| {
+                (advice.action, advice.runbook)
+            });
+        format!("{} (see {runbook})", action.replace("{}", region))
     }
 }

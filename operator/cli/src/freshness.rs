@@ -1,7 +1,7 @@
 //! Whether a status still speaks of the Region as it is: one that nobody renews, or of an older spec, proves nothing. A
 //! Region and the time in, a word out; no I/O.
 
-use bailiwick_model::region::Region;
+use bailiwick_model::region::{Region, RegionStatus};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -93,6 +93,20 @@ impl Freshness {
                 "the status speaks of generation {observed} of the spec, which is at {generation}"
             )),
         }
+    }
+}
+
+/// The generation of the spec that is in force: the newest, unless that one is refused. Then it is the one that the operator
+/// tends in its place, which condition Ready speaks of; where none is tended, Ready speaks of the refused one.
+#[must_use]
+pub fn generation_in_force(generation: Option<i64>, status: &RegionStatus) -> Option<i64> {
+    let condition = |type_| status.conditions.iter().find(|it| it.type_ == type_);
+    let refused = condition("Accepted").is_some_and(|accepted| {
+        accepted.status == "False" && accepted.observed_generation == generation
+    });
+    match condition("Ready").and_then(|ready| ready.observed_generation) {
+        Some(tended) if refused => Some(tended),
+        _ => generation,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the status of a Region says, for people: a verdict, a line for each section, and what to do next. A Region and the
 //! time in, a report out. A status that may not be believed never makes anything good. No I/O.
 
+use std::cmp::Reverse;
+
 use bailiwick_model::region::{Assurance, Region, RegionStatus};
 use bailiwick_model::status::DELETION_BLOCKED;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +13,7 @@ use serde::Serialize;
 use crate::audit::{Audit, RowResult, audit};
 use crate::children::Child;
 use crate::condition::{CONDITIONS, Expected, Section, Wanted};
-use crate::freshness::{Freshness, age};
+use crate::freshness::{Freshness, age, generation_in_force};
 
 /// What the status of a Region says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -115,6 +117,7 @@ pub fn report(region: &Region, now: Timestamp) -> Report {
     let view = View {
         name: region.name_any(),
         generation: region.metadata.generation,
+        in_force: generation_in_force(region.metadata.generation, &status),
         deleting: region.metadata.deletion_timestamp.is_some(),
         status: &status,
         audit: &audit,
@@ -154,6 +157,7 @@ pub fn report(region: &Region, now: Timestamp) -> Report {
 struct View<'a> {
     name: String,
     generation: Option<i64>,
+    in_force: Option<i64>,
     deleting: bool,
     status: &'a RegionStatus,
     audit: &'a Audit,
@@ -199,15 +203,54 @@ impl View<'_> {
         }
     }
 
-    /// Whether a condition speaks of the Region as it is.
+    /// Whether a condition speaks of the Region as it is: of the spec that is in force, or of the newest.
     fn believes(&self, condition: Option<&Condition>) -> bool {
         let of_this_spec = condition
             .and_then(|condition| condition.observed_generation)
             .is_none_or(|observed| {
-                self.generation
-                    .is_none_or(|generation| observed == generation)
+                [self.generation, self.in_force]
+                    .into_iter()
+                    .any(|generation| generation.is_none_or(|generation| observed == generation))
             });
         self.audit.freshness.is_fresh() && of_this_spec
+    }
+
+    /// Whether the newest spec is refused.
+    fn is_refused(&self) -> bool {
+        self.condition("Accepted").is_some_and(|accepted| {
+            accepted.status == "False"
+                && accepted
+                    .observed_generation
+                    .is_none_or(|observed| self.generation.is_none_or(|now| now == observed))
+        })
+    }
+
+    /// Whether nothing is looked at, since the spec is refused and none is tended in its place.
+    fn is_left_alone(&self) -> bool {
+        self.is_refused() && self.in_force == self.generation
+    }
+
+    fn is_hibernated(&self) -> bool {
+        self.condition(HIBERNATED)
+            .is_some_and(|condition| condition.status == "True")
+    }
+
+    /// Whether a condition is as it is for no other cause than that the Region is refused or sleeps, which has its own next
+    /// action: with that, this one mends itself.
+    fn follows(&self, standing: &Standing<'_>) -> bool {
+        let type_ = standing.expected.type_;
+        if self.is_left_alone() {
+            // That clients are shut off has a cause of its own.
+            return type_ != "Accepted" && (type_ != "Quarantined" || standing.mark != Mark::Bad);
+        }
+        let Some(condition) = standing.found else {
+            return false;
+        };
+        // What is asleep is not known, as are the channels behind it.
+        self.is_hibernated()
+            && type_ != HIBERNATED
+            && self.believes(Some(condition))
+            && (condition.reason == HIBERNATED || standing.mark == Mark::Unknown)
     }
 
     fn mark(&self, type_: &str) -> Mark {
@@ -255,12 +298,6 @@ impl View<'_> {
     }
 
     fn verdict(&self, ready: Mark, residency: Mark) -> (Verdict, String) {
-        let refused = self.condition("Accepted").is_some_and(|accepted| {
-            accepted.status == "False"
-                && accepted
-                    .observed_generation
-                    .is_none_or(|observed| self.generation.is_none_or(|now| now == observed))
-        });
         if self.deleting {
             let because = self.condition(DELETION_BLOCKED).map_or_else(
                 || "it is being deleted; its volumes, Secrets and buckets stay".to_owned(),
@@ -269,7 +306,7 @@ impl View<'_> {
             return (Verdict::Deleting, because);
         }
         // A refused Region is not looked at, so that its status grows stale; that it is refused still stands.
-        if refused {
+        if self.is_refused() {
             return (Verdict::Refused, self.message("Accepted"));
         }
         if let Some(reason) = self.audit.freshness.reason(self.now) {
@@ -279,10 +316,7 @@ impl View<'_> {
         if residency == Mark::Bad {
             return (Verdict::NotEnforced, why_residency());
         }
-        if self
-            .condition(HIBERNATED)
-            .is_some_and(|condition| condition.status == "True")
-        {
+        if self.is_hibernated() {
             return (
                 Verdict::Hibernated,
                 "its pods are stopped on purpose; volumes stay".to_owned(),
@@ -329,30 +363,17 @@ impl View<'_> {
         if section == Section::Residency {
             state = state.max(self.residency());
         }
-        let worst = standings
+        let mut wrong: Vec<&Standing<'_>> = standings
             .iter()
             .filter(|standing| standing.mark != Mark::Ok)
-            .max_by_key(|standing| standing.mark);
-        let summary = match worst {
+            .collect();
+        // The worst first, and of equals the more telling.
+        wrong.sort_by_key(|standing| Reverse(standing.mark));
+        let summary = match wrong.first() {
             Some(standing) => self.trouble(standing),
             None => self.detail(section),
         };
-        let mut next: Vec<Next> = standings
-            .iter()
-            .filter(|standing| standing.mark != Mark::Ok)
-            // What sleeps with the Region needs nothing of its own.
-            .filter(|standing| {
-                standing.expected.type_ == HIBERNATED
-                    || standing.mark != Mark::Busy
-                    || standing
-                        .found
-                        .is_none_or(|condition| condition.reason != HIBERNATED)
-            })
-            .map(|standing| Next {
-                condition: standing.expected.type_.to_owned(),
-                action: standing.expected.next(&self.name),
-            })
-            .collect();
+        let mut next = self.next(&wrong);
         if section == Section::Operation
             && let Some(blocked) = self
                 .condition(DELETION_BLOCKED)
@@ -366,7 +387,8 @@ impl View<'_> {
                 },
             );
         }
-        if section == Section::Residency && next.is_empty() && state != Mark::Ok {
+        let untold = section == Section::Residency && wrong.is_empty() && state != Mark::Ok;
+        if untold && !self.is_hibernated() {
             next.push(Next {
                 condition: "ResidencyEnforced".to_owned(),
                 action: format!(
@@ -375,7 +397,8 @@ impl View<'_> {
                 ),
             });
         }
-        if !self.audit.freshness.is_fresh() {
+        // A Region that is left alone is not looked at, and its status grows stale.
+        if !self.audit.freshness.is_fresh() && !self.is_left_alone() {
             // Whatever the conditions say, first somebody must look again.
             for next in &mut next {
                 next.action = format!(
@@ -390,6 +413,23 @@ impl View<'_> {
             summary,
             next,
         }
+    }
+
+    /// What to do about the conditions of a section that are not as they should be, in this order.
+    fn next(&self, wrong: &[&Standing<'_>]) -> Vec<Next> {
+        wrong
+            .iter()
+            .filter(|standing| !self.follows(standing))
+            .map(|standing| {
+                let reason = standing
+                    .found
+                    .map_or("", |condition| condition.reason.as_str());
+                Next {
+                    condition: standing.expected.type_.to_owned(),
+                    action: standing.expected.next(&self.name, reason),
+                }
+            })
+            .collect()
     }
 
     /// A condition that is not as it should be, in one line.

@@ -116,6 +116,31 @@ mod tempfile {
 }
 
 #[test]
+fn new_prints_no_file_that_check_would_refuse() {
+    let new = |servers: &str| {
+        offline(&[
+            "new",
+            "tr",
+            "--jurisdiction",
+            "TR",
+            "--location",
+            "tr-ist-1",
+            "--store-servers",
+            servers,
+        ])
+    };
+    let (code, file, hints) = new("2");
+    assert_eq!((code, file.as_str()), (2, ""), "{hints}");
+    assert!(
+        hints.contains("\n--store-servers: expected one server with one volume"),
+        "{hints}"
+    );
+    let (code, file, hints) = new("4");
+    assert_eq!(code, 0, "{hints}");
+    assert!(file.contains("kind: Region"), "{file}");
+}
+
+#[test]
 fn without_a_cluster_it_could_not_be_checked() {
     for arguments in [
         &["status"][..],

@@ -24,6 +24,9 @@ pub enum CommandError {
     /// An object could not be written.
     #[error(transparent)]
     Document(#[from] bailiwick_model::delegation::DocumentError),
+    /// The file of a new Region cannot be written.
+    #[error(transparent)]
+    Draft(#[from] bailiwick_model::delegation::DraftError),
     /// Standard output is gone.
     #[error("the output could not be written")]
     Output(#[from] io::Error),

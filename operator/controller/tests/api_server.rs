@@ -14,6 +14,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
@@ -97,6 +98,7 @@ async fn a_real_api_server_agrees() {
         "-k",
         &repository("overlays/dev-local/regions"),
     ]);
+    an_older_api_server_can_afford_the_rules(&client).await;
     the_operator_has_the_rights_it_needs_and_no_more(&client).await;
     patroni_has_the_rights_it_needs_and_no_more(&client).await;
     the_operator_writes_the_status_and_nothing_else_of_a_region(&server).await;
@@ -112,6 +114,38 @@ async fn a_real_api_server_agrees() {
     policies_are_in_force(&client).await;
     protected_regions_and_namespaces_stay(&client).await;
     labels_of_a_regions_namespace_stay(&client).await;
+}
+
+/// API servers that take no note of how long a value that may be a number can be, estimate the cost of its rules by the size
+/// of a request: so does this one of a definition that does not say it.
+async fn an_older_api_server_can_afford_the_rules(client: &Client) {
+    fn unbound(schema: &mut Value, count: &mut usize) {
+        match schema {
+            Value::Object(fields) => {
+                if fields.get("x-kubernetes-int-or-string") == Some(&json!(true)) {
+                    *count += usize::from(fields.remove("maxLength").is_some());
+                }
+                for schema in fields.values_mut() {
+                    unbound(schema, count);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| unbound(item, count)),
+            _ => {}
+        }
+    }
+    let mut definition = serde_json::to_value(bailiwick_model::region::crd().unwrap()).unwrap();
+    let mut count = 0;
+    unbound(&mut definition, &mut count);
+    assert!(count >= 7, "only {count} fields may be numbers");
+    let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
+    let patch = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply("test").force()
+    };
+    Api::<CustomResourceDefinition>::all(client.clone())
+        .patch(&name, &patch, &Patch::Apply(&definition))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 async fn good_regions_are_taken_and_keep_their_lists(client: &Client) {

@@ -228,3 +228,261 @@ fn wrong_arguments_say_what_was_expected() {
         hints(&output)
     );
 }
+
+/// What `new` is asked for: the options, and the one that is named when they are refused.
+fn grid() -> Vec<(Vec<String>, Option<&'static str>)> {
+    let mut asked = Vec::new();
+    // Members and servers together, as most people choose them.
+    for instances in [0, 1, 2, 3, 9, 10] {
+        for servers in [0, 1, 2, 3, 4, 5, 32, 33] {
+            let refused = if !(1..=9).contains(&instances) {
+                Some("--instances")
+            } else if servers != 1 && !(4..=32).contains(&servers) {
+                Some("--store-servers")
+            } else {
+                None
+            };
+            let options = format!("--instances={instances} --store-servers={servers}");
+            asked.push((options, refused));
+        }
+    }
+    let alone = [
+        (
+            "--postgres-version",
+            &["16", "17", "18", "19"][..],
+            &["17", "18"][..],
+        ),
+        (
+            "--cpu",
+            &["0", "1", "0.5", "500m", "1e1", "100Gi", "2k", "half"],
+            &["1", "0.5", "500m", "1e1"],
+        ),
+        (
+            "--memory",
+            &["255Mi", "256Mi", "1e9", "1000m", "512", "1.5Gi", "8Ei"],
+            &["256Mi", "1e9", "1.5Gi"],
+        ),
+        (
+            "--volume-size",
+            &["0", "1Gi", "10737418240", "511Mi", "1Ti", "100m", "ten"],
+            &["1Gi", "10737418240", "1Ti"],
+        ),
+        (
+            "--storage-class",
+            &["tr-ist-1", "tr-ist-1-ssd", "fast", ""],
+            &["tr-ist-1", "tr-ist-1-ssd"],
+        ),
+        (
+            "--database",
+            &["clinical", "no", "postgres", "Clinical", "pg_x", "a-b"],
+            &["clinical", "no"],
+        ),
+        (
+            "--bucket",
+            &[
+                "documents",
+                "on1",
+                "7days",
+                "minio",
+                "a",
+                "Documents",
+                "b.c",
+                "a-bucket-with-a-name-of-more-than-32-letters",
+            ],
+            &["documents", "on1"],
+        ),
+        (
+            "--client",
+            &[
+                "web:team=web",
+                "web:team=",
+                "Web:team=web",
+                "web:=web",
+                "web:a b=c",
+                "web:team=no",
+            ],
+            &["web:team=web", "web:team=", "web:team=no"],
+        ),
+    ];
+    for (option, values, taken) in alone {
+        for value in values {
+            let refused = (!taken.contains(value)).then_some(option);
+            asked.push((format!("{option}={value}"), refused));
+        }
+    }
+    asked
+        .into_iter()
+        .map(|(options, refused)| {
+            // A value may have a blank in it.
+            let words = if options.starts_with("--client") {
+                vec![options]
+            } else {
+                options.split(' ').map(str::to_owned).collect()
+            };
+            (words, refused)
+        })
+        .collect()
+}
+
+#[test]
+fn what_new_prints_is_what_check_accepts_and_the_rest_is_refused_at_its_option() {
+    let folder = Folder::new("grid");
+    let (mut files, mut refusals) = (Vec::new(), 0);
+    for (number, (options, refused)) in grid().into_iter().enumerate() {
+        let name = format!("r{number}");
+        let mut arguments = vec!["new", &name, "--jurisdiction=TR", "--location=tr-ist-1"];
+        arguments.extend(options.iter().map(String::as_str));
+        let new = run(&arguments);
+        if let Some(option) = refused {
+            assert!(!new.status.success(), "{options:?}");
+            assert_eq!(out(&new), "", "{options:?}");
+            assert!(
+                hints(&new).contains(&format!("\n{option}: ")),
+                "{options:?}: {}",
+                hints(&new)
+            );
+            refusals += 1;
+        } else {
+            assert!(new.status.success(), "{options:?}: {}", hints(&new));
+            files.push(folder.file(&format!("{name}.yaml"), &out(&new)));
+        }
+    }
+    for (name, place, option) in [
+        ("Tr", ["--jurisdiction=TR", "--location=tr-ist-1"], "NAME"),
+        (
+            "kube-tr",
+            ["--jurisdiction=TR", "--location=tr-ist-1"],
+            "NAME",
+        ),
+        (
+            "tr",
+            ["--jurisdiction=Turkey", "--location=tr-ist-1"],
+            "--jurisdiction",
+        ),
+        (
+            "tr",
+            ["--jurisdiction=TR", "--location=Istanbul"],
+            "--location",
+        ),
+    ] {
+        let new = run(&["new", name, place[0], place[1]]);
+        assert!(
+            !new.status.success() && hints(&new).contains(&format!("\n{option}: ")),
+            "{name} {place:?}: {}",
+            hints(&new)
+        );
+        refusals += 1;
+    }
+    let mut arguments = vec!["check"];
+    arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+    let checked = run(&arguments);
+    assert!(
+        checked.status.success(),
+        "{}{}",
+        out(&checked),
+        hints(&checked)
+    );
+    println!(
+        "{} files are accepted, {refusals} sets of options refused",
+        files.len()
+    );
+    assert!(
+        files.len() >= 35 && refusals >= 55,
+        "{} {refusals}",
+        files.len()
+    );
+}
+
+#[test]
+fn check_names_the_key_the_cause_and_what_was_meant() {
+    let folder = Folder::new("meant");
+    let (_, good) = new_file(&folder);
+    let parameters = |text: &str| {
+        good.replace(
+            "  postgres:\n",
+            &format!("  postgres:\n    parameters: {{{text}}}\n"),
+        )
+    };
+    for (name, file, expected) in [
+        (
+            "misspelt",
+            parameters("work_mems: 64MB"),
+            "spec.postgres.parameters.work_mems: is no setting of PostgreSQL 17.12 or of an extension in its image; did you mean work_mem?",
+        ),
+        (
+            "kept",
+            parameters("ssl: \"off\""),
+            "spec.postgres.parameters.ssl: decides how clients come in (addresses, TLS, passwords), which the operator does; take it out",
+        ),
+        (
+            "boolean",
+            parameters("enable_hashjoin: true"),
+            "spec.postgres.parameters.enable_hashjoin: is of type boolean, expected a whole number or text; write it in quotes",
+        ),
+        (
+            "lines",
+            parameters("work_mem: \"64MB\\n\""),
+            "spec.postgres.parameters.work_mem: has a line break, expected one line",
+        ),
+        (
+            "unit",
+            parameters("work_mem: 64mb"),
+            "spec.postgres.parameters.work_mem: ",
+        ),
+        (
+            "both",
+            parameters("ssl: \"off\", work_mems: 64MB, work_mem: 64MB"),
+            "spec.postgres.parameters.work_mems: ",
+        ),
+        (
+            "field",
+            good.replace("instances: 3", "instnaces: 3"),
+            "spec.postgres.instnaces: is no field of a Region; did you mean instances?",
+        ),
+        (
+            "stranger",
+            good.replace("instances: 3", "instances: 3\n    replicas: 3"),
+            "spec.postgres.replicas: is no field of a Region; `kubectl explain region.spec.postgres` has those that there are",
+        ),
+        (
+            "word",
+            good.replace("instances: 3", "instances: 3\n    durability: Bouded"),
+            "spec.postgres.durability: is \"Bouded\", expected one of ",
+        ),
+        (
+            "meant-word",
+            good.replace("instances: 3", "instances: 3\n    durability: Bouded"),
+            "; did you mean Bounded?",
+        ),
+        (
+            "cpu",
+            good.replace("cpu: 250m", "cpu: 100Gi"),
+            "spec.postgres.resources.cpu: expected CPUs from 1m to 1000",
+        ),
+        (
+            "past",
+            good.replace(
+                "    location: tr-ist-1\n",
+                "    location: tr-ist-1\n    exceptions: [{channel: '35', reason: r, approvedBy: dpo, expires: '2020-01-31T00:00:00Z'}]\n",
+            ),
+            "spec.residency.exceptions[0].expires: is 2020-01-31T00:00:00Z, which is past: the exception for channel 35 excepts nothing",
+        ),
+        (
+            "no-day",
+            good.replace(
+                "    location: tr-ist-1\n",
+                "    location: tr-ist-1\n    exceptions: [{channel: '35', reason: r, approvedBy: dpo, expires: '2026-02-30T00:00:00Z'}]\n",
+            ),
+            "spec.residency.exceptions[0].expires: expected a moment that there is",
+        ),
+    ] {
+        assert_ne!(file, good, "{name}");
+        let checked = check(&folder.file(&format!("{name}.yaml"), &file));
+        assert!(!checked.status.success(), "{name}");
+        let faults = out(&checked);
+        assert!(faults.contains(expected), "{name}: {faults}");
+        if name == "both" {
+            assert_eq!(faults.lines().count(), 2, "{faults}");
+        }
+    }
+}

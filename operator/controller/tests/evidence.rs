@@ -14,7 +14,7 @@ mod server;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -835,6 +835,61 @@ async fn the_auditor_reads_the_log_and_does_nothing_else() {
         assert_eq!(code, DENIED, "{what}");
     }
     assert_eq!(place.records().await, before);
+}
+
+/// A way to the store at `endpoint` that opens after a while, as a new pod's network does. Returns its endpoint, on the same
+/// host.
+fn opening_late(endpoint: &str, after: Duration) -> String {
+    let (host, port) = endpoint.rsplit_once(':').expect("a port");
+    let to: u16 = port.parse().expect("a port");
+    let reserved = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let from = reserved.local_addr().expect("an address");
+    drop(reserved);
+    // It ends with the process.
+    std::thread::spawn(move || {
+        std::thread::sleep(after);
+        let listener = TcpListener::bind(from).expect("the same port");
+        for stream in listener.incoming().map_while(Result::ok) {
+            let store = TcpStream::connect(("127.0.0.1", to)).expect("the store");
+            let there = (stream.try_clone(), store.try_clone());
+            for (from, to) in [there, (Ok(store), Ok(stream))] {
+                let (mut from, mut to) = (from.expect("a stream"), to.expect("a stream"));
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    format!("{host}:{}", from.port())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auditor_whose_network_opens_late_waits_for_it() {
+    let place = Place::new().await;
+    let now = Timestamp::now();
+    let end = place
+        .log()
+        .append(None, &[canary(Class::OtherNode)], now)
+        .await
+        .expect("an entry");
+    let anchor = anchor(&end).to_string();
+    let folder = Folder::new("late");
+    let ca = folder.file("ca.crt", &place.server.authority);
+    let region = place.plan.names.region();
+    let verify = |endpoint: &str, more: &[&str]| {
+        let asked = ["verify", "--region", region, "--anchor", &anchor];
+        let bucket = ["--endpoint", endpoint, "--ca", &ca];
+        run(&place, &[&asked[..], &bucket[..], more].concat())
+    };
+    let late = opening_late(&place.server.endpoint, Duration::from_secs(3));
+    let (code, out, hints) = verify(&late, &["--wait", "0s"]);
+    let unreachable = hints.contains("Unreachable");
+    assert_eq!((code, unreachable), (2, true), "{out}{hints}");
+    let (code, out, hints) = verify(&late, &[]);
+    assert_eq!(code, 0, "{out}{hints}");
+    let (code, _, hints) = verify(&late, &["--wait", "soon"]);
+    assert_eq!((code, hints.contains("30s or 5m")), (2, true), "{hints}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,15 @@
 //! are kept, the rules. A Region as JSON in, refusals out; no I/O.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::region::{self, CrdError};
+use crate::region_object::without_places;
+use crate::spelling::nearest;
 
 /// Why the API server would refuse a Region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +19,15 @@ pub struct Refusal {
     pub field: String,
     /// What was expected.
     pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.as_str() {
+            "" => f.write_str(&self.message),
+            field => write!(f, "{field}: {}", self.message),
+        }
+    }
 }
 
 /// The definition of Region, ready to judge Regions.
@@ -117,27 +129,13 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>)
         ));
         return;
     }
-    if let Some(words) = schema["enum"].as_array()
-        && !words.contains(value)
-    {
-        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-        refusals.push(refusal(
-            path,
-            format!("is {value}, expected one of {}", words.join(", ")),
-        ));
-    }
+    words(schema, value, path, refusals);
     if let Some(least) = schema["minimum"].as_f64()
         && value.as_f64().is_some_and(|number| number < least)
     {
         refusals.push(refusal(
             path,
             format!("is {value}, expected at least {least}"),
-        ));
-    }
-    if schema["x-kubernetes-int-or-string"] == true && !matches!(found, "integer" | "string") {
-        refusals.push(refusal(
-            path,
-            format!("is of type {found}, expected integer or string"),
         ));
     }
     match value {
@@ -215,12 +213,41 @@ fn check_fields(
         } else if schema["additionalProperties"].is_object() {
             check(&schema["additionalProperties"], value, &path, refusals);
         } else if schema["properties"].is_object() {
-            refusals.push(refusal(
-                &path,
-                "is no field of a Region; see `kubectl explain region.spec`",
-            ));
+            refusals.push(refusal(&path, no_field(schema, name, &path)));
         }
     }
+}
+
+/// Holds a value to the words of its schema, and says which one was meant, if it is near.
+fn words(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
+    let Some(words) = schema["enum"].as_array() else {
+        return;
+    };
+    if words.contains(value) {
+        return;
+    }
+    let meant = value
+        .as_str()
+        .and_then(|word| nearest(word, words.iter().filter_map(Value::as_str)))
+        .map_or_else(String::new, |word| format!("; did you mean {word}?"));
+    let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+    refusals.push(refusal(
+        path,
+        format!("is {value}, expected one of {}{meant}", words.join(", ")),
+    ));
+}
+
+/// What to say of a field that there is not: the one that was meant, if it is near.
+fn no_field(schema: &Value, name: &str, path: &str) -> String {
+    let known = schema["properties"].as_object().into_iter().flatten();
+    if let Some(known) = nearest(name, known.map(|(known, _)| known.as_str())) {
+        return format!("is no field of a Region; did you mean {known}?");
+    }
+    let parent = path.strip_suffix(name).unwrap_or(path);
+    format!(
+        "is no field of a Region; `kubectl explain region.{}` has those that there are",
+        without_places(parent.trim_end_matches('.'))
+    )
 }
 
 fn bounds(
@@ -251,12 +278,21 @@ fn bounds(
     }
 }
 
-/// Holds text to the pattern of its schema, in the API server's words.
+/// The pattern of a text of one line.
+const ONE_LINE: &str = "^[^\\n\\r]*$";
+
+/// Holds text to the pattern of its schema: in the API server's words, which are the pattern, unless there are better ones.
 fn pattern(schema: &Value, text: &str, path: &str, refusals: &mut Vec<Refusal>) {
     if let Some(pattern) = schema["pattern"].as_str()
         && !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
     {
-        refusals.push(refusal(path, format!("should match '{pattern}'")));
+        refusals.push(refusal(
+            path,
+            match pattern {
+                ONE_LINE => "has a line break, expected one line".to_owned(),
+                _ => format!("should match '{pattern}'"),
+            },
+        ));
     }
 }
 

@@ -7,18 +7,21 @@ pub mod arguments;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
+use crate::admission::Admission;
 use crate::names::{
     ANNOTATION_ARGO_SYNC, DELEGATED_CLUSTER_ROLE, LABEL_DELETION_PROTECTION, LABEL_JURISDICTION,
     LABEL_LOCATION, LABEL_REGION, MAX_INSTANCES, Names, OPERATOR_NAMESPACE,
     OPERATOR_SERVICE_ACCOUNT, RETAINED,
 };
-use crate::region::{Access, Service};
+use crate::offline;
+use crate::region::{Access, CrdError, Service};
 use crate::yaml;
 
 /// The version of the Pod Security Standards that a Region's namespaces enforce; raised on purpose, not with the
@@ -100,6 +103,95 @@ pub fn manifest(draft: &Draft) -> Result<Vec<Document>, DocumentError> {
         object: region(draft),
     });
     Ok(documents)
+}
+
+/// The options that a draft is made from, by the fields that they end up in, the more special first.
+const OPTIONS: [(&str, &str); 13] = [
+    ("metadata", "NAME"),
+    ("spec.residency.jurisdiction", "--jurisdiction"),
+    ("spec.residency", "--location"),
+    ("spec.postgres.version", "--postgres-version"),
+    ("spec.postgres.instances", "--instances"),
+    ("spec.postgres.durability", "--instances"),
+    ("spec.objectStore.servers", "--store-servers"),
+    ("spec.postgres.databases", "--database"),
+    ("spec.postgres.roles", "--database"),
+    ("spec.objectStore.buckets", "--bucket"),
+    ("spec.objectStore.users", "--bucket"),
+    ("spec.network.clients", "--client"),
+    ("", "NAME"),
+];
+
+/// The options of a field of both Postgres and the object store, by the field's last part.
+const OPTIONS_OF_BOTH: [(&str, &str); 4] = [
+    ("storageClass", "--storage-class"),
+    ("size", "--volume-size"),
+    ("cpu", "--cpu"),
+    ("memory", "--memory"),
+];
+
+/// The option that the value of a field came from.
+fn option(field: &str) -> &'static str {
+    let last = field.rsplit('.').next().unwrap_or_default();
+    OPTIONS_OF_BOTH
+        .into_iter()
+        .find(|(part, _)| *part == last)
+        .or_else(|| {
+            OPTIONS
+                .into_iter()
+                .find(|(part, _)| field.starts_with(part))
+        })
+        .map_or("NAME", |(_, option)| option)
+}
+
+/// What `check` would say of the file of a new Region, as a line for each option that is wrong.
+///
+/// # Errors
+/// A defect of the types: the definition of Region or an object of the file cannot be written.
+fn faults(draft: &Draft, documents: &[Document]) -> Result<Vec<String>, DraftError> {
+    let objects: Vec<Value> = documents.iter().map(|it| it.object.clone()).collect();
+    let region = serde_json::to_value(region(draft)).map_err(CrdError::from)?;
+    let admission = Admission::new()?;
+    // No option is about a moment.
+    let found = offline::faults(&admission, &region, &objects, Timestamp::UNIX_EPOCH)?;
+    let mut lines = Vec::new();
+    for fault in found {
+        let option = option(&fault.field);
+        // Postgres and the object store have several values of one option.
+        let line = format!("{option}: {}", fault.message);
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether a draft can be made could not be told: a defect of Bailiwick.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The definition of Region could not be written.
+    #[error(transparent)]
+    Definition(#[from] CrdError),
+    /// An object could not be written.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The options make no Region that `check` accepts.
+    #[error("these options make no Region:\n{}", .0.join("\n"))]
+    Refused(Vec<String>),
+}
+
+/// The text of a new Region's file, which `check` accepts.
+///
+/// # Errors
+/// The options contradict each other or the rules of a Region; each is named.
+pub fn text(draft: &Draft) -> Result<String, DraftError> {
+    let documents = manifest(draft)?;
+    let faults = faults(draft, &documents)?;
+    if faults.is_empty() {
+        Ok(to_yaml(&documents))
+    } else {
+        Err(DraftError::Refused(faults))
+    }
 }
 
 /// What must stand before a Region can: its namespaces, the operator's rights in them, and Patroni's identity.

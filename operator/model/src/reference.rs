@@ -134,7 +134,12 @@ fn values(setting: &Setting) -> String {
         (["@checks"], _) => {
             "a list of `shadowed_variables`, `strict_multi_assignment`, `too_many_rows`, or `all` or `none`".to_owned()
         }
-        ([], Some((least, greatest))) => format!("{least} to {greatest}{unit}"),
+        ([], Some((least, greatest))) => {
+            let steps = setting
+                .step()
+                .map_or_else(String::new, |step| format!(", in steps of {step}"));
+            format!("{least} to {greatest}{unit}{steps}")
+        }
         ([], None) => "`on`, `off`".to_owned(),
         (words, _) => quoted(words),
     }

@@ -72,7 +72,7 @@ impl Undecodable {
 }
 
 /// The path of a field as `kubectl explain` takes it: without the places in lists.
-fn without_places(path: &str) -> String {
+pub(crate) fn without_places(path: &str) -> String {
     let mut inside = false;
     path.chars()
         .filter(|letter| {

@@ -3,9 +3,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::names::NODE_REGION;
 use crate::region::RegionSpec;
 use crate::violation::{Reason, Violation};
+
+/// The exceptions that have ended at `now`. A Region that has one stands; a new one with it asks for what it does not get.
+#[must_use]
+pub fn ended_exceptions(spec: &RegionSpec, now: Timestamp) -> Vec<Violation> {
+    let exceptions = spec.residency.exceptions.iter().enumerate();
+    exceptions
+        .filter(|(_, exception)| exception.expires <= now)
+        .map(|(index, exception)| {
+            Violation::new(
+                format!("spec.residency.exceptions[{index}].expires"),
+                Reason::Invalid,
+                format!(
+                    "is {}, which is past: the exception for channel {} excepts nothing; name a moment to come and have it \
+                     approved anew, or take the exception out",
+                    exception.expires, exception.channel
+                ),
+            )
+        })
+        .collect()
+}
 
 /// Something that has a location, or must prove one.
 pub trait Place {

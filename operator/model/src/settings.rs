@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::region::RegionSpec;
+use crate::spelling::nearest;
 use crate::violation::{Reason, Violation};
 
 pub use self::value::{Canonical, canonical};
@@ -228,6 +229,12 @@ impl Setting {
         self.context == "postmaster"
     }
 
+    /// The number of which its value must be a multiple; none when it need not be.
+    #[must_use]
+    pub fn step(&self) -> Option<f64> {
+        bounds::step(self.name)
+    }
+
     /// The extension whose library must be loaded at the server's start for it to mean anything.
     #[must_use]
     pub fn extension(&self) -> Option<&'static str> {
@@ -305,14 +312,25 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
         .collect()
 }
 
+/// Why a setting of this name can be in no Region, whatever its value; none when one may have it.
+#[must_use]
+pub fn refused_name(name: &str) -> Option<String> {
+    match all().get(name) {
+        None => Some(unknown(name)),
+        Some(setting) => setting
+            .keeper
+            .map(|keeper| format!("{}; take it out", keeper.reason())),
+    }
+}
+
 /// Whether one setting of a spec can be taken, or why not.
 fn judge(spec: &RegionSpec, name: &str, value: &str) -> Result<(), String> {
+    if let Some(refused) = refused_name(name) {
+        return Err(refused);
+    }
     let Some(setting) = all().get(name) else {
         return Err(unknown(name));
     };
-    if let Some(keeper) = setting.keeper {
-        return Err(format!("{}; take it out", keeper.reason()));
-    }
     if let Some(extension) = setting.extension()
         && !has_extension(spec, extension)
     {
@@ -337,13 +355,8 @@ fn unknown(name: &str) -> String {
     if all().contains_key(lower.as_str()) {
         return format!("is not in lower case; expected {lower}");
     }
-    let nearest = all()
-        .keys()
-        .map(|known| (distance(&lower, known), *known))
-        .min()
-        .filter(|(distance, known)| *distance <= 2 && *distance * 3 < known.len());
-    match nearest {
-        Some((_, known)) => format!(
+    match nearest(name, all().keys().copied()) {
+        Some(known) => format!(
             "is no setting of PostgreSQL {VERSION} or of an extension in its image; did you mean {known}?"
         ),
         None => format!(
@@ -351,27 +364,6 @@ fn unknown(name: &str) -> String {
              docs/reference/postgres-parameters.md has those that can be set"
         ),
     }
-}
-
-/// How many letters to add, take away, change or swap with their neighbour make one name another (optimal string
-/// alignment).
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to) = (from.as_bytes(), to.as_bytes());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for (i, a) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in to.iter().enumerate() {
-            let mut least = (rows[i][j] + usize::from(a != b))
-                .min(rows[i][j + 1] + 1)
-                .min(row[j] + 1);
-            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
-                least = least.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod cases;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_model::admission::Admission;
+use bailiwick_model::quantity;
 use bailiwick_model::region::Region;
 use cases::{Bad, RefusedBy};
 use serde_json::Value;
@@ -173,7 +174,7 @@ fn each_rule_looks_at_a_good_region_and_lets_it_pass() {
 }
 
 /// Good changes: a path, its new value, and the good Region that is changed.
-const GOOD_UPDATES: [(&str, &str, &str); 12] = [
+const GOOD_UPDATES: [(&str, &str, &str); 20] = [
     ("full", "/spec/residency/minimumAssurance", "Physical"),
     ("full", "/spec/postgres/version", "18"),
     ("full", "/spec/postgres/instances", "5"),
@@ -188,6 +189,22 @@ const GOOD_UPDATES: [(&str, &str, &str); 12] = [
     ("full", "/spec/postgres/roles", "[]"),
     ("full", "/spec/network/clients", "[]"),
     ("full", "/spec/objectStore/buckets/0/quota", "6Gi"),
+    ("full", "/spec/objectStore/buckets/0/quota", "'1e10'"),
+    ("full", "/spec/objectStore/buckets/0/quota", "'.5Ti'"),
+    ("full", "/spec/objectStore/buckets/0/quota", "6442450944"),
+    ("full", "/spec/postgres/resources/cpu", "'0.5'"),
+    ("full", "/spec/postgres/resources/cpu", "1000"),
+    ("full", "/spec/postgres/resources/memory", "'2e9'"),
+    (
+        "full",
+        "/spec/residency/exceptions/0/expires",
+        "'2028-02-29T23:59:59.5+14:00'",
+    ),
+    (
+        "full",
+        "/spec/residency/exceptions/0/expires",
+        "'2099-12-31T23:59:59Z'",
+    ),
     ("higher", "/spec/residency/minimumAssurance", "Physical"),
     ("small", "/spec/postgres/instances", "3"),
 ];
@@ -206,6 +223,106 @@ fn good_changes_pass() {
         *field = value;
         assert_eq!(admission.refusals(&new, Some(&old)), [], "{name}: {path}");
     }
+}
+
+/// The API server and the operator take the same quantities, and what is refused is told in a sentence.
+#[test]
+fn quantities_have_one_grammar() {
+    let numbers = [
+        "1",
+        "0",
+        "12",
+        "1.5",
+        ".5",
+        "5.",
+        "0.5",
+        "1.2.3",
+        "",
+        "007",
+        "999999999",
+        "0.0",
+        "+1",
+        "-1",
+    ];
+    let suffixes = [
+        "", "m", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi", "E", "Ei", "n", "u", "e3",
+        "E03", "e", "e-3", "e+3", "e100", "e3k", "i", "gi", "K", " ", "Gib",
+    ];
+    let admission = Admission::new().unwrap();
+    let mut region = cases::valid()["full"].clone();
+    let mut taken = [0; 3];
+    for text in numbers
+        .iter()
+        .flat_map(|number| suffixes.map(|suffix| format!("{number}{suffix}")))
+    {
+        let fields = [
+            (
+                "spec.objectStore.buckets[0].quota",
+                quantity::Kind::Bytes.is_form_of(&text),
+                quantity::BYTES_EXPECTED,
+            ),
+            (
+                "spec.objectStore.volume.size",
+                quantity::asked_bytes(&text).is_some(),
+                quantity::BYTES_EXPECTED,
+            ),
+            (
+                "spec.objectStore.resources.cpu",
+                quantity::asked_millicpus(&text).is_some(),
+                quantity::CPUS_EXPECTED,
+            ),
+        ];
+        for (field, ..) in &fields {
+            let pointer = format!("/{}", field.replace('.', "/").replace("[0]", "/0"));
+            *region.pointer_mut(&pointer).unwrap() = text.as_str().into();
+        }
+        let refusals = admission.refusals(&region, None);
+        for (index, (field, is_taken, expected)) in fields.into_iter().enumerate() {
+            let found: Vec<&str> = refusals
+                .iter()
+                .filter(|refusal| refusal.field == field)
+                .map(|refusal| refusal.message.as_str())
+                .collect();
+            let wanted: &[&str] = if is_taken { &[] } else { &[expected] };
+            assert_eq!(found, wanted, "{field}: {text:?}");
+            taken[index] += usize::from(is_taken);
+        }
+    }
+    println!(
+        "of {} quantities taken: {taken:?}",
+        numbers.len() * suffixes.len()
+    );
+    assert!(
+        taken[0] > 100 && taken[1] > 90 && taken[2] > 15,
+        "{taken:?}"
+    );
+}
+
+/// Every day from 2026 to 2028, and as many that are none, as the decoder knows them.
+#[test]
+fn moments_have_one_grammar() {
+    let admission = Admission::new().unwrap();
+    let mut region = cases::valid()["full"].clone();
+    let mut days = [0; 2];
+    for (year, month, day) in (2026..=2028)
+        .flat_map(|year| (0..=13).map(move |month| (year, month)))
+        .flat_map(|(year, month)| [0, 1, 28, 29, 30, 31, 32].map(|day| (year, month, day)))
+        .chain((2096..=2100).map(|year| (year, 2, 29)))
+    {
+        let text = format!("{year}-{month:02}-{day:02}T12:00:00+14:00");
+        region["spec"]["residency"]["exceptions"][0]["expires"] = text.as_str().into();
+        let refusals = admission.refusals(&region, None);
+        let there_is = year < 2100 && text.parse::<jiff::Timestamp>().is_ok();
+        assert_eq!(refusals.is_empty(), there_is, "{text}: {refusals:?}");
+        assert!(
+            refusals
+                .iter()
+                .all(|it| it.message.starts_with("expected a moment")),
+            "{refusals:?}"
+        );
+        days[usize::from(there_is)] += 1;
+    }
+    assert!(days.iter().all(|count| *count > 80), "{days:?}");
 }
 
 #[test]

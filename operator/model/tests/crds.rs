@@ -139,6 +139,19 @@ fn lists_and_strings_of_the_spec_are_bounded() {
     assert!(checked >= 40, "only {checked} fields were looked at");
 }
 
+/// Of a pattern the API server tells nothing but the pattern; a rule has a sentence. Line breaks alone are left to one: a rule on
+/// values that may be numbers would cost more than the API server allows.
+#[test]
+fn no_field_but_the_values_of_settings_is_held_to_a_pattern() {
+    let mut patterns = Vec::new();
+    walk(&definition(), "", &mut |path, value| {
+        if value["pattern"].is_string() {
+            patterns.push(path.rsplit(".properties").next().unwrap().to_owned());
+        }
+    });
+    assert_eq!(patterns, [".parameters.additionalProperties"]);
+}
+
 #[test]
 fn columns_and_names_are_those_of_the_reference() {
     let definition = definition();

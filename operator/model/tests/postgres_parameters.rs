@@ -382,3 +382,27 @@ fn a_standby_that_receives_nothing_is_given_up_before_the_primary_is() {
         assert!(seconds(key) < dynamic["ttl"].as_u64().unwrap(), "{key}");
     }
 }
+
+/// The page says of each setting that is taken in steps what they are, and the operator refuses the rest.
+#[test]
+fn the_page_names_the_steps_that_are_demanded() {
+    let page = bailiwick_model::reference::settings_markdown();
+    let mut in_steps = 0;
+    for setting in bailiwick_model::settings::all().values() {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` |", setting.name)));
+        let Some(row) = row else { continue };
+        let told = row.contains(", in steps of 16 ");
+        let odd = fixture::tr_with(&format!(
+            "{{spec: {{postgres: {{parameters: {{{}: 40}}}}}}}}",
+            setting.name
+        ));
+        let demanded = bailiwick_model::settings::violations(&odd.spec)
+            .iter()
+            .any(|violation| violation.message.contains("a multiple of 16"));
+        assert_eq!(told, demanded, "{row}");
+        in_steps += usize::from(told);
+    }
+    assert_eq!(in_steps, 7);
+}

@@ -11,10 +11,10 @@ pub use bailiwick_model::delegation::arguments::New;
 /// Prints the file to `out` and the next step to `hints`.
 ///
 /// # Errors
-/// The file or the output cannot be written.
+/// The options make no Region that `check` accepts, or the file or the output cannot be written.
 pub fn run(new: New, out: &mut impl Write, hints: &mut impl Write) -> Result<(), CliError> {
     let draft = Draft::from(new);
-    out.write_all(delegation::to_yaml(&delegation::manifest(&draft)?).as_bytes())?;
+    out.write_all(delegation::text(&draft)?.as_bytes())?;
     writeln!(
         hints,
         "Next: keep it as regions/{name}.yaml, look it over with `bailiwick-operator check regions/{name}.yaml`, \

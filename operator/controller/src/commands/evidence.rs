@@ -7,11 +7,14 @@ mod files;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use bailiwick_model::duration::seconds;
 use bailiwick_model::evidence::bundle::{Bundle, MANIFEST};
 use bailiwick_model::evidence::{
     Anchor, Expected, Finding, PREFIX, PublicKey, Stored, Verified, verify,
 };
+use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::region::{EvidenceStatus, Region};
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
@@ -20,6 +23,9 @@ use kube::Api;
 use super::CommandError;
 use crate::evidence::records;
 use crate::store::Store;
+
+/// How long a store that did not answer is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is done with the evidence log.
 #[derive(Args, Debug)]
@@ -111,6 +117,17 @@ struct Bucket {
         value_name = "KEY"
     )]
     secret_key: Option<String>,
+    /// For how long a store that does not answer is asked again: a pod's network may open only moments after it started.
+    #[arg(long, default_value = "1m", value_name = "DURATION", value_parser = patience)]
+    wait: Duration,
+}
+
+/// Reads a duration, as `30s` or `5m`.
+fn patience(text: &str) -> Result<Duration, String> {
+    seconds(text)
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("{text:?} is no duration, expected one as 30s or 5m"))
 }
 
 /// What is to be verified, as it was found.
@@ -393,7 +410,7 @@ impl Bucket {
             file: ca.clone(),
             source,
         })?;
-        let unreadable = |failure: bailiwick_model::facts::ReadFailure| {
+        let unreadable = |failure: ReadFailure| {
             CommandError::Argument(format!(
                 "--endpoint {endpoint}: the evidence log cannot be read: {}; look at the address, the authority and \
                  the user's rights",
@@ -402,6 +419,17 @@ impl Bucket {
         };
         let store =
             Store::new(endpoint, region, access_key, secret_key, &authority).map_err(unreadable)?;
-        records(&store).await.map_err(unreadable)
+        let asked_since = Instant::now();
+        loop {
+            match records(&store).await {
+                // No connection could be made, or nobody has answered yet.
+                Err(ReadFailure::Unreachable | ReadFailure::TimedOut | ReadFailure::NotReady)
+                    if asked_since.elapsed() < self.wait =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                read => return read.map_err(unreadable),
+            }
+        }
     }
 }

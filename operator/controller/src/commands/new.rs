@@ -11,10 +11,10 @@ pub use bailiwick_model::delegation::arguments::New;
 /// Prints the file to `out` and the next step to `hints`.
 ///
 /// # Errors
-/// The file or the output cannot be written.
+/// The options make no Region that `check` accepts, or the file or the output cannot be written.
 pub fn run(new: New, out: &mut impl Write, hints: &mut impl Write) -> Result<(), CommandError> {
     let draft = Draft::from(new);
-    let text = delegation::to_yaml(&delegation::manifest(&draft)?);
+    let text = delegation::text(&draft)?;
     out.write_all(text.as_bytes())?;
     writeln!(
         hints,

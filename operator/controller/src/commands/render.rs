@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use bailiwick_model::assumption;
 use bailiwick_model::desired::desired;
+use bailiwick_model::offline::text;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;
 use bailiwick_model::yaml;
 use clap::Args;
 
 use super::CommandError;
-use super::check::{is_region, read, text};
+use super::check::{is_region, read};
 use super::run::{registry, versioned_image};
 
 /// What is rendered, and the platform that is assumed.

@@ -462,9 +462,15 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
     for (field, text) in [
         ("spec.objectStore.volume.size", &store.volume.size),
         ("spec.objectStore.resources.memory", &store.resources.memory),
-        ("spec.objectStore.resources.cpu", &store.resources.cpu),
     ] {
-        positive_quantity(field, text, &mut found);
+        bytes(field, text, &mut found);
+    }
+    let cpu = &store.resources.cpu;
+    if quantity::asked_millicpus(cpu).is_none() {
+        found.push(invalid(
+            "spec.objectStore.resources.cpu",
+            format!("is {cpu:?}, {}", quantity::CPUS_EXPECTED),
+        ));
     }
     let mut names = BTreeSet::new();
     for (index, bucket) in store.buckets.iter().enumerate() {
@@ -501,12 +507,10 @@ fn invalid(field: impl Into<String>, message: impl Into<String>) -> Violation {
     Violation::new(field, Reason::Invalid, message)
 }
 
-fn positive_quantity(field: &str, text: &str, found: &mut Vec<Violation>) {
-    if quantity::bytes(text).is_none_or(|bytes| bytes == 0) {
-        found.push(invalid(
-            field,
-            format!("is {text:?}, expected a Kubernetes quantity above zero, as 10Gi"),
-        ));
+fn bytes(field: &str, text: &str, found: &mut Vec<Violation>) {
+    if quantity::asked_bytes(text).is_none() {
+        let expected = quantity::BYTES_EXPECTED;
+        found.push(invalid(field, format!("is {text:?}, {expected}")));
     }
 }
 
@@ -586,7 +590,7 @@ fn bucket_violations(field: &str, bucket: &Bucket, found: &mut Vec<Violation>) {
         ));
     }
     if let Some(quota) = &bucket.quota {
-        positive_quantity(&format!("{field}.quota"), quota, found);
+        bytes(&format!("{field}.quota"), quota, found);
     }
 }
 

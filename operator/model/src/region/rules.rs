@@ -8,6 +8,7 @@
 use kube::core::cel::{Message, Rule};
 
 use crate::names::MAX_INSTANCES;
+use crate::quantity;
 use crate::settings;
 
 /// Roles that Postgres or the operator has, and words that access rules understand otherwise. So are all names that
@@ -384,21 +385,59 @@ pub(super) fn connection_limit() -> Rule {
     Rule::new("self >= -1 && self <= 10000").message("expected -1 for no limit, or 0 to 10000")
 }
 
-/// Memory with which a program of ours starts at all.
-pub(super) fn memory() -> Rule {
-    Rule::new(
-        "!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('256Mi')) >= 0",
-    )
-    .message("expected at least 256Mi: with less neither Postgres nor the object store starts")
+/// A quantity of this form, from `least` to `most`.
+fn quantity_within(kind: quantity::Kind, least: &str, most: &str) -> Rule {
+    Rule::new(format!(
+        "{} && isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('{least}')) >= 0 && \
+         quantity(string(self)).compareTo(quantity('{most}')) <= 0",
+        kind.form_in_cel()
+    ))
 }
 
-/// A moment that every reader of it understands alike.
+/// CPUs of a container.
+pub(super) fn cpu() -> Rule {
+    let (least, most) = quantity::CPUS;
+    quantity_within(quantity::Kind::Cpus, least, most).message(quantity::CPUS_EXPECTED)
+}
+
+/// Memory with which a program of ours starts at all.
+pub(super) fn memory() -> Rule {
+    quantity_within(quantity::Kind::Bytes, "256Mi", quantity::MOST_BYTES).message(Message::Message(
+        format!(
+            "expected at least 256Mi, with less neither Postgres nor the object store starts: {}",
+            quantity::BYTES_EXPECTED
+        ),
+    ))
+}
+
+/// The size of a volume.
+pub(super) fn size() -> Rule {
+    quantity_within(quantity::Kind::Bytes, "0", quantity::MOST_BYTES)
+        .message(quantity::BYTES_EXPECTED)
+}
+
+/// The bytes that an item of a list may hold. How many they may be is for `plan`: here the comparison would cost too much.
+pub(super) fn quota() -> Rule {
+    Rule::new(quantity::Kind::Bytes.form_in_cel()).message(quantity::BYTES_EXPECTED)
+}
+
+/// Days of a month, by the years in which February has 29: those that four divides, from 2000 up to 2099.
+const DAY: &str = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
+
+/// A moment that every reader of it understands alike. It is before 2100 wherever it is read: the last day of 2099 has no
+/// other offset than `Z`, as a moment of it with another may be of 2100.
 pub(super) fn moment() -> Rule {
-    Rule::new(
-        "self.matches('^20[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?\
-         (Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
+    let time = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?";
+    let offset = "(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])";
+    let leap_day = "20([02468][048]|[13579][26])-02-29";
+    Rule::new(format!(
+        "self.matches('^(20[0-9]{{2}}-{DAY}|{leap_day}){time}{offset}$') && \
+         (!self.startsWith('2099-12-31') || self.endsWith('Z'))"
+    ))
+    .message(
+        "expected a moment that there is, before the year 2100 in RFC 3339, as `2027-01-31T00:00:00Z`; on the last day of \
+         2099 with Z",
     )
-    .message("expected a moment before the year 2100 in RFC 3339, as `2027-01-31T00:00:00Z`")
 }
 
 /// A size that never shrinks.

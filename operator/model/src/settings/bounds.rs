@@ -95,6 +95,12 @@ const IN_STEPS: &[(&str, f64)] = &[
 /// Bytes that one lockable object takes of the shared memory, in round numbers.
 const LOCK: f64 = 400.0;
 
+/// The number of which a setting must be a multiple; none when it need not be.
+pub(super) fn step(name: &str) -> Option<f64> {
+    let found = IN_STEPS.iter().find(|(it, _)| *it == name);
+    found.map(|(_, step)| *step)
+}
+
 /// Whether the Region can live with a value that the server would take.
 pub(super) fn check(spec: &RegionSpec, setting: &Setting, value: &Canonical) -> Result<(), String> {
     let name = setting.name;
@@ -117,7 +123,7 @@ pub(super) fn check(spec: &RegionSpec, setting: &Setting, value: &Canonical) -> 
         };
         within(setting, value, least, *greatest)?;
     }
-    if let Some((_, step)) = IN_STEPS.iter().find(|(it, _)| *it == name)
+    if let Some(step) = step(name)
         && value % step != 0.0
     {
         return Err(format!(

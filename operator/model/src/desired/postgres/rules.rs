@@ -68,31 +68,31 @@ fn members(spec: &RegionSpec) -> Vec<Violation> {
 fn sizes(spec: &RegionSpec) -> Vec<Violation> {
     let postgres = &spec.postgres;
     let mut found = Vec::new();
-    if quantity::bytes(&postgres.resources.cpu).is_none_or(|it| it == 0) {
+    let cpu = &postgres.resources.cpu;
+    if quantity::asked_millicpus(cpu).is_none() {
         found.push(invalid(
             "spec.postgres.resources.cpu",
-            format!(
-                "is {:?}, expected a positive quantity such as 250m or 2",
-                postgres.resources.cpu
-            ),
+            format!("is {cpu:?}, {}", quantity::CPUS_EXPECTED),
         ));
     }
-    let memory = quantity::bytes(&postgres.resources.memory);
+    let memory = quantity::asked_bytes(&postgres.resources.memory);
     if memory.is_none_or(|it| it < LEAST_MEMORY) {
         found.push(invalid(
             "spec.postgres.resources.memory",
             format!(
-                "is {:?}, expected a quantity of at least 256Mi",
-                postgres.resources.memory
+                "is {:?}, expected at least 256Mi: {}",
+                postgres.resources.memory,
+                quantity::BYTES_EXPECTED
             ),
         ));
     }
-    if quantity::bytes(&postgres.storage.data.size).is_none_or(|it| it < LEAST_VOLUME) {
+    if quantity::asked_bytes(&postgres.storage.data.size).is_none_or(|it| it < LEAST_VOLUME) {
         found.push(invalid(
             "spec.postgres.storage.data.size",
             format!(
-                "is {:?}, expected a quantity of at least 512Mi",
-                postgres.storage.data.size
+                "is {:?}, expected at least 512Mi: {}",
+                postgres.storage.data.size,
+                quantity::BYTES_EXPECTED
             ),
         ));
     }
