@@ -1023,6 +1023,8 @@ async fn shut_off_while_paused(
     ctx.metrics
         .writes
         .inc_by(u64::try_from(writes).unwrap_or_default());
+    // Nothing is repaired now; what is missing is told.
+    facts.absent = apply::absent(ctx, name, &desired(&plan));
     facts.now = now;
     Ok(Done {
         plan,

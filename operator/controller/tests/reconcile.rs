@@ -803,6 +803,10 @@ async fn a_paused_region_gets_nothing_but_its_status() {
     assert_eq!(changes(&calls), ["apply regions/status tr"]);
     assert!(calls.iter().all(|call| call.verb != "step"));
     assert_eq!(harness.condition("Paused").0, "True");
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!((&*status, &*reason), ("True", "ObjectMissing"));
+    let told = "Service/tr-pg-ro is missing, and is made anew once spec.lifecycle.paused is false.";
+    assert_eq!(message, told);
 
     harness.apply(&tr());
     harness.settle().await;
@@ -816,6 +820,28 @@ async fn a_paused_region_gets_nothing_but_its_status() {
             .contains_key("documents")
     );
     assert_eq!(harness.condition("Paused").0, "False");
+}
+
+#[tokio::test]
+async fn a_paused_region_without_one_of_its_secrets_is_not_whole() {
+    let mut harness = Harness::running().await;
+    let name = Names::new("tr").postgres_role("clinical_app_writer");
+    let login = key("secrets", &name);
+    harness.apply(&tr_with(&[("/spec/lifecycle", json!({"paused": true}))]));
+    harness.settle().await;
+    assert_eq!(harness.condition("Degraded").0, "False");
+    harness.api.remove(&login);
+    harness.now_is(SignedDuration::from_secs(26));
+    harness.settle().await;
+    assert!(harness.api.get(&login).is_none());
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!((&*status, &*reason), ("True", "SecretMissing"));
+    assert!(message.contains(&login.name), "{message}");
+
+    harness.apply(&tr());
+    harness.settle().await;
+    assert!(harness.api.get(&login).is_some());
+    assert_eq!(harness.condition("Degraded").0, "False");
 }
 
 #[tokio::test]

@@ -115,6 +115,8 @@ pub struct Facts {
     pub missing_rights: Vec<String>,
     /// The breach as the operator itself wrote it into the status last; none when it wrote none yet.
     pub breach: Option<BreachStatus>,
+    /// The watched objects that a Region which is paused should have and that are not there, as `Kind/name`.
+    pub absent: Vec<String>,
     /// The labels of the Region's namespaces that exist.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The labels of all nodes.

@@ -1,6 +1,7 @@
 //! How a look at a Region went, as its status. The old status and an outcome in, the new status out, equal when no
 //! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
 
+mod degraded;
 mod retiring;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,18 +17,18 @@ use crate::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
 use crate::plan::Plan;
 use crate::region::{
     BackupRecord, BackupStatus, BreachStatus, BreachedChannel, CertificatesStatus, ChannelState,
-    Durability, InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus,
-    RepoStatus, ResidencyStatus, WalArchiveStatus,
+    InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus, RepoStatus,
+    ResidencyStatus, WalArchiveStatus,
 };
 use crate::rotation;
 use crate::scale::Departure;
-use crate::secret;
 use crate::settings;
 use crate::sql;
 use crate::store;
 use crate::violation::Violation;
 use crate::volume;
 
+use degraded::degraded;
 pub use retiring::{DELETION_BLOCKED, retiring};
 
 /// How a look at a Region went.
@@ -91,7 +92,13 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
         Outcome::Failed { reason, message } => {
             // What was last observed still stands; only that we are stuck is news.
             conditions.set("Progressing", State::True, reason, message);
-            conditions.set("Degraded", State::True, reason, message);
+            let before = conditions
+                .list
+                .iter()
+                .find(|it| it.type_ == "Degraded" && it.status == "True")
+                .map(|it| (it.reason.as_str(), it.message.as_str()));
+            let degraded = degraded::not_let(message, before);
+            conditions.set("Degraded", State::True, reason, &degraded);
             // But not for ever: nobody looks.
             let looked = status
                 .residency
@@ -975,13 +982,23 @@ fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     let Some(patroni) = facts.patroni.seen() else {
         return Verdict::new(State::Unknown, "NotRead", "Patroni has not been read.");
     };
-    if let Some(refused) = setting_refused(facts) {
-        return refused;
+    let rest = settings_changed(patroni).unwrap_or_else(|| in_force(plan, facts));
+    match setting_refused(facts) {
+        Some(refused) if rest.state == State::True => Verdict {
+            message: format!("{} Also {}: {}", refused.message, rest.reason, rest.message),
+            ..refused
+        },
+        Some(refused) => refused,
+        None => rest,
     }
+}
+
+/// The settings that wait for restarts; none when no member does.
+fn settings_changed(patroni: &PatroniFacts) -> Option<Verdict> {
     let waiting = |member: &&MemberFact| member.pending_restart;
     let count = patroni.members.values().filter(waiting).count();
     if count == 0 {
-        return in_force(plan, facts);
+        return None;
     }
     let settings: Vec<&str> = patroni.pending_settings().into_iter().collect();
     let settings = if settings.is_empty() {
@@ -989,11 +1006,11 @@ fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     } else {
         settings.join(", ")
     };
-    Verdict::new(
+    Some(Verdict::new(
         State::True,
         "SettingsChanged",
         format!("{settings}: in force once {count} members have restarted, replicas first."),
-    )
+    ))
 }
 
 /// Whether the server's files have a setting that it cannot take: whatever else waits for a restart waits for that.
@@ -1069,177 +1086,48 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
         })
         .map(String::as_str)
         .collect();
+    let mut found: Vec<(&'static str, String)> = Vec::new();
     if let Some(leaving) = &applied.plan.members.leaving {
         let reason = match leaving.what {
             Departure::Goes | Departure::HandsOver(_) => "MembersLeaving",
             Departure::Waits(_) => "ScaleDownWaits",
         };
-        Verdict::new(State::True, reason, format!("{leaving}."))
-    } else if let Some(replaced) = rotation::told(applied.plan, applied.facts) {
-        Verdict::new(State::True, CREDENTIALS_REPLACED, format!("{replaced}."))
-    } else if !unready.is_empty() {
-        Verdict::new(
+        found.push((reason, format!("{leaving}.")));
+    }
+    for replaced in rotation::told(applied.plan, applied.facts) {
+        found.push((CREDENTIALS_REPLACED, format!("{replaced}.")));
+    }
+    // Neither hides the other. What else goes on beside them waits for them mostly.
+    if let Some((reason, _)) = found.first() {
+        let message: Vec<&str> = found.iter().map(|(_, message)| message.as_str()).collect();
+        return Verdict::new(State::True, reason, message.join(" "));
+    }
+    if !unready.is_empty() {
+        return Verdict::new(
             State::True,
             "PodsStarting",
             unready.iter().fold(
                 format!("Waiting for the pods of {}.", unready.join(", ")),
                 |message, set| with_held(applied, set, &message),
             ),
-        )
-    } else if let growing = volume::growing(applied.plan, applied.facts)
-        && !growing.is_empty()
-    {
-        Verdict::new(
+        );
+    }
+    let growing = volume::growing(applied.plan, applied.facts);
+    if !growing.is_empty() {
+        return Verdict::new(
             State::True,
             "VolumesGrowing",
             format!("Waiting for the volumes of {}.", growing.join(", ")),
-        )
-    } else if applied.steps_due > 0 {
-        Verdict::new(
+        );
+    }
+    if applied.steps_due > 0 {
+        return Verdict::new(
             State::True,
             "StepsDue",
             "Changes behind S3, SQL or Patroni are being made.",
-        )
-    } else {
-        Verdict::new(State::False, "Settled", "Nothing is left to do.")
-    }
-}
-
-fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
-    if !applied.failed_steps.is_empty() {
-        let failed: Vec<String> = applied
-            .failed_steps
-            .iter()
-            .map(|(step, failure, cause)| {
-                let cause = cause
-                    .as_ref()
-                    .map(|cause| format!(" ({cause})"))
-                    .unwrap_or_default();
-                format!("{step}: {}{cause}", failure.as_str())
-            })
-            .collect();
-        return Verdict::new(
-            State::True,
-            "StepFailed",
-            format!("{} It is tried again.", some_of(&failed)),
         );
     }
-    let lacking = secret::lacking(&applied.plan.secrets, applied.facts);
-    if !lacking.is_empty() {
-        return Verdict::new(State::True, "SecretValueMissing", some_of(&lacking));
-    }
-    if archive.state == State::False {
-        return Verdict::new(
-            State::True,
-            "WALArchivingFailing",
-            "WAL is not archived: see condition WALArchiving.",
-        );
-    }
-    if let Some(seen) = applied.facts.store.seen() {
-        let drift: Vec<String> = store::drift(applied.plan, seen)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        if !drift.is_empty() {
-            return Verdict::new(State::True, "ObjectStoreDrifted", some_of(&drift));
-        }
-    }
-    let stuck = volume::stuck(applied.plan, applied.facts);
-    if !stuck.is_empty() {
-        return Verdict::new(State::True, "VolumeCannotGrow", some_of(&stuck));
-    }
-    if let Some(leaving) = &applied.plan.members.leaving
-        && matches!(leaving.what, Departure::Waits(wait) if !wait.passes())
-    {
-        return Verdict::new(State::True, "ScaleDownWaits", format!("{leaving}."));
-    }
-    let wanted = if applied.plan.spec.lifecycle.hibernated {
-        0
-    } else {
-        applied.plan.spec.postgres.instances
-    };
-    let running = applied.facts.patroni.seen().map_or(0, |patroni| {
-        patroni
-            .members
-            .values()
-            .filter(|member| matches!(member.state.as_str(), "running" | "streaming"))
-            .count()
-    });
-    if i32::try_from(running).unwrap_or(i32::MAX) < wanted {
-        return Verdict::new(
-            State::True,
-            "MembersMissing",
-            with_held(
-                applied,
-                &applied.plan.names.postgres(),
-                &format!(
-                    "{running} of {wanted} members run: {}",
-                    some_of(&missing_members(applied, wanted))
-                ),
-            ),
-        );
-    }
-    if wanted > 1 && lacks_sync_standby(applied) {
-        return Verdict::new(
-            State::True,
-            "NoSyncStandby",
-            "No replica counts for commits: should the primary be lost now, nobody may take over without losing rows.",
-        );
-    }
-    if let Some(seen) = applied.facts.postgres.seen() {
-        let findings = sql::findings(applied.plan, seen);
-        if !findings.is_empty() {
-            return Verdict::new(State::True, "PostgresDrifted", some_of(&findings));
-        }
-    }
-    Verdict::new(
-        State::False,
-        "Whole",
-        "Every member and server does its work.",
-    )
-}
-
-/// The members that do not run, each with the reason that Kubernetes or Patroni gives. Of one that just starts no more is
-/// said: it would move with each moment of it.
-fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
-    let Applied { plan, facts, .. } = applied;
-    (0..wanted)
-        .map(|ordinal| plan.names.postgres_member(ordinal))
-        .filter_map(|name| {
-            let member = facts.patroni.seen().and_then(|it| it.members.get(&name));
-            let state = member.map_or("", |member| member.state.as_str());
-            if matches!(state, "running" | "streaming") {
-                return None;
-            }
-            let pod = facts.pods.live.get(&name);
-            let says = || {
-                if state.contains("fail") || state.contains("crash") {
-                    return Some(format!("Patroni says {state:?}"));
-                }
-                pod.is_some_and(|pod| pod.ready).then(|| {
-                    "its pod is ready, and Patroni in it does not answer the operator or says that it does not run yet"
-                        .to_owned()
-                })
-            };
-            let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
-            Some(format!(
-                "{name}: {}",
-                why.unwrap_or_else(|| "no pod runs it yet".to_owned())
-            ))
-        })
-        .collect()
-}
-
-/// Whether commits are to wait for a replica and Patroni counts none, as just after a restart.
-fn lacks_sync_standby(applied: &Applied<'_>) -> bool {
-    applied.plan.spec.postgres.durability != Durability::Bounded
-        && applied.facts.patroni.seen().is_some_and(|patroni| {
-            patroni.primary().is_some()
-                && !patroni
-                    .members
-                    .values()
-                    .any(|member| member.role == MemberRole::SyncStandby)
-        })
+    Verdict::new(State::False, "Settled", "Nothing is left to do.")
 }
 
 fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict {

@@ -199,7 +199,10 @@ fn what_the_server_cannot_take_is_named_with_its_cause() {
 fn a_step_that_failed_is_named_with_the_servers_code() {
     let region = fixture::tr();
     let plan = fixture::planned(&region);
-    let facts = fixture::facts(&region);
+    let facts = Facts {
+        patroni: Observed::Seen(fixture::members(&region)),
+        ..fixture::facts(&region)
+    };
     for (cause, expected) in [
         (
             Some("SQLSTATE 25006"),
@@ -226,6 +229,149 @@ fn a_step_that_failed_is_named_with_the_servers_code() {
             .find(|condition| condition.type_ == "Degraded")
             .expect("the condition is set");
         assert_eq!(found.message, expected);
+    }
+}
+
+/// A setting that the server's files have and that it cannot take.
+fn refused_setting() -> RunningSettings {
+    RunningSettings {
+        refused: Some(
+            [(
+                "log_timezone".to_owned(),
+                "setting could not be applied".to_owned(),
+            )]
+            .into(),
+        ),
+        ..RunningSettings::default()
+    }
+}
+
+#[test]
+fn no_fault_hides_another_and_the_most_severe_gives_the_reason() {
+    let region = fixture::tr();
+    let plan = fixture::planned(&region);
+    let names = Names::of(&region);
+    let mut facts = fixture::facts_of_running(&region);
+    // A Secret without its value, a role that only a superuser can mend, and a setting that is refused.
+    let login = names.postgres_role("clinical_app_writer");
+    let secret = facts.secrets.get_mut(&login).expect("there is a login");
+    secret.keys.remove("password");
+    let stranger = RoleFact {
+        superuser: true,
+        ..RoleFact::default()
+    };
+    facts.postgres = Observed::Seen(PostgresFacts {
+        roles: [("stranger".to_owned(), stranger)].into(),
+        running: Some(refused_setting()),
+        ..PostgresFacts::default()
+    });
+    // A member waits for a restart, besides.
+    let mut patroni = fixture::members(&region);
+    let primary = patroni.members.get_mut(&names.postgres_member(0));
+    primary.expect("there is a primary").pending_restart = true;
+    facts.patroni = Observed::Seen(patroni);
+    let failed: Vec<_> = (0..5)
+        .map(|number| {
+            (
+                format!("object store: create bucket b{number}"),
+                ReadFailure::NotReady,
+                None,
+            )
+        })
+        .collect();
+    let applied = Applied {
+        failed_steps: &failed,
+        archive: bailiwick_model::archive::Archive::Failing {
+            reason: "ArchiveHangs",
+            since: Timestamp::UNIX_EPOCH,
+        },
+        ..fixture::applied(&plan, &facts)
+    };
+    let told = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+    let found = |type_: &str| {
+        let mut all = told.conditions.iter();
+        let found = all.find(|it| it.type_ == type_).expect("it is set");
+        (found.reason.as_str(), found.message.as_str())
+    };
+    let (reason, message) = found("Degraded");
+    assert_eq!(reason, "WALArchivingFailing");
+    let mut at = 0;
+    let all = [
+        "see condition WALArchiving.",
+        &format!("Also SecretValueMissing: Secret {login} has no value"),
+        "Also StepFailed: ",
+        "create bucket b0",
+        "create bucket b4",
+        "Also PostgresDrifted: role stranger is SUPERUSER",
+    ];
+    for expected in all {
+        let next = message[at..].find(expected);
+        at += next.unwrap_or_else(|| panic!("{expected} is not told after {at}: {message}"));
+    }
+    assert!(message.chars().count() < 4_000);
+    // What has a condition of its own is told there, and no part of it hides another.
+    let (reason, message) = found("PendingRestart");
+    assert_eq!(reason, "SettingRefused");
+    assert!(message.contains("log_timezone"), "{message}");
+    assert!(message.contains("Also SettingsChanged: "), "{message}");
+
+    // Nor does that the API server does not let us work, however often.
+    let mut region = region;
+    region.status = Some(told);
+    for round in 0..3 {
+        let failed = Outcome::Failed {
+            reason: "Apply",
+            message: "StatefulSet/tr-pg: HTTP 403, Forbidden",
+        };
+        let told = status(&region, &failed, Timestamp::UNIX_EPOCH);
+        let degraded = told
+            .conditions
+            .iter()
+            .find(|it| it.type_ == "Degraded")
+            .expect("it is set");
+        assert_eq!(degraded.reason, "Apply", "{round}");
+        let expected = "StatefulSet/tr-pg: HTTP 403, Forbidden As last seen: WALArchivingFailing: WAL is not archived";
+        assert!(
+            degraded.message.starts_with(expected),
+            "{}",
+            degraded.message
+        );
+        assert!(
+            degraded.message.contains("role stranger"),
+            "{}",
+            degraded.message
+        );
+        assert_eq!(degraded.message.matches("As last seen").count(), 1);
+        region.status = Some(told);
+    }
+}
+
+#[test]
+fn a_paused_region_says_which_of_its_secrets_is_missing() {
+    let region = fixture::tr_with("spec: {lifecycle: {paused: true}}");
+    let plan = fixture::planned(&region);
+    let names = Names::of(&region);
+    let mut facts = fixture::facts_of_running(&region);
+    let login = names.postgres_role("clinical_app_writer");
+    let key = names.backup_key();
+    facts.secrets.remove(&login).expect("there is a login");
+    facts.secrets.remove(&key).expect("there is a key");
+    facts.remembered.insert(key.clone());
+    facts.absent = vec!["Service/tr-pg-ro".to_owned()];
+    let told = status(
+        &region,
+        &Outcome::Applied(fixture::applied(&plan, &facts)),
+        Timestamp::UNIX_EPOCH,
+    );
+    let mut all = told.conditions.iter();
+    let found = all.find(|it| it.type_ == "Degraded").expect("it is set");
+    assert_eq!(found.status, "True");
+    for expected in [
+        &format!("Secret {login} is missing, and is made anew once spec.lifecycle.paused is false"),
+        &format!("Secret {key} is missing, and is put back as it was"),
+        "ObjectMissing: Service/tr-pg-ro is missing",
+    ] {
+        assert!(found.message.contains(expected), "{}", found.message);
     }
 }
 
