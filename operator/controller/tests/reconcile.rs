@@ -456,7 +456,106 @@ async fn of_a_region_that_cannot_be_decoded_and_was_never_accepted_nothing_is_te
         message.starts_with("spec.residency.exceptions[0].expires: "),
         "{message}"
     );
-    assert_eq!(told_as_it_is(&harness, "ResidencyEnforced").0, "Unknown");
+    let region = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    let conditions = region["status"]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 19);
+    let mut unknown = 0;
+    for condition in conditions {
+        match text(condition, "/type") {
+            "Accepted" | "Ready" | "Progressing" => {
+                assert_eq!(text(condition, "/status"), "False", "{condition}");
+            }
+            _ => {
+                assert_eq!(text(condition, "/status"), "Unknown", "{condition}");
+                unknown += 1;
+            }
+        }
+        assert_eq!(text(condition, "/reason"), "Undecodable", "{condition}");
+    }
+    assert_eq!(unknown, 16);
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_decoded_is_written_anew() {
+    let region = Key::new("regions", "", "tr");
+    for (field, restarted) in [
+        ("/status/certificates/soonestExpiry", false),
+        ("/status/residency/assurance", true),
+        ("/status/conditions/0/lastTransitionTime", true),
+    ] {
+        let mut harness = Harness::running().await;
+        let before = harness.api.get(&region).unwrap()["status"].clone();
+        break_status(&harness, field);
+        if restarted {
+            harness.crash();
+        }
+        settle_as_it_is(&mut harness).await;
+        let now = harness.api.get(&region).unwrap()["status"].clone();
+        assert_eq!(without_times(now), without_times(before), "{field}");
+    }
+    // A quarantine does not end by it, though nobody remembers it.
+    let mut harness = Harness::running().await;
+    let leak = otherwise(Class::OtherNode, Tried::Reached);
+    let_answer(&harness, Guise::Postgres, leak);
+    settle_as_it_is(&mut harness).await;
+    assert_eq!(told_as_it_is(&harness, "Quarantined").0, "True");
+    break_status(&harness, "/status/residency/breach/since");
+    harness.crash();
+    settle_as_it_is(&mut harness).await;
+    assert_eq!(told_as_it_is(&harness, "Quarantined").0, "True");
+    // Nor does it where the spec cannot be decoded either, and is not tended.
+    break_status(&harness, "/status/residency/breach");
+    make_undecodable(&harness);
+    harness.crash();
+    harness.api.remove(&key("configmaps", "tr-accepted"));
+    settle_as_it_is(&mut harness).await;
+    let told = harness.api.get(&region).unwrap();
+    assert_eq!(
+        told["status"]["residency"]["breach"]["channels"][0]["id"],
+        "1"
+    );
+    assert_eq!(told_as_it_is(&harness, "Accepted").1, "Undecodable");
+}
+
+/// Puts something into the status of `tr` that does not decode.
+fn break_status(harness: &Harness, field: &str) {
+    let key = Key::new("regions", "", "tr");
+    let mut region = harness.api.get(&key).unwrap();
+    *region.pointer_mut(field).unwrap() = json!("hunter2");
+    assert!(harness.api.put(&key, USER, "status", region));
+}
+
+/// A status without what moves with each writing.
+fn without_times(mut status: Value) -> Value {
+    for condition in status["conditions"].as_array_mut().unwrap() {
+        condition["lastTransitionTime"] = json!(null);
+    }
+    status["residency"]["checkedAt"] = json!(null);
+    status["residency"]["evidence"] = json!(null);
+    status
+}
+
+#[tokio::test]
+async fn what_the_api_server_does_not_let_be_tended_is_told_as_undecodable_all_the_same() {
+    let mut harness = Harness::running().await;
+    make_undecodable(&harness);
+    harness.api.remove(&key("services", "tr-pg-rw"));
+    harness.journal.fault_on(Fault::Refuse(500), |call| {
+        call.verb == "apply" && call.resource == "services"
+    });
+    harness.sync().await;
+    let object = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    let object: RegionObject = serde_json::from_value(object).unwrap();
+    let looked = reconcile(Arc::new(object), harness.ctx.clone()).await;
+    assert!(looked.is_err());
+    assert_eq!(
+        told_as_it_is(&harness, "Accepted"),
+        (
+            "False".to_owned(),
+            "Undecodable".to_owned(),
+            told_as_it_is(&harness, "Accepted").2
+        )
+    );
 }
 
 #[tokio::test]
@@ -2035,10 +2134,10 @@ async fn a_region_that_cannot_be_decoded_touches_no_other_and_its_status_says_so
     })
     .await;
     let told = harness.api.get(&bad).unwrap();
-    for type_ in ["Ready", "ResidencyEnforced"] {
+    assert_eq!(condition_of(&told, "Ready").0, "False");
+    for type_ in ["ResidencyEnforced", "EvidenceRecorded"] {
         assert_eq!(condition_of(&told, type_).0, "Unknown", "{type_}");
     }
-    assert_eq!(condition_of(&told, "EvidenceRecorded").0, "True");
     let message = told["status"]["conditions"]
         .as_array()
         .unwrap()

@@ -3,6 +3,7 @@
 
 mod degraded;
 mod retiring;
+mod unreadable;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -30,6 +31,7 @@ use crate::volume;
 
 use degraded::degraded;
 pub use retiring::{DELETION_BLOCKED, retiring};
+pub use unreadable::{Unreadable, unreadable};
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub enum Outcome<'a> {
         reason: &'a str,
         /// The object and what the API server called it.
         message: &'a str,
+        /// Why the spec is refused, where that was found before: what was accepted of it is not news then.
+        refused: &'a [Violation],
     },
 }
 
@@ -88,9 +92,25 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
         now,
     };
     match outcome {
-        Outcome::Refused(violations) => refused(&mut conditions, violations),
-        Outcome::Failed { reason, message } => {
+        Outcome::Refused(violations) => {
+            let residency = status.residency.as_ref();
+            let logged = residency.is_some_and(|residency| residency.evidence.is_some());
+            refused(&mut conditions, violations, logged);
+        }
+        Outcome::Failed {
+            reason,
+            message,
+            refused,
+        } => {
             // What was last observed still stands; only that we are stuck is news.
+            if !refused.is_empty() {
+                conditions.set(
+                    "Accepted",
+                    State::False,
+                    first_reason(refused),
+                    &lines(refused),
+                );
+            }
             conditions.set("Progressing", State::True, reason, message);
             let before = conditions
                 .list
@@ -107,6 +127,7 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
             if looked.is_none_or(|looked| now.duration_since(looked) > canaries::STALE) {
                 not_looked_at(
                     &mut conditions,
+                    &["Accepted", "Progressing", "Degraded"],
                     "NotLookedAt",
                     &format!(
                         "Nothing was looked at for {} minutes or more: see condition Progressing.",
@@ -160,10 +181,11 @@ pub fn undecodable(
     let reason = violation.reason.as_str();
     let message =
         "Nothing is looked at while the Region cannot be decoded: see condition Accepted.";
+    let judged = ["Accepted", "Ready", "Progressing", DELETION_BLOCKED];
+    not_looked_at(&mut conditions, &judged, reason, message);
     conditions.set("Accepted", State::False, reason, &violation.to_string());
-    conditions.set("Ready", State::Unknown, reason, message);
+    conditions.set("Ready", State::False, reason, message);
     conditions.set("Progressing", State::False, reason, message);
-    not_looked_at(&mut conditions, reason, message);
     if let Some(names) = deleted {
         let region = names.region();
         conditions.set(
@@ -324,7 +346,8 @@ fn lines(violations: &[Violation]) -> String {
     lines.join("\n")
 }
 
-fn refused(conditions: &mut Conditions, violations: &[Violation]) {
+/// `logged` says whether the Region has an evidence log: of that, who writes the refusal into it tells.
+fn refused(conditions: &mut Conditions, violations: &[Violation], logged: bool) {
     let reason = first_reason(violations);
     conditions.set("Accepted", State::False, reason, &lines(violations));
     conditions.set(
@@ -339,23 +362,33 @@ fn refused(conditions: &mut Conditions, violations: &[Violation]) {
         "NotAccepted",
         "Nothing is applied while the Region is not accepted.",
     );
+    let judged = ["Accepted", "Ready", "Progressing", "EvidenceRecorded"];
     not_looked_at(
         conditions,
+        // A condition that is set twice would seem to flip each time.
+        &judged[..judged.len() - usize::from(!logged)],
         "NotAccepted",
         "Nothing is looked at while the Region is not accepted.",
     );
 }
 
-/// What was seen of the residency counts no more: what is not looked at is not known.
-fn not_looked_at(conditions: &mut Conditions, reason: &str, message: &str) {
-    for type_ in [
-        "ResidencyEnforced",
-        "NetworkEnforced",
-        "PlacementEnforced",
-        "StorageResident",
-        "BackupsResident",
-    ] {
-        conditions.set(type_, State::Unknown, reason, message);
+/// Those that say what is seen of the residency: they are there though nothing was seen yet.
+const RESIDENCY: [&str; 5] = [
+    "ResidencyEnforced",
+    "NetworkEnforced",
+    "PlacementEnforced",
+    "StorageResident",
+    "BackupsResident",
+];
+
+/// Whatever was seen counts no more: what is not looked at is not known. `judged` are the conditions that this look says
+/// itself.
+fn not_looked_at(conditions: &mut Conditions, judged: &[&str], reason: &str, message: &str) {
+    let there: Vec<String> = conditions.list.iter().map(|it| it.type_.clone()).collect();
+    for type_ in there.iter().map(String::as_str).chain(RESIDENCY) {
+        if !judged.contains(&type_) {
+            conditions.set(type_, State::Unknown, reason, message);
+        }
     }
 }
 

@@ -322,6 +322,7 @@ fn no_fault_hides_another_and_the_most_severe_gives_the_reason() {
         let failed = Outcome::Failed {
             reason: "Apply",
             message: "StatefulSet/tr-pg: HTTP 403, Forbidden",
+            refused: &[],
         };
         let told = status(&region, &failed, Timestamp::UNIX_EPOCH);
         let degraded = told
@@ -389,21 +390,83 @@ fn what_nobody_has_looked_at_for_a_quarter_of_an_hour_is_unknown() {
     let failed = Outcome::Failed {
         reason: "Unreachable",
         message: "the API server",
+        refused: &[],
     };
     let after = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
     let soon = status(&region, &failed, after(14));
     let late = status(&region, &failed, after(16));
-    let residency = [
-        "ResidencyEnforced",
-        "NetworkEnforced",
-        "PlacementEnforced",
-        "StorageResident",
-        "BackupsResident",
-    ];
-    for type_ in residency {
+    let mut unknown = 0;
+    for condition_of in &late.conditions {
+        let type_ = condition_of.type_.as_str();
+        if ["Accepted", "Progressing", "Degraded"].contains(&type_) {
+            continue;
+        }
         assert_eq!(condition(&soon, type_), condition(&seen, type_), "{type_}");
-        let unknown = ("Unknown".to_owned(), "NotLookedAt".to_owned());
-        assert_eq!(condition(&late, type_), unknown, "{type_}");
+        let expected = ("Unknown".to_owned(), "NotLookedAt".to_owned());
+        assert_eq!(condition(&late, type_), expected, "{type_}");
+        unknown += 1;
+    }
+    assert_eq!(unknown, 15);
+}
+
+#[test]
+fn of_a_region_that_cannot_be_decoded_or_is_refused_nothing_from_before_is_believed() {
+    let mut region = fixture::tr();
+    let plan = fixture::planned(&region);
+    let facts = Facts {
+        store: Observed::Seen(bailiwick_model::store::StoreFacts::default()),
+        patroni: Observed::Seen(fixture::members(&region)),
+        postgres: Observed::Seen(PostgresFacts::default()),
+        ..fixture::facts(&region)
+    };
+    let applied = fixture::applied(&plan, &facts);
+    let mut seen = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+    status::evidence_recorded(
+        &mut seen,
+        None,
+        status::Recording::Whole,
+        Timestamp::UNIX_EPOCH,
+    );
+    for type_ in ["PostgresAvailable", "ObjectStoreAvailable", "WALArchiving"] {
+        assert_eq!(condition(&seen, type_).0, "True", "{type_}");
+    }
+    region.status = Some(seen.clone());
+    let violation = Violation::new(
+        "spec.postgres.instances",
+        Reason::Undecodable,
+        "is no number",
+    );
+    let undecodable = RegionStatus {
+        conditions: status::undecodable(
+            seen.conditions.clone(),
+            Some(2),
+            &violation,
+            None,
+            Timestamp::UNIX_EPOCH,
+        ),
+        ..seen.clone()
+    };
+    let violation = Violation::new("spec", Reason::NotThisCluster, "is elsewhere");
+    let refused = Outcome::Refused(std::slice::from_ref(&violation));
+    let refused = status(&region, &refused, Timestamp::UNIX_EPOCH);
+    for (told, reason, accepted) in [
+        (&undecodable, "Undecodable", "Undecodable"),
+        (&refused, "NotAccepted", "NotThisCluster"),
+    ] {
+        assert_eq!(told.conditions.len(), 19);
+        for found in &told.conditions {
+            let expected = match found.type_.as_str() {
+                "Accepted" => ("False", accepted),
+                "Ready" | "Progressing" => ("False", reason),
+                _ => ("Unknown", reason),
+            };
+            assert_eq!(
+                (&*found.status, &*found.reason),
+                expected,
+                "{}",
+                found.type_
+            );
+        }
     }
 }
 
