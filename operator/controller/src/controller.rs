@@ -26,7 +26,7 @@ use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::secret;
 use bailiwick_model::sql::SqlStep;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
-use bailiwick_model::step::{Step, steps};
+use bailiwick_model::step::{Step, steps, untold};
 use bailiwick_model::violation::{Reason, Violation};
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -819,7 +819,7 @@ impl Pass {
         match self {
             Self::Refused(violations) => Outcome::Refused(violations),
             Self::Applied(done) => Outcome::Applied(Applied {
-                steps_due: done.steps.len(),
+                steps_due: done.steps.len() + untold(&done.plan, &done.facts),
                 failed_steps: &done.failed,
                 archive: bailiwick_model::archive::archive(&done.plan, &done.facts, status),
                 full_backup: bailiwick_model::archive::full_backup(&done.plan, &done.facts),
@@ -895,7 +895,13 @@ impl Pass {
             Self::Applied(done) if !done.failed.is_empty() => {
                 backoff(failed_looks).clamp(UNSETTLED, SETTLED)
             }
-            Self::Applied(done) if done.writes > 0 || !done.steps.is_empty() => NEXT_STEP,
+            Self::Applied(done)
+                if done.writes > 0
+                    || !done.steps.is_empty()
+                    || untold(&done.plan, &done.facts) > 0 =>
+            {
+                NEXT_STEP
+            }
             Self::Applied(_)
                 if !status::is_true(status, "Ready") || status::is_true(status, "Progressing") =>
             {

@@ -137,6 +137,8 @@ pub struct Facts {
     pub secrets: BTreeMap<String, SecretFact>,
     /// The Secrets of roles and users that the spec gives no login any more, with their uids.
     pub left_over: BTreeMap<String, String>,
+    /// The Secrets of which the status says that they go with their roles.
+    pub announced: BTreeSet<String>,
     /// The key Secrets that are gone while their values are remembered: they are put back as they were.
     pub remembered: BTreeSet<String>,
     /// The Region's PersistentVolumeClaims.
