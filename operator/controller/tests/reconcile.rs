@@ -1643,6 +1643,106 @@ async fn a_step_that_fails_is_in_the_status_and_tried_again() {
     assert_eq!(harness.condition("Degraded").0, "False");
 }
 
+/// Status, reason and observedGeneration of `Ready`.
+fn ready(harness: &Harness) -> (String, String, Option<i64>) {
+    let status = harness.status();
+    let mut all = status.conditions.iter();
+    let found = all.find(|it| it.type_ == "Ready").unwrap();
+    (
+        found.status.clone(),
+        found.reason.clone(),
+        found.observed_generation,
+    )
+}
+
+#[tokio::test]
+async fn a_region_that_serves_stays_ready_while_more_is_made_and_while_that_fails() {
+    let serving = |generation| ("True".to_owned(), "Serving".to_owned(), Some(generation));
+    for (step, field, value) in [
+        (
+            "create role late",
+            "/spec/postgres/roles",
+            json!([{"name": "late", "login": true, "database": "clinical"}]),
+        ),
+        (
+            "create bucket scans",
+            "/spec/objectStore/buckets",
+            json!([{"name": "documents"}, {"name": "scans"}]),
+        ),
+    ] {
+        let mut harness = Harness::running().await;
+        let before = harness.region().metadata.generation.unwrap();
+        assert_eq!(ready(&harness), serving(before));
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.name == step);
+        harness.apply(&tr_with(&[(field, value)]));
+        for _ in 0..6 {
+            harness.look().await.result.unwrap();
+            // Not of the new spec, though: who waits for that goes on waiting.
+            assert_eq!(ready(&harness), serving(before), "{step}");
+        }
+        let status = harness.status();
+        assert_eq!(status.observed_generation, Some(before + 1));
+        assert_eq!(status.provisioned_generation, Some(before));
+        let (state, reason, message) = harness.condition("Degraded");
+        assert_eq!((&*state, &*reason), ("True", "StepFailed"));
+        assert!(message.contains(step), "{message}");
+        assert_eq!(harness.condition("Progressing").0, "True");
+
+        // Whether clients can use it is still what counts, and what was provisioned is not forgotten over that.
+        let leader = harness.world.of("tr").leader.clone();
+        harness.journal.fault_on(Fault::Fail, move |call| {
+            call.name == step || (call.verb == "read" && call.resource == "patroni")
+        });
+        harness.look().await.result.unwrap();
+        assert_eq!(ready(&harness).1, "PostgresUnavailable");
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.name == step);
+        for _ in 0..3 {
+            harness.look().await.result.unwrap();
+        }
+        assert_eq!(harness.world.of("tr").leader, leader);
+        assert_eq!(ready(&harness), serving(before), "{step}");
+
+        // A server that replays takes no writes, and no steps.
+        harness
+            .world
+            .change("tr", |data| data.postgres.in_recovery = true);
+        harness.look().await.result.unwrap();
+        assert_eq!(ready(&harness).0, "False");
+        harness
+            .world
+            .change("tr", |data| data.postgres.in_recovery = false);
+
+        harness.journal.heal();
+        harness.settle().await;
+        assert_eq!(ready(&harness), serving(before + 1), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_region_that_was_never_provisioned_is_not_ready() {
+    for step in ["create bucket documents", "create role clinical_app_writer"] {
+        let mut harness = Harness::new();
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.name == step);
+        harness.apply(&tr());
+        for _ in 0..30 {
+            harness.turn();
+            harness.look().await.result.unwrap();
+            assert_ne!(ready(&harness).0, "True", "{step}");
+        }
+        assert_eq!(ready(&harness).1, "Provisioning", "{step}");
+        assert_eq!(harness.status().provisioned_generation, None);
+        harness.journal.heal();
+        harness.settle().await;
+        assert_eq!(ready(&harness).0, "True");
+    }
+}
+
 #[tokio::test]
 async fn a_system_that_does_not_answer_is_said_and_nothing_is_touched() {
     for (system, condition) in [

@@ -392,10 +392,32 @@ fn not_looked_at(conditions: &mut Conditions, judged: &[&str], reason: &str, mes
     }
 }
 
+/// Whether what the spec asks for in Postgres and in the object store is all there; none when either was not read.
+fn is_provisioned(applied: &Applied<'_>) -> Option<bool> {
+    let Applied { plan, facts, .. } = applied;
+    let (postgres, store) = (facts.postgres.seen()?, facts.store.seen()?);
+    // A server that replays takes no steps, which says nothing of what it lacks.
+    (!postgres.in_recovery)
+        .then(|| sql::steps(plan, postgres).is_empty() && store::steps(plan, store).is_empty())
+}
+
+/// The newest generation that was provisioned, by the status before and by this look. A status of an operator that did not
+/// say so yet says it by `Ready`.
+fn provisioned(status: &RegionStatus, applied: &Applied<'_>) -> Option<i64> {
+    if is_provisioned(applied) == Some(true) {
+        return applied.plan.generation;
+    }
+    status.provisioned_generation.or_else(|| {
+        let ready = status.conditions.iter().find(|it| it.type_ == "Ready")?;
+        (ready.status == "True").then_some(ready.observed_generation)?
+    })
+}
+
 /// Takes the facts over. What could not be read keeps its last value: a failed read is not an empty one.
 fn record(status: &mut RegionStatus, applied: &Applied<'_>) {
     let Applied { plan, facts, .. } = applied;
 
+    status.provisioned_generation = provisioned(status, applied);
     let mut postgres = status.postgres.clone().unwrap_or_default();
     postgres.incarnation = Some(plan.incarnation);
     if let Observed::Seen(patroni) = &facts.patroni {
@@ -591,7 +613,10 @@ fn judge(
     let restart = pending_restart(applied.plan, facts);
     let progress = progressing(applied);
     let degraded = degraded(applied, &archive);
-    let ready = ready(applied, &postgres, &store);
+    let ready = ready(applied, status.provisioned_generation, &postgres, &store);
+    let of_older = (ready.state == State::True)
+        .then_some(status.provisioned_generation)
+        .flatten();
     let residency = residency_enforced(&plan.breach, channels);
     let quarantined = quarantined(&plan.breach, lifecycle.paused);
     for (type_, verdict) in [
@@ -609,10 +634,14 @@ fn judge(
         ("PendingRestart", restart),
         ("Progressing", progress),
         ("Degraded", degraded),
-        ("Ready", ready),
     ] {
         conditions.set(type_, verdict.state, verdict.reason, &verdict.message);
     }
+    // It is True of what clients can use: whoever waits for a newer spec goes by its observedGeneration.
+    let newest = conditions.generation;
+    conditions.generation = of_older.or(newest);
+    conditions.set("Ready", ready.state, ready.reason, &ready.message);
+    conditions.generation = newest;
 }
 
 /// What became of the residency in this look. Its time moves when something else does, and every five minutes.
@@ -769,6 +798,11 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
         );
     }
     match (&facts.patroni, &facts.postgres) {
+        (Observed::Seen(_), Observed::Seen(seen)) if seen.in_recovery => Verdict::new(
+            State::False,
+            "NoPrimary",
+            "The server that the Service of the primary leads to replays WAL and takes no writes; Patroni will promote one.",
+        ),
         (Observed::Seen(patroni), Observed::Seen(_)) => match patroni.primary() {
             Some(primary) => Verdict::new(
                 State::True,
@@ -1163,7 +1197,14 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
     Verdict::new(State::False, "Settled", "Nothing is left to do.")
 }
 
-fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict {
+/// Whether clients can use the Region now. `provisioned` is the newest generation of which all was there: of a Region that
+/// never was, nobody can say so; of one that was, they can while something newer is being made, and while that fails.
+fn ready(
+    applied: &Applied<'_>,
+    provisioned: Option<i64>,
+    postgres: &Verdict,
+    store: &Verdict,
+) -> Verdict {
     let plan = applied.plan;
     if plan.spec.lifecycle.hibernated {
         return Verdict::new(State::False, "Hibernated", "The Region is hibernated.");
@@ -1199,17 +1240,20 @@ fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict 
             "See condition ObjectStoreAvailable.",
         );
     }
-    if applied
-        .facts
-        .postgres
-        .seen()
-        .is_some_and(|seen| !sql::steps(plan, seen).is_empty())
-    {
-        return Verdict::new(
+    match provisioned {
+        None => Verdict::new(
             State::False,
             "Provisioning",
-            "Databases and roles are being made.",
-        );
+            "Databases, roles, buckets and users are being made.",
+        ),
+        Some(generation) if Some(generation) != plan.generation => Verdict::new(
+            State::True,
+            "Serving",
+            format!(
+                "Clients can use what generation {generation} asks for; what is newer is being made: see conditions \
+                 Progressing and Degraded."
+            ),
+        ),
+        Some(_) => Verdict::new(State::True, "Serving", "Clients can use the Region now."),
     }
-    Verdict::new(State::True, "Serving", "Clients can use the Region now.")
 }
