@@ -66,6 +66,10 @@ fn deleted(calls: &[Call], resource: &str) -> Vec<String> {
         .collect()
 }
 
+/// A retained role, with what removes it.
+const ROLE_KEPT: &str = "role kept (as a superuser, in each database, REASSIGN OWNED BY kept TO its db_admin and DROP OWNED BY kept; then \
+     DROP ROLE kept removes it)";
+
 /// What an edit or a loss is to be seen within.
 const SOON: SignedDuration = SignedDuration::from_secs(26);
 
@@ -376,7 +380,7 @@ async fn the_secret_of_a_role_that_left_is_listed_with_what_removes_it_or_is_rem
     harness.journal.take();
     harness.settle().await;
     let listed = [
-        "role kept",
+        ROLE_KEPT,
         "Secret tr-pg-role-kept (kubectl -n tr delete secret tr-pg-role-kept removes it)",
     ];
     assert_eq!(harness.status().postgres.unwrap().retained, listed);
@@ -398,7 +402,7 @@ async fn the_secret_of_a_role_that_left_is_listed_with_what_removes_it_or_is_rem
     harness.api.remove(&kept);
     harness.now_is(SOON);
     harness.settle().await;
-    assert_eq!(harness.status().postgres.unwrap().retained, ["role kept"]);
+    assert_eq!(harness.status().postgres.unwrap().retained, [ROLE_KEPT]);
 }
 
 /// A Region with a role that is to be dropped when it leaves the spec, and the Secret of that.

@@ -208,6 +208,17 @@ pub fn untold(plan: &Plan, facts: &Facts) -> usize {
     })
 }
 
+/// What was retained, and of a role what removes it and no data.
+fn with_what_removes_it(retained: String) -> String {
+    match retained.strip_prefix("role ") {
+        Some(role) => format!(
+            "{retained} (as a superuser, in each database, REASSIGN OWNED BY {role} TO its db_admin and DROP OWNED BY \
+             {role}; then DROP ROLE {role} removes it)"
+        ),
+        None => retained,
+    }
+}
+
 /// What left the spec and was retained: databases and roles, then buckets and users; each with the Secrets that are left of
 /// their logins.
 #[must_use]
@@ -228,7 +239,10 @@ pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
         .postgres
         .seen()
         .map(|seen| sql::retained(plan, seen))
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .into_iter()
+        .map(with_what_removes_it)
+        .collect::<Vec<_>>();
     postgres.extend(secrets(&plan.names.postgres_role("")));
     let mut store = facts
         .store
