@@ -144,6 +144,24 @@ pub async fn apply(
     Ok(writes)
 }
 
+/// Those of the manifests, as `Kind/name`, whose kinds are watched and that are not there. Asks nobody.
+#[must_use]
+pub fn absent(ctx: &Context, region: &str, manifests: &[Manifest]) -> Vec<String> {
+    manifests
+        .iter()
+        .filter(|manifest| {
+            let object = Object {
+                namespace: manifest.object.namespace().unwrap_or_default(),
+                name: manifest.object.name_any(),
+            };
+            ctx.watched
+                .versions(&manifest.resource.kind)
+                .is_some_and(|versions| versions(region, &object).is_none())
+        })
+        .map(Manifest::id)
+        .collect()
+}
+
 /// The version that the cluster holds: `None` when there is no need to ask, `Some(None)` when the object is gone.
 async fn current(
     ctx: &Context,

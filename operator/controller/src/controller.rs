@@ -26,7 +26,7 @@ use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::secret;
 use bailiwick_model::sql::SqlStep;
 use bailiwick_model::status::{self, Applied, Outcome, Recording};
-use bailiwick_model::step::{Step, steps};
+use bailiwick_model::step::{Step, steps, untold};
 use bailiwick_model::violation::{Reason, Violation};
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -481,6 +481,10 @@ pub async fn reconcile_undecodable(
     now: Timestamp,
 ) -> Result<Action, Error> {
     ctx.lease.check()?;
+    if mend_status(undecodable, &ctx, now).await? {
+        // Such an event wakes nobody.
+        return Ok(Action::requeue(NEXT_STEP));
+    }
     if undecodable.metadata.deletion_timestamp.is_some() {
         return tell_undecodable(undecodable, &ctx, now).await;
     }
@@ -501,6 +505,49 @@ pub async fn reconcile_undecodable(
             Err(error)
         }
     }
+}
+
+/// Takes what does not decode out of the status of a Region, which the next look then writes anew. Whether there was
+/// something.
+async fn mend_status(
+    undecodable: &Undecodable,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let metadata = &undecodable.metadata;
+    let region = metadata.name.as_deref().unwrap_or_default();
+    let known = {
+        let remembered = ctx.memory(region);
+        let mut memory = remembered.lock().await;
+        memory.is_of(metadata.uid.as_ref());
+        memory.breach.clone()
+    };
+    let Some(found) = status::unreadable(&undecodable.status, known.as_ref(), now) else {
+        return Ok(false);
+    };
+    tracing::warn!(
+        region,
+        fields = found.fields.join(", "),
+        "the status cannot be decoded: what does not decode is taken out, and it is written anew"
+    );
+    let api: Api<DynamicObject> =
+        Api::all_with(ctx.client.clone(), &ApiResource::erase::<Region>(&()));
+    let patch = serde_json::json!({
+        // What somebody wrote in between is not written over.
+        "metadata": { "uid": metadata.uid, "resourceVersion": metadata.resource_version },
+        "status": found.patch,
+    });
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch_status(region, &parameters, &Patch::Merge(&patch))
+        .await
+        .map_err(|source| Error::Status {
+            source: Box::new(source),
+        })?;
+    ctx.metrics.writes.inc();
+    Ok(true)
 }
 
 /// The Region with the spec that was accepted last; none where there is none, or where that is not safe.
@@ -620,6 +667,7 @@ async fn look(
         }
         return retired;
     }
+    let refused = undecodable.clone();
     let pass = match undecodable {
         None => pass(&ctx, &region, &mut memory, now).await,
         Some(violation) => Box::pin(tend(&ctx, &region, &mut memory, vec![violation], now)).await,
@@ -645,6 +693,7 @@ async fn look(
             let outcome = Outcome::Failed {
                 reason,
                 message: &message,
+                refused: refused.as_slice(),
             };
             let ending = Ending {
                 outcome: "failed",
@@ -770,7 +819,7 @@ impl Pass {
         match self {
             Self::Refused(violations) => Outcome::Refused(violations),
             Self::Applied(done) => Outcome::Applied(Applied {
-                steps_due: done.steps.len(),
+                steps_due: done.steps.len() + untold(&done.plan, &done.facts),
                 failed_steps: &done.failed,
                 archive: bailiwick_model::archive::archive(&done.plan, &done.facts, status),
                 full_backup: bailiwick_model::archive::full_backup(&done.plan, &done.facts),
@@ -846,7 +895,13 @@ impl Pass {
             Self::Applied(done) if !done.failed.is_empty() => {
                 backoff(failed_looks).clamp(UNSETTLED, SETTLED)
             }
-            Self::Applied(done) if done.writes > 0 || !done.steps.is_empty() => NEXT_STEP,
+            Self::Applied(done)
+                if done.writes > 0
+                    || !done.steps.is_empty()
+                    || untold(&done.plan, &done.facts) > 0 =>
+            {
+                NEXT_STEP
+            }
             Self::Applied(_)
                 if !status::is_true(status, "Ready") || status::is_true(status, "Progressing") =>
             {
@@ -1023,6 +1078,8 @@ async fn shut_off_while_paused(
     ctx.metrics
         .writes
         .inc_by(u64::try_from(writes).unwrap_or_default());
+    // Nothing is repaired now; what is missing is told.
+    facts.absent = apply::absent(ctx, name, &desired(&plan));
     facts.now = now;
     Ok(Done {
         plan,

@@ -90,6 +90,7 @@ pub async fn left_over(
     let mut candidates = may_be_left(names, &region.spec, facts);
     // What was there last is there until it is seen to be gone, though its role is.
     candidates.extend(memory.left_over.1.keys().cloned());
+    candidates.extend(facts.announced.iter().cloned());
     for wanted in plan::secrets(names, &region.spec) {
         candidates.remove(&wanted.name);
     }

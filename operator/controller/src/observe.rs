@@ -16,6 +16,7 @@ use bailiwick_model::repository::{ArchivedFile, ReadBack};
 use bailiwick_model::scale;
 use bailiwick_model::secret::is_replication_key;
 use bailiwick_model::status::is_true;
+use bailiwick_model::step::announced;
 use bailiwick_model::ways;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authorization::v1::{
@@ -113,6 +114,7 @@ pub async fn observe(
     facts.inventory = look_around(ctx, region, &names, memory).await;
     drop(turn);
     ask_systems(ctx, region, &names, memory, &mut facts).await;
+    facts.announced = announced(&names, region.status.as_ref());
     facts.left_over = glance::left_over(ctx, region, &names, memory, &facts, glanced).await?;
     facts.archived = look_back(ctx, region, &names, memory, &facts).await;
     Ok(facts)

@@ -303,7 +303,8 @@ fn under_way(body: &str) -> bool {
 
 /// What Patroni says of a switchover, a restart or a configuration that it does not take, without the names and values that
 /// may stand around it (`patroni/api.py` of Patroni 4).
-const SAYINGS: [&str; 14] = [
+const SAYINGS: [&str; 20] = [
+    "Access is denied",
     "candidate does not exist",
     "candidate name does not match with sync_standby",
     "can not find sync_standby",
@@ -315,9 +316,14 @@ const SAYINGS: [&str; 14] = [
     "not authenticated",
     "failover failed",
     "failover status unknown",
+    "failed to write failover key into DCS",
+    "no auth header received",
     "restart failed",
+    "Switchover could be performed only from a specific leader",
     "Switchover failed",
+    "Switchover is possible only to a specific candidate in a paused state",
     "Switchover status unknown",
+    "Switchover target and source are the same",
 ];
 
 /// Why a call failed: the word for the status, and the cause, which quotes nothing.

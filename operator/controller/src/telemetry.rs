@@ -148,11 +148,11 @@ impl Metrics {
         self.residency_enforced
             .get_or_create(&labels)
             .set(holds("ResidencyEnforced"));
-        if status.is_some() {
-            // What could not be written is shut all the same.
-            self.quarantined
-                .get_or_create(&labels)
-                .set(holds("Quarantined"));
+        if let Some(status) = status {
+            // What could not be written is shut all the same, and so is what nobody looks at.
+            let residency = status.residency.as_ref();
+            let shut = residency.is_some_and(|residency| residency.breach.is_active());
+            self.quarantined.get_or_create(&labels).set(i64::from(shut));
         }
         if let Some(checked) = status
             .and_then(|status| status.residency.as_ref())

@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use support::fake_api::{Key, text};
 use support::harness::{Harness, USER, tr};
-use support::journal::Call;
+use support::journal::{Call, Fault};
 
 const SYNC: &str = "argocd.argoproj.io/sync-options";
 const RETAINED: &str = "Prune=false,Delete=false";
@@ -65,6 +65,10 @@ fn deleted(calls: &[Call], resource: &str) -> Vec<String> {
         .map(|call| call.name.clone())
         .collect()
 }
+
+/// A retained role, with what removes it.
+const ROLE_KEPT: &str = "role kept (as a superuser, in each database, REASSIGN OWNED BY kept TO its db_admin and DROP OWNED BY kept; then \
+     DROP ROLE kept removes it)";
 
 /// What an edit or a loss is to be seen within.
 const SOON: SignedDuration = SignedDuration::from_secs(26);
@@ -376,16 +380,20 @@ async fn the_secret_of_a_role_that_left_is_listed_with_what_removes_it_or_is_rem
     harness.journal.take();
     harness.settle().await;
     let listed = [
-        "role kept",
+        ROLE_KEPT,
         "Secret tr-pg-role-kept (kubectl -n tr delete secret tr-pg-role-kept removes it)",
     ];
     assert_eq!(harness.status().postgres.unwrap().retained, listed);
     assert!(harness.api.get(&kept).is_some());
     assert_eq!(harness.api.get(&gone), None);
-    assert_eq!(
-        deleted(&harness.journal.take(), "secrets"),
-        ["tr/tr-pg-role-gone"]
-    );
+    let calls = harness.journal.take();
+    assert_eq!(deleted(&calls, "secrets"), ["tr/tr-pg-role-gone"]);
+    // Not before the role.
+    let dropped = calls.iter().position(|call| call.name == "drop role gone");
+    let removed = calls
+        .iter()
+        .position(|call| call.verb == "delete" && call.resource == "secrets");
+    assert!(dropped.is_some() && dropped < removed, "{calls:?}");
 
     // An operator that remembers nothing finds it again; once it is gone, it is said no longer.
     harness.crash();
@@ -394,7 +402,107 @@ async fn the_secret_of_a_role_that_left_is_listed_with_what_removes_it_or_is_rem
     harness.api.remove(&kept);
     harness.now_is(SOON);
     harness.settle().await;
-    assert_eq!(harness.status().postgres.unwrap().retained, ["role kept"]);
+    assert_eq!(harness.status().postgres.unwrap().retained, [ROLE_KEPT]);
+}
+
+/// A Region with a role that is to be dropped when it leaves the spec, and the Secret of that.
+async fn with_a_role_to_drop() -> (Harness, Value, Key) {
+    let mut harness = Harness::new();
+    let with = tr_with_roles(&json!([
+        {"name": "gone", "login": true, "database": "clinical", "reclaim": "Delete"},
+    ]));
+    harness.apply(&with);
+    harness.settle().await;
+    (harness, with, key("secrets", "tr-pg-role-gone"))
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_dropped_keeps_its_secret_and_its_password() {
+    let (mut harness, with, secret) = with_a_role_to_drop().await;
+    let before = harness.api.get(&secret).unwrap();
+    // As for want of an heir.
+    harness
+        .journal
+        .fault_on(Fault::Fail, |call| call.name == "drop role gone");
+    harness.apply(&tr());
+    for _ in 0..6 {
+        harness.look().await.result.unwrap();
+    }
+    assert_eq!(harness.api.get(&secret).unwrap(), before);
+    let listed = "Secret tr-pg-role-gone (it goes once its role is dropped; kubectl -n tr delete secret tr-pg-role-gone \
+                  removes it)";
+    assert_eq!(harness.status().postgres.unwrap().retained, [listed]);
+    let (_, reason, message) = harness.condition("Degraded");
+    assert_eq!(reason, "StepFailed");
+    assert!(message.contains("drop role gone"), "{message}");
+
+    harness.journal.heal();
+    harness.apply(&with);
+    harness.settle().await;
+    assert_eq!(harness.api.get(&secret).unwrap()["data"], before["data"]);
+    assert_eq!(
+        harness.status().postgres.unwrap().retained,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn an_operator_that_ends_between_a_role_and_its_secret_leaves_no_secret_behind() {
+    for fault in [Fault::Fail, Fault::DieBefore, Fault::DieAfter] {
+        let (mut harness, _, secret) = with_a_role_to_drop().await;
+        harness.apply(&tr());
+        harness.journal.fault_on(fault, |call| {
+            call.verb == "delete" && call.resource == "secrets"
+        });
+        let mut died = false;
+        for _ in 0..8 {
+            died |= harness.look_or_die().await.is_none();
+            if died {
+                break;
+            }
+        }
+        assert!(!harness.world.of("tr").postgres.roles.contains_key("gone"));
+        assert_eq!(died, fault != Fault::Fail);
+        harness.journal.heal();
+        harness.crash();
+        harness.settle_through_errors().await;
+        assert_eq!(harness.api.get(&secret), None);
+        assert_eq!(
+            harness.status().postgres.unwrap().retained,
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_other_secret_goes_for_what_stands_in_a_status() {
+    let mut harness = Harness::new();
+    let kept = json!([{"name": "kept", "login": true, "database": "clinical"}]);
+    harness.apply(&tr_with_roles(&kept));
+    harness.settle().await;
+    harness.apply(&tr());
+    harness.settle().await;
+    let key_of_region = Key::new("regions", "", "tr");
+    let mut region = harness.api.get(&key_of_region).unwrap();
+    let line = |secret: &str| {
+        format!("Secret {secret} (it goes once its role is dropped; kubectl removes it)")
+    };
+    region["status"]["postgres"]["retained"] = json!([
+        line("tr-ca"),
+        line("tr-backup-key"),
+        line("tr-pg-role-kept"),
+        line(&names().postgres_role("clinical_app_writer")),
+    ]);
+    harness.api.put(&key_of_region, USER, "status", region);
+    let before = harness.api.all("secrets", "tr");
+    harness.crash();
+    harness.journal.take();
+    harness.settle().await;
+    assert_eq!(
+        deleted(&harness.journal.take(), "secrets"),
+        Vec::<String>::new()
+    );
+    assert_eq!(harness.api.all("secrets", "tr"), before);
 }
 
 #[tokio::test]

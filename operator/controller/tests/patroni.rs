@@ -284,6 +284,22 @@ async fn a_step_that_failed_tells_the_member_and_what_it_said_and_no_value() {
             ReadFailure::NotReady,
             "tr-pg-0 /switchover: HTTP 503, Switchover failed",
         ),
+        (
+            switchover(),
+            "POST /switchover",
+            403,
+            "Access is denied: hunter2",
+            ReadFailure::Forbidden,
+            "tr-pg-0 /switchover: HTTP 403, Access is denied",
+        ),
+        (
+            restart(),
+            "POST /restart",
+            401,
+            "no auth header received",
+            ReadFailure::Unauthenticated,
+            "tr-pg-1 /restart: HTTP 401, no auth header received",
+        ),
     ];
     for (step, line, status, said, failure, expected) in table {
         for member in [&world.primary, &world.replica] {

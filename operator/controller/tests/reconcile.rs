@@ -456,7 +456,106 @@ async fn of_a_region_that_cannot_be_decoded_and_was_never_accepted_nothing_is_te
         message.starts_with("spec.residency.exceptions[0].expires: "),
         "{message}"
     );
-    assert_eq!(told_as_it_is(&harness, "ResidencyEnforced").0, "Unknown");
+    let region = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    let conditions = region["status"]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 19);
+    let mut unknown = 0;
+    for condition in conditions {
+        match text(condition, "/type") {
+            "Accepted" | "Ready" | "Progressing" => {
+                assert_eq!(text(condition, "/status"), "False", "{condition}");
+            }
+            _ => {
+                assert_eq!(text(condition, "/status"), "Unknown", "{condition}");
+                unknown += 1;
+            }
+        }
+        assert_eq!(text(condition, "/reason"), "Undecodable", "{condition}");
+    }
+    assert_eq!(unknown, 16);
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_decoded_is_written_anew() {
+    let region = Key::new("regions", "", "tr");
+    for (field, restarted) in [
+        ("/status/certificates/soonestExpiry", false),
+        ("/status/residency/assurance", true),
+        ("/status/conditions/0/lastTransitionTime", true),
+    ] {
+        let mut harness = Harness::running().await;
+        let before = harness.api.get(&region).unwrap()["status"].clone();
+        break_status(&harness, field);
+        if restarted {
+            harness.crash();
+        }
+        settle_as_it_is(&mut harness).await;
+        let now = harness.api.get(&region).unwrap()["status"].clone();
+        assert_eq!(without_times(now), without_times(before), "{field}");
+    }
+    // A quarantine does not end by it, though nobody remembers it.
+    let mut harness = Harness::running().await;
+    let leak = otherwise(Class::OtherNode, Tried::Reached);
+    let_answer(&harness, Guise::Postgres, leak);
+    settle_as_it_is(&mut harness).await;
+    assert_eq!(told_as_it_is(&harness, "Quarantined").0, "True");
+    break_status(&harness, "/status/residency/breach/since");
+    harness.crash();
+    settle_as_it_is(&mut harness).await;
+    assert_eq!(told_as_it_is(&harness, "Quarantined").0, "True");
+    // Nor does it where the spec cannot be decoded either, and is not tended.
+    break_status(&harness, "/status/residency/breach");
+    make_undecodable(&harness);
+    harness.crash();
+    harness.api.remove(&key("configmaps", "tr-accepted"));
+    settle_as_it_is(&mut harness).await;
+    let told = harness.api.get(&region).unwrap();
+    assert_eq!(
+        told["status"]["residency"]["breach"]["channels"][0]["id"],
+        "1"
+    );
+    assert_eq!(told_as_it_is(&harness, "Accepted").1, "Undecodable");
+}
+
+/// Puts something into the status of `tr` that does not decode.
+fn break_status(harness: &Harness, field: &str) {
+    let key = Key::new("regions", "", "tr");
+    let mut region = harness.api.get(&key).unwrap();
+    *region.pointer_mut(field).unwrap() = json!("hunter2");
+    assert!(harness.api.put(&key, USER, "status", region));
+}
+
+/// A status without what moves with each writing.
+fn without_times(mut status: Value) -> Value {
+    for condition in status["conditions"].as_array_mut().unwrap() {
+        condition["lastTransitionTime"] = json!(null);
+    }
+    status["residency"]["checkedAt"] = json!(null);
+    status["residency"]["evidence"] = json!(null);
+    status
+}
+
+#[tokio::test]
+async fn what_the_api_server_does_not_let_be_tended_is_told_as_undecodable_all_the_same() {
+    let mut harness = Harness::running().await;
+    make_undecodable(&harness);
+    harness.api.remove(&key("services", "tr-pg-rw"));
+    harness.journal.fault_on(Fault::Refuse(500), |call| {
+        call.verb == "apply" && call.resource == "services"
+    });
+    harness.sync().await;
+    let object = harness.api.get(&Key::new("regions", "", "tr")).unwrap();
+    let object: RegionObject = serde_json::from_value(object).unwrap();
+    let looked = reconcile(Arc::new(object), harness.ctx.clone()).await;
+    assert!(looked.is_err());
+    assert_eq!(
+        told_as_it_is(&harness, "Accepted"),
+        (
+            "False".to_owned(),
+            "Undecodable".to_owned(),
+            told_as_it_is(&harness, "Accepted").2
+        )
+    );
 }
 
 #[tokio::test]
@@ -803,6 +902,10 @@ async fn a_paused_region_gets_nothing_but_its_status() {
     assert_eq!(changes(&calls), ["apply regions/status tr"]);
     assert!(calls.iter().all(|call| call.verb != "step"));
     assert_eq!(harness.condition("Paused").0, "True");
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!((&*status, &*reason), ("True", "ObjectMissing"));
+    let told = "Service/tr-pg-ro is missing, and is made anew once spec.lifecycle.paused is false.";
+    assert_eq!(message, told);
 
     harness.apply(&tr());
     harness.settle().await;
@@ -816,6 +919,28 @@ async fn a_paused_region_gets_nothing_but_its_status() {
             .contains_key("documents")
     );
     assert_eq!(harness.condition("Paused").0, "False");
+}
+
+#[tokio::test]
+async fn a_paused_region_without_one_of_its_secrets_is_not_whole() {
+    let mut harness = Harness::running().await;
+    let name = Names::new("tr").postgres_role("clinical_app_writer");
+    let login = key("secrets", &name);
+    harness.apply(&tr_with(&[("/spec/lifecycle", json!({"paused": true}))]));
+    harness.settle().await;
+    assert_eq!(harness.condition("Degraded").0, "False");
+    harness.api.remove(&login);
+    harness.now_is(SignedDuration::from_secs(26));
+    harness.settle().await;
+    assert!(harness.api.get(&login).is_none());
+    let (status, reason, message) = harness.condition("Degraded");
+    assert_eq!((&*status, &*reason), ("True", "SecretMissing"));
+    assert!(message.contains(&login.name), "{message}");
+
+    harness.apply(&tr());
+    harness.settle().await;
+    assert!(harness.api.get(&login).is_some());
+    assert_eq!(harness.condition("Degraded").0, "False");
 }
 
 #[tokio::test]
@@ -1518,6 +1643,106 @@ async fn a_step_that_fails_is_in_the_status_and_tried_again() {
     assert_eq!(harness.condition("Degraded").0, "False");
 }
 
+/// Status, reason and observedGeneration of `Ready`.
+fn ready(harness: &Harness) -> (String, String, Option<i64>) {
+    let status = harness.status();
+    let mut all = status.conditions.iter();
+    let found = all.find(|it| it.type_ == "Ready").unwrap();
+    (
+        found.status.clone(),
+        found.reason.clone(),
+        found.observed_generation,
+    )
+}
+
+#[tokio::test]
+async fn a_region_that_serves_stays_ready_while_more_is_made_and_while_that_fails() {
+    let serving = |generation| ("True".to_owned(), "Serving".to_owned(), Some(generation));
+    for (step, field, value) in [
+        (
+            "create role late",
+            "/spec/postgres/roles",
+            json!([{"name": "late", "login": true, "database": "clinical"}]),
+        ),
+        (
+            "create bucket scans",
+            "/spec/objectStore/buckets",
+            json!([{"name": "documents"}, {"name": "scans"}]),
+        ),
+    ] {
+        let mut harness = Harness::running().await;
+        let before = harness.region().metadata.generation.unwrap();
+        assert_eq!(ready(&harness), serving(before));
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.name == step);
+        harness.apply(&tr_with(&[(field, value)]));
+        for _ in 0..6 {
+            harness.look().await.result.unwrap();
+            // Not of the new spec, though: who waits for that goes on waiting.
+            assert_eq!(ready(&harness), serving(before), "{step}");
+        }
+        let status = harness.status();
+        assert_eq!(status.observed_generation, Some(before + 1));
+        assert_eq!(status.provisioned_generation, Some(before));
+        let (state, reason, message) = harness.condition("Degraded");
+        assert_eq!((&*state, &*reason), ("True", "StepFailed"));
+        assert!(message.contains(step), "{message}");
+        assert_eq!(harness.condition("Progressing").0, "True");
+
+        // Whether clients can use it is still what counts, and what was provisioned is not forgotten over that.
+        let leader = harness.world.of("tr").leader.clone();
+        harness.journal.fault_on(Fault::Fail, move |call| {
+            call.name == step || (call.verb == "read" && call.resource == "patroni")
+        });
+        harness.look().await.result.unwrap();
+        assert_eq!(ready(&harness).1, "PostgresUnavailable");
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.name == step);
+        for _ in 0..3 {
+            harness.look().await.result.unwrap();
+        }
+        assert_eq!(harness.world.of("tr").leader, leader);
+        assert_eq!(ready(&harness), serving(before), "{step}");
+
+        // A server that replays takes no writes, and no steps.
+        harness
+            .world
+            .change("tr", |data| data.postgres.in_recovery = true);
+        harness.look().await.result.unwrap();
+        assert_eq!(ready(&harness).0, "False");
+        harness
+            .world
+            .change("tr", |data| data.postgres.in_recovery = false);
+
+        harness.journal.heal();
+        harness.settle().await;
+        assert_eq!(ready(&harness), serving(before + 1), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_region_that_was_never_provisioned_is_not_ready() {
+    for step in ["create bucket documents", "create role clinical_app_writer"] {
+        let mut harness = Harness::new();
+        harness
+            .journal
+            .fault_on(Fault::Fail, move |call| call.name == step);
+        harness.apply(&tr());
+        for _ in 0..30 {
+            harness.turn();
+            harness.look().await.result.unwrap();
+            assert_ne!(ready(&harness).0, "True", "{step}");
+        }
+        assert_eq!(ready(&harness).1, "Provisioning", "{step}");
+        assert_eq!(harness.status().provisioned_generation, None);
+        harness.journal.heal();
+        harness.settle().await;
+        assert_eq!(ready(&harness).0, "True");
+    }
+}
+
 #[tokio::test]
 async fn a_system_that_does_not_answer_is_said_and_nothing_is_touched() {
     for (system, condition) in [
@@ -2009,10 +2234,10 @@ async fn a_region_that_cannot_be_decoded_touches_no_other_and_its_status_says_so
     })
     .await;
     let told = harness.api.get(&bad).unwrap();
-    for type_ in ["Ready", "ResidencyEnforced"] {
+    assert_eq!(condition_of(&told, "Ready").0, "False");
+    for type_ in ["ResidencyEnforced", "EvidenceRecorded"] {
         assert_eq!(condition_of(&told, type_).0, "Unknown", "{type_}");
     }
-    assert_eq!(condition_of(&told, "EvidenceRecorded").0, "True");
     let message = told["status"]["conditions"]
         .as_array()
         .unwrap()

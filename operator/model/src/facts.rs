@@ -115,6 +115,8 @@ pub struct Facts {
     pub missing_rights: Vec<String>,
     /// The breach as the operator itself wrote it into the status last; none when it wrote none yet.
     pub breach: Option<BreachStatus>,
+    /// The watched objects that a Region which is paused should have and that are not there, as `Kind/name`.
+    pub absent: Vec<String>,
     /// The labels of the Region's namespaces that exist.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The labels of all nodes.
@@ -135,6 +137,8 @@ pub struct Facts {
     pub secrets: BTreeMap<String, SecretFact>,
     /// The Secrets of roles and users that the spec gives no login any more, with their uids.
     pub left_over: BTreeMap<String, String>,
+    /// The Secrets of which the status says that they go with their roles.
+    pub announced: BTreeSet<String>,
     /// The key Secrets that are gone while their values are remembered: they are put back as they were.
     pub remembered: BTreeSet<String>,
     /// The Region's PersistentVolumeClaims.

@@ -954,6 +954,10 @@ pub struct RegionStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The newest generation of the spec whose databases, roles, buckets and users were all there; absent until the Region
+    /// was first provisioned. While changes are being made, `Ready` speaks of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned_generation: Option<i64>,
     /// The location that the Region runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,

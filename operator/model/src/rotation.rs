@@ -140,13 +140,18 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
         .collect()
 }
 
-/// The credential that was made anew and that processes still run without, as the status tells of it.
+/// The credentials that were made anew and that processes still run without, as the status tells of them.
 #[must_use]
-pub fn told<'a>(plan: &Plan, facts: &'a Facts) -> Option<Replaced<'a>> {
+pub fn told<'a>(plan: &Plan, facts: &'a Facts) -> Vec<Replaced<'a>> {
     let taken = facts.postgres.seen().is_some();
-    store_root(plan, facts)
-        .or_else(|| archive_user(plan, facts))
-        .or_else(|| internal(plan, facts).filter(|_| taken))
+    [
+        store_root(plan, facts),
+        archive_user(plan, facts),
+        internal(plan, facts).filter(|_| taken),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl fmt::Display for Replaced<'_> {

@@ -1,7 +1,9 @@
 //! How a look at a Region went, as its status. The old status and an outcome in, the new status out, equal when no
 //! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
 
+mod degraded;
 mod retiring;
+mod unreadable;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,19 +18,20 @@ use crate::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
 use crate::plan::Plan;
 use crate::region::{
     BackupRecord, BackupStatus, BreachStatus, BreachedChannel, CertificatesStatus, ChannelState,
-    Durability, InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus,
-    RepoStatus, ResidencyStatus, WalArchiveStatus,
+    InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus, RepoStatus,
+    ResidencyStatus, WalArchiveStatus,
 };
 use crate::rotation;
 use crate::scale::Departure;
-use crate::secret;
 use crate::settings;
 use crate::sql;
 use crate::store;
 use crate::violation::Violation;
 use crate::volume;
 
+use degraded::degraded;
 pub use retiring::{DELETION_BLOCKED, retiring};
+pub use unreadable::{Unreadable, unreadable};
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub enum Outcome<'a> {
         reason: &'a str,
         /// The object and what the API server called it.
         message: &'a str,
+        /// Why the spec is refused, where that was found before: what was accepted of it is not news then.
+        refused: &'a [Violation],
     },
 }
 
@@ -87,11 +92,33 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
         now,
     };
     match outcome {
-        Outcome::Refused(violations) => refused(&mut conditions, violations),
-        Outcome::Failed { reason, message } => {
+        Outcome::Refused(violations) => {
+            let residency = status.residency.as_ref();
+            let logged = residency.is_some_and(|residency| residency.evidence.is_some());
+            refused(&mut conditions, violations, logged);
+        }
+        Outcome::Failed {
+            reason,
+            message,
+            refused,
+        } => {
             // What was last observed still stands; only that we are stuck is news.
+            if !refused.is_empty() {
+                conditions.set(
+                    "Accepted",
+                    State::False,
+                    first_reason(refused),
+                    &lines(refused),
+                );
+            }
             conditions.set("Progressing", State::True, reason, message);
-            conditions.set("Degraded", State::True, reason, message);
+            let before = conditions
+                .list
+                .iter()
+                .find(|it| it.type_ == "Degraded" && it.status == "True")
+                .map(|it| (it.reason.as_str(), it.message.as_str()));
+            let degraded = degraded::not_let(message, before);
+            conditions.set("Degraded", State::True, reason, &degraded);
             // But not for ever: nobody looks.
             let looked = status
                 .residency
@@ -100,6 +127,7 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
             if looked.is_none_or(|looked| now.duration_since(looked) > canaries::STALE) {
                 not_looked_at(
                     &mut conditions,
+                    &["Accepted", "Progressing", "Degraded"],
                     "NotLookedAt",
                     &format!(
                         "Nothing was looked at for {} minutes or more: see condition Progressing.",
@@ -153,10 +181,11 @@ pub fn undecodable(
     let reason = violation.reason.as_str();
     let message =
         "Nothing is looked at while the Region cannot be decoded: see condition Accepted.";
+    let judged = ["Accepted", "Ready", "Progressing", DELETION_BLOCKED];
+    not_looked_at(&mut conditions, &judged, reason, message);
     conditions.set("Accepted", State::False, reason, &violation.to_string());
-    conditions.set("Ready", State::Unknown, reason, message);
+    conditions.set("Ready", State::False, reason, message);
     conditions.set("Progressing", State::False, reason, message);
-    not_looked_at(&mut conditions, reason, message);
     if let Some(names) = deleted {
         let region = names.region();
         conditions.set(
@@ -317,7 +346,8 @@ fn lines(violations: &[Violation]) -> String {
     lines.join("\n")
 }
 
-fn refused(conditions: &mut Conditions, violations: &[Violation]) {
+/// `logged` says whether the Region has an evidence log: of that, who writes the refusal into it tells.
+fn refused(conditions: &mut Conditions, violations: &[Violation], logged: bool) {
     let reason = first_reason(violations);
     conditions.set("Accepted", State::False, reason, &lines(violations));
     conditions.set(
@@ -332,30 +362,62 @@ fn refused(conditions: &mut Conditions, violations: &[Violation]) {
         "NotAccepted",
         "Nothing is applied while the Region is not accepted.",
     );
+    let judged = ["Accepted", "Ready", "Progressing", "EvidenceRecorded"];
     not_looked_at(
         conditions,
+        // A condition that is set twice would seem to flip each time.
+        &judged[..judged.len() - usize::from(!logged)],
         "NotAccepted",
         "Nothing is looked at while the Region is not accepted.",
     );
 }
 
-/// What was seen of the residency counts no more: what is not looked at is not known.
-fn not_looked_at(conditions: &mut Conditions, reason: &str, message: &str) {
-    for type_ in [
-        "ResidencyEnforced",
-        "NetworkEnforced",
-        "PlacementEnforced",
-        "StorageResident",
-        "BackupsResident",
-    ] {
-        conditions.set(type_, State::Unknown, reason, message);
+/// Those that say what is seen of the residency: they are there though nothing was seen yet.
+const RESIDENCY: [&str; 5] = [
+    "ResidencyEnforced",
+    "NetworkEnforced",
+    "PlacementEnforced",
+    "StorageResident",
+    "BackupsResident",
+];
+
+/// Whatever was seen counts no more: what is not looked at is not known. `judged` are the conditions that this look says
+/// itself.
+fn not_looked_at(conditions: &mut Conditions, judged: &[&str], reason: &str, message: &str) {
+    let there: Vec<String> = conditions.list.iter().map(|it| it.type_.clone()).collect();
+    for type_ in there.iter().map(String::as_str).chain(RESIDENCY) {
+        if !judged.contains(&type_) {
+            conditions.set(type_, State::Unknown, reason, message);
+        }
     }
+}
+
+/// Whether what the spec asks for in Postgres and in the object store is all there; none when either was not read.
+fn is_provisioned(applied: &Applied<'_>) -> Option<bool> {
+    let Applied { plan, facts, .. } = applied;
+    let (postgres, store) = (facts.postgres.seen()?, facts.store.seen()?);
+    // A server that replays takes no steps, which says nothing of what it lacks.
+    (!postgres.in_recovery)
+        .then(|| sql::steps(plan, postgres).is_empty() && store::steps(plan, store).is_empty())
+}
+
+/// The newest generation that was provisioned, by the status before and by this look. A status of an operator that did not
+/// say so yet says it by `Ready`.
+fn provisioned(status: &RegionStatus, applied: &Applied<'_>) -> Option<i64> {
+    if is_provisioned(applied) == Some(true) {
+        return applied.plan.generation;
+    }
+    status.provisioned_generation.or_else(|| {
+        let ready = status.conditions.iter().find(|it| it.type_ == "Ready")?;
+        (ready.status == "True").then_some(ready.observed_generation)?
+    })
 }
 
 /// Takes the facts over. What could not be read keeps its last value: a failed read is not an empty one.
 fn record(status: &mut RegionStatus, applied: &Applied<'_>) {
     let Applied { plan, facts, .. } = applied;
 
+    status.provisioned_generation = provisioned(status, applied);
     let mut postgres = status.postgres.clone().unwrap_or_default();
     postgres.incarnation = Some(plan.incarnation);
     if let Observed::Seen(patroni) = &facts.patroni {
@@ -551,7 +613,10 @@ fn judge(
     let restart = pending_restart(applied.plan, facts);
     let progress = progressing(applied);
     let degraded = degraded(applied, &archive);
-    let ready = ready(applied, &postgres, &store);
+    let ready = ready(applied, status.provisioned_generation, &postgres, &store);
+    let of_older = (ready.state == State::True)
+        .then_some(status.provisioned_generation)
+        .flatten();
     let residency = residency_enforced(&plan.breach, channels);
     let quarantined = quarantined(&plan.breach, lifecycle.paused);
     for (type_, verdict) in [
@@ -569,10 +634,14 @@ fn judge(
         ("PendingRestart", restart),
         ("Progressing", progress),
         ("Degraded", degraded),
-        ("Ready", ready),
     ] {
         conditions.set(type_, verdict.state, verdict.reason, &verdict.message);
     }
+    // It is True of what clients can use: whoever waits for a newer spec goes by its observedGeneration.
+    let newest = conditions.generation;
+    conditions.generation = of_older.or(newest);
+    conditions.set("Ready", ready.state, ready.reason, &ready.message);
+    conditions.generation = newest;
 }
 
 /// What became of the residency in this look. Its time moves when something else does, and every five minutes.
@@ -729,6 +798,11 @@ fn postgres(applied: &Applied<'_>) -> Verdict {
         );
     }
     match (&facts.patroni, &facts.postgres) {
+        (Observed::Seen(_), Observed::Seen(seen)) if seen.in_recovery => Verdict::new(
+            State::False,
+            "NoPrimary",
+            "The server that the Service of the primary leads to replays WAL and takes no writes; Patroni will promote one.",
+        ),
         (Observed::Seen(patroni), Observed::Seen(_)) => match patroni.primary() {
             Some(primary) => Verdict::new(
                 State::True,
@@ -975,13 +1049,23 @@ fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     let Some(patroni) = facts.patroni.seen() else {
         return Verdict::new(State::Unknown, "NotRead", "Patroni has not been read.");
     };
-    if let Some(refused) = setting_refused(facts) {
-        return refused;
+    let rest = settings_changed(patroni).unwrap_or_else(|| in_force(plan, facts));
+    match setting_refused(facts) {
+        Some(refused) if rest.state == State::True => Verdict {
+            message: format!("{} Also {}: {}", refused.message, rest.reason, rest.message),
+            ..refused
+        },
+        Some(refused) => refused,
+        None => rest,
     }
+}
+
+/// The settings that wait for restarts; none when no member does.
+fn settings_changed(patroni: &PatroniFacts) -> Option<Verdict> {
     let waiting = |member: &&MemberFact| member.pending_restart;
     let count = patroni.members.values().filter(waiting).count();
     if count == 0 {
-        return in_force(plan, facts);
+        return None;
     }
     let settings: Vec<&str> = patroni.pending_settings().into_iter().collect();
     let settings = if settings.is_empty() {
@@ -989,11 +1073,11 @@ fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     } else {
         settings.join(", ")
     };
-    Verdict::new(
+    Some(Verdict::new(
         State::True,
         "SettingsChanged",
         format!("{settings}: in force once {count} members have restarted, replicas first."),
-    )
+    ))
 }
 
 /// Whether the server's files have a setting that it cannot take: whatever else waits for a restart waits for that.
@@ -1069,180 +1153,58 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
         })
         .map(String::as_str)
         .collect();
+    let mut found: Vec<(&'static str, String)> = Vec::new();
     if let Some(leaving) = &applied.plan.members.leaving {
         let reason = match leaving.what {
             Departure::Goes | Departure::HandsOver(_) => "MembersLeaving",
             Departure::Waits(_) => "ScaleDownWaits",
         };
-        Verdict::new(State::True, reason, format!("{leaving}."))
-    } else if let Some(replaced) = rotation::told(applied.plan, applied.facts) {
-        Verdict::new(State::True, CREDENTIALS_REPLACED, format!("{replaced}."))
-    } else if !unready.is_empty() {
-        Verdict::new(
+        found.push((reason, format!("{leaving}.")));
+    }
+    for replaced in rotation::told(applied.plan, applied.facts) {
+        found.push((CREDENTIALS_REPLACED, format!("{replaced}.")));
+    }
+    // Neither hides the other. What else goes on beside them waits for them mostly.
+    if let Some((reason, _)) = found.first() {
+        let message: Vec<&str> = found.iter().map(|(_, message)| message.as_str()).collect();
+        return Verdict::new(State::True, reason, message.join(" "));
+    }
+    if !unready.is_empty() {
+        return Verdict::new(
             State::True,
             "PodsStarting",
             unready.iter().fold(
                 format!("Waiting for the pods of {}.", unready.join(", ")),
                 |message, set| with_held(applied, set, &message),
             ),
-        )
-    } else if let growing = volume::growing(applied.plan, applied.facts)
-        && !growing.is_empty()
-    {
-        Verdict::new(
+        );
+    }
+    let growing = volume::growing(applied.plan, applied.facts);
+    if !growing.is_empty() {
+        return Verdict::new(
             State::True,
             "VolumesGrowing",
             format!("Waiting for the volumes of {}.", growing.join(", ")),
-        )
-    } else if applied.steps_due > 0 {
-        Verdict::new(
+        );
+    }
+    if applied.steps_due > 0 {
+        return Verdict::new(
             State::True,
             "StepsDue",
             "Changes behind S3, SQL or Patroni are being made.",
-        )
-    } else {
-        Verdict::new(State::False, "Settled", "Nothing is left to do.")
-    }
-}
-
-fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
-    if !applied.failed_steps.is_empty() {
-        let failed: Vec<String> = applied
-            .failed_steps
-            .iter()
-            .map(|(step, failure, cause)| {
-                let cause = cause
-                    .as_ref()
-                    .map(|cause| format!(" ({cause})"))
-                    .unwrap_or_default();
-                format!("{step}: {}{cause}", failure.as_str())
-            })
-            .collect();
-        return Verdict::new(
-            State::True,
-            "StepFailed",
-            format!("{} It is tried again.", some_of(&failed)),
         );
     }
-    let lacking = secret::lacking(&applied.plan.secrets, applied.facts);
-    if !lacking.is_empty() {
-        return Verdict::new(State::True, "SecretValueMissing", some_of(&lacking));
-    }
-    if archive.state == State::False {
-        return Verdict::new(
-            State::True,
-            "WALArchivingFailing",
-            "WAL is not archived: see condition WALArchiving.",
-        );
-    }
-    if let Some(seen) = applied.facts.store.seen() {
-        let drift: Vec<String> = store::drift(applied.plan, seen)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        if !drift.is_empty() {
-            return Verdict::new(State::True, "ObjectStoreDrifted", some_of(&drift));
-        }
-    }
-    let stuck = volume::stuck(applied.plan, applied.facts);
-    if !stuck.is_empty() {
-        return Verdict::new(State::True, "VolumeCannotGrow", some_of(&stuck));
-    }
-    if let Some(leaving) = &applied.plan.members.leaving
-        && matches!(leaving.what, Departure::Waits(wait) if !wait.passes())
-    {
-        return Verdict::new(State::True, "ScaleDownWaits", format!("{leaving}."));
-    }
-    let wanted = if applied.plan.spec.lifecycle.hibernated {
-        0
-    } else {
-        applied.plan.spec.postgres.instances
-    };
-    let running = applied.facts.patroni.seen().map_or(0, |patroni| {
-        patroni
-            .members
-            .values()
-            .filter(|member| matches!(member.state.as_str(), "running" | "streaming"))
-            .count()
-    });
-    if i32::try_from(running).unwrap_or(i32::MAX) < wanted {
-        return Verdict::new(
-            State::True,
-            "MembersMissing",
-            with_held(
-                applied,
-                &applied.plan.names.postgres(),
-                &format!(
-                    "{running} of {wanted} members run: {}",
-                    some_of(&missing_members(applied, wanted))
-                ),
-            ),
-        );
-    }
-    if wanted > 1 && lacks_sync_standby(applied) {
-        return Verdict::new(
-            State::True,
-            "NoSyncStandby",
-            "No replica counts for commits: should the primary be lost now, nobody may take over without losing rows.",
-        );
-    }
-    if let Some(seen) = applied.facts.postgres.seen() {
-        let findings = sql::findings(applied.plan, seen);
-        if !findings.is_empty() {
-            return Verdict::new(State::True, "PostgresDrifted", some_of(&findings));
-        }
-    }
-    Verdict::new(
-        State::False,
-        "Whole",
-        "Every member and server does its work.",
-    )
+    Verdict::new(State::False, "Settled", "Nothing is left to do.")
 }
 
-/// The members that do not run, each with the reason that Kubernetes or Patroni gives. Of one that just starts no more is
-/// said: it would move with each moment of it.
-fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
-    let Applied { plan, facts, .. } = applied;
-    (0..wanted)
-        .map(|ordinal| plan.names.postgres_member(ordinal))
-        .filter_map(|name| {
-            let member = facts.patroni.seen().and_then(|it| it.members.get(&name));
-            let state = member.map_or("", |member| member.state.as_str());
-            if matches!(state, "running" | "streaming") {
-                return None;
-            }
-            let pod = facts.pods.live.get(&name);
-            let says = || {
-                if state.contains("fail") || state.contains("crash") {
-                    return Some(format!("Patroni says {state:?}"));
-                }
-                pod.is_some_and(|pod| pod.ready).then(|| {
-                    "its pod is ready, and Patroni in it does not answer the operator or says that it does not run yet"
-                        .to_owned()
-                })
-            };
-            let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
-            Some(format!(
-                "{name}: {}",
-                why.unwrap_or_else(|| "no pod runs it yet".to_owned())
-            ))
-        })
-        .collect()
-}
-
-/// Whether commits are to wait for a replica and Patroni counts none, as just after a restart.
-fn lacks_sync_standby(applied: &Applied<'_>) -> bool {
-    applied.plan.spec.postgres.durability != Durability::Bounded
-        && applied.facts.patroni.seen().is_some_and(|patroni| {
-            patroni.primary().is_some()
-                && !patroni
-                    .members
-                    .values()
-                    .any(|member| member.role == MemberRole::SyncStandby)
-        })
-}
-
-fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict {
+/// Whether clients can use the Region now. `provisioned` is the newest generation of which all was there: of a Region that
+/// never was, nobody can say so; of one that was, they can while something newer is being made, and while that fails.
+fn ready(
+    applied: &Applied<'_>,
+    provisioned: Option<i64>,
+    postgres: &Verdict,
+    store: &Verdict,
+) -> Verdict {
     let plan = applied.plan;
     if plan.spec.lifecycle.hibernated {
         return Verdict::new(State::False, "Hibernated", "The Region is hibernated.");
@@ -1278,17 +1240,20 @@ fn ready(applied: &Applied<'_>, postgres: &Verdict, store: &Verdict) -> Verdict 
             "See condition ObjectStoreAvailable.",
         );
     }
-    if applied
-        .facts
-        .postgres
-        .seen()
-        .is_some_and(|seen| !sql::steps(plan, seen).is_empty())
-    {
-        return Verdict::new(
+    match provisioned {
+        None => Verdict::new(
             State::False,
             "Provisioning",
-            "Databases and roles are being made.",
-        );
+            "Databases, roles, buckets and users are being made.",
+        ),
+        Some(generation) if Some(generation) != plan.generation => Verdict::new(
+            State::True,
+            "Serving",
+            format!(
+                "Clients can use what generation {generation} asks for; what is newer is being made: see conditions \
+                 Progressing and Degraded."
+            ),
+        ),
+        Some(_) => Verdict::new(State::True, "Serving", "Clients can use the Region now."),
     }
-    Verdict::new(State::True, "Serving", "Clients can use the Region now.")
 }

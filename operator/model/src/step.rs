@@ -9,9 +9,9 @@ use crate::facts::Facts;
 use crate::names::Names;
 use crate::patroni::{self, PatroniStep};
 use crate::plan::{self, Plan};
-use crate::region::RegionSpec;
+use crate::region::{RegionSpec, RegionStatus};
 use crate::rotation;
-use crate::sql::{self, SqlStep};
+use crate::sql::{self, PostgresFacts, SqlStep};
 use crate::store::{self, StoreStep};
 use crate::volume::{self, Growth, Unmarked};
 
@@ -30,7 +30,7 @@ pub enum Step {
     Grow(Growth),
     /// In Kubernetes: mark a claim as one that nobody prunes.
     MarkClaim(Unmarked),
-    /// In Kubernetes: delete the Secret of a role that goes.
+    /// In Kubernetes: delete the Secret of a role that went.
     DeleteSecret {
         /// The Secret's name.
         name: String,
@@ -107,7 +107,8 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     steps.extend(canary::steps(plan, facts));
     steps.extend(patroni::steps(plan, facts));
     if let Some(seen) = facts.postgres.seen() {
-        steps.extend(sql::steps(plan, seen).into_iter().map(Step::Sql));
+        let due = sql::steps(plan, seen).into_iter();
+        steps.extend(due.filter(|it| !is_untold(plan, facts, it)).map(Step::Sql));
     }
     steps
 }
@@ -133,42 +134,104 @@ pub fn may_be_left(names: &Names, spec: &RegionSpec, facts: &Facts) -> BTreeSet<
         .collect()
 }
 
-/// The Secrets of roles that are to go: they go first, while the role still tells of them.
+/// What stands in the status after the name of a Secret that goes with its role.
+const GOES_WITH_ITS_ROLE: &str = " (it goes once its role is dropped; ";
+
+/// The Secrets of which the status of a Region says that they go with their roles. Once such a role is gone, nothing else
+/// tells of its Secret.
+#[must_use]
+pub fn announced(names: &Names, status: Option<&RegionStatus>) -> BTreeSet<String> {
+    status
+        .and_then(|status| status.postgres.as_ref())
+        .into_iter()
+        .flat_map(|postgres| &postgres.retained)
+        .filter_map(|line| line.strip_prefix("Secret ")?.split_once(GOES_WITH_ITS_ROLE))
+        .map(|(secret, _)| secret.to_owned())
+        // Whatever is written into a status: no other Secret goes by it.
+        .filter(|secret| secret.starts_with(&names.postgres_role("")))
+        .collect()
+}
+
+/// Whether a Secret that is left goes: with a role that is to go, or after one that went.
+fn goes(plan: &Plan, facts: &Facts, seen: &PostgresFacts, secret: &str) -> bool {
+    let mut left = sql::left_roles(&plan.names, &plan.spec.postgres, seen);
+    match left.find(|(role, _)| plan.names.postgres_role(role) == secret) {
+        Some((_, goes)) => goes,
+        None => is_orphan(plan, facts, seen, secret),
+    }
+}
+
+/// Whether a Secret goes and its role is gone.
+fn is_orphan(plan: &Plan, facts: &Facts, seen: &PostgresFacts, secret: &str) -> bool {
+    let mut roles = seen.roles.keys();
+    facts.announced.contains(secret)
+        && !seen.in_recovery
+        && !roles.any(|role| plan.names.postgres_role(role) == secret)
+}
+
+/// The Secrets whose roles are gone. Never before: a role that cannot be dropped keeps its password.
 fn orphans(plan: &Plan, facts: &Facts) -> Vec<Step> {
     let Some(seen) = facts.postgres.seen() else {
         return Vec::new();
     };
-    sql::left_roles(&plan.names, &plan.spec.postgres, seen)
-        .filter(|(_, goes)| *goes)
-        .filter_map(|(role, _)| {
-            let left = facts
-                .left_over
-                .get_key_value(&plan.names.postgres_role(role));
-            left.map(|(name, uid)| Step::DeleteSecret {
-                name: name.clone(),
-                uid: uid.clone(),
-            })
+    facts
+        .left_over
+        .iter()
+        .filter(|(secret, _)| is_orphan(plan, facts, seen, secret))
+        .map(|(name, uid)| Step::DeleteSecret {
+            name: name.clone(),
+            uid: uid.clone(),
         })
         .collect()
+}
+
+/// Whether a role is to be dropped whose Secret the status does not announce yet: an operator that ends after it was dropped
+/// would leave a Secret behind that nobody knows of.
+fn is_untold(plan: &Plan, facts: &Facts, step: &SqlStep) -> bool {
+    let SqlStep::DropRole { role, .. } = step else {
+        return false;
+    };
+    let secret = plan.names.postgres_role(role);
+    facts.left_over.contains_key(&secret) && !facts.announced.contains(&secret)
+}
+
+/// How many steps wait until the status tells of what they leave.
+#[must_use]
+pub fn untold(plan: &Plan, facts: &Facts) -> usize {
+    if plan.spec.lifecycle.paused {
+        return 0;
+    }
+    let seen = facts.postgres.seen();
+    seen.map_or(0, |seen| {
+        let steps = sql::steps(plan, seen);
+        steps.iter().filter(|it| is_untold(plan, facts, it)).count()
+    })
+}
+
+/// What was retained, and of a role what removes it and no data.
+fn with_what_removes_it(retained: String) -> String {
+    match retained.strip_prefix("role ") {
+        Some(role) => format!(
+            "{retained} (as a superuser, in each database, REASSIGN OWNED BY {role} TO its db_admin and DROP OWNED BY \
+             {role}; then DROP ROLE {role} removes it)"
+        ),
+        None => retained,
+    }
 }
 
 /// What left the spec and was retained: databases and roles, then buckets and users; each with the Secrets that are left of
 /// their logins.
 #[must_use]
 pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
-    let going: BTreeSet<String> = orphans(plan, facts)
-        .into_iter()
-        .filter_map(|step| match step {
-            Step::DeleteSecret { name, .. } => Some(name),
-            _ => None,
-        })
-        .collect();
     let namespace = plan.names.namespace();
     let secrets = |of: &str| {
         let left = facts.left_over.keys();
-        left.filter(|name| name.starts_with(of) && !going.contains(*name))
+        left.filter(|name| name.starts_with(of))
             .map(|name| {
-                format!("Secret {name} (kubectl -n {namespace} delete secret {name} removes it)")
+                let seen = facts.postgres.seen();
+                let goes = seen.is_some_and(|seen| goes(plan, facts, seen, name));
+                let how = if goes { GOES_WITH_ITS_ROLE } else { " (" };
+                format!("Secret {name}{how}kubectl -n {namespace} delete secret {name} removes it)")
             })
             .collect::<Vec<_>>()
     };
@@ -176,7 +239,10 @@ pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
         .postgres
         .seen()
         .map(|seen| sql::retained(plan, seen))
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .into_iter()
+        .map(with_what_removes_it)
+        .collect::<Vec<_>>();
     postgres.extend(secrets(&plan.names.postgres_role("")));
     let mut store = facts
         .store

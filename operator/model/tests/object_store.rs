@@ -849,6 +849,7 @@ fn what_cannot_be_repaired_stands_in_the_status() {
     let conditions = |store: Observed<StoreFacts>| {
         let facts = Facts {
             store,
+            patroni: Observed::Seen(fixture::members(&region)),
             ..fixture::facts(&region)
         };
         let applied = fixture::applied(&plan, &facts);

@@ -199,7 +199,10 @@ fn what_the_server_cannot_take_is_named_with_its_cause() {
 fn a_step_that_failed_is_named_with_the_servers_code() {
     let region = fixture::tr();
     let plan = fixture::planned(&region);
-    let facts = fixture::facts(&region);
+    let facts = Facts {
+        patroni: Observed::Seen(fixture::members(&region)),
+        ..fixture::facts(&region)
+    };
     for (cause, expected) in [
         (
             Some("SQLSTATE 25006"),
@@ -229,6 +232,150 @@ fn a_step_that_failed_is_named_with_the_servers_code() {
     }
 }
 
+/// A setting that the server's files have and that it cannot take.
+fn refused_setting() -> RunningSettings {
+    RunningSettings {
+        refused: Some(
+            [(
+                "log_timezone".to_owned(),
+                "setting could not be applied".to_owned(),
+            )]
+            .into(),
+        ),
+        ..RunningSettings::default()
+    }
+}
+
+#[test]
+fn no_fault_hides_another_and_the_most_severe_gives_the_reason() {
+    let region = fixture::tr();
+    let plan = fixture::planned(&region);
+    let names = Names::of(&region);
+    let mut facts = fixture::facts_of_running(&region);
+    // A Secret without its value, a role that only a superuser can mend, and a setting that is refused.
+    let login = names.postgres_role("clinical_app_writer");
+    let secret = facts.secrets.get_mut(&login).expect("there is a login");
+    secret.keys.remove("password");
+    let stranger = RoleFact {
+        superuser: true,
+        ..RoleFact::default()
+    };
+    facts.postgres = Observed::Seen(PostgresFacts {
+        roles: [("stranger".to_owned(), stranger)].into(),
+        running: Some(refused_setting()),
+        ..PostgresFacts::default()
+    });
+    // A member waits for a restart, besides.
+    let mut patroni = fixture::members(&region);
+    let primary = patroni.members.get_mut(&names.postgres_member(0));
+    primary.expect("there is a primary").pending_restart = true;
+    facts.patroni = Observed::Seen(patroni);
+    let failed: Vec<_> = (0..5)
+        .map(|number| {
+            (
+                format!("object store: create bucket b{number}"),
+                ReadFailure::NotReady,
+                None,
+            )
+        })
+        .collect();
+    let applied = Applied {
+        failed_steps: &failed,
+        archive: bailiwick_model::archive::Archive::Failing {
+            reason: "ArchiveHangs",
+            since: Timestamp::UNIX_EPOCH,
+        },
+        ..fixture::applied(&plan, &facts)
+    };
+    let told = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+    let found = |type_: &str| {
+        let mut all = told.conditions.iter();
+        let found = all.find(|it| it.type_ == type_).expect("it is set");
+        (found.reason.as_str(), found.message.as_str())
+    };
+    let (reason, message) = found("Degraded");
+    assert_eq!(reason, "WALArchivingFailing");
+    let mut at = 0;
+    let all = [
+        "see condition WALArchiving.",
+        &format!("Also SecretValueMissing: Secret {login} has no value"),
+        "Also StepFailed: ",
+        "create bucket b0",
+        "create bucket b4",
+        "Also PostgresDrifted: role stranger is SUPERUSER",
+    ];
+    for expected in all {
+        let next = message[at..].find(expected);
+        at += next.unwrap_or_else(|| panic!("{expected} is not told after {at}: {message}"));
+    }
+    assert!(message.chars().count() < 4_000);
+    // What has a condition of its own is told there, and no part of it hides another.
+    let (reason, message) = found("PendingRestart");
+    assert_eq!(reason, "SettingRefused");
+    assert!(message.contains("log_timezone"), "{message}");
+    assert!(message.contains("Also SettingsChanged: "), "{message}");
+
+    // Nor does that the API server does not let us work, however often.
+    let mut region = region;
+    region.status = Some(told);
+    for round in 0..3 {
+        let failed = Outcome::Failed {
+            reason: "Apply",
+            message: "StatefulSet/tr-pg: HTTP 403, Forbidden",
+            refused: &[],
+        };
+        let told = status(&region, &failed, Timestamp::UNIX_EPOCH);
+        let degraded = told
+            .conditions
+            .iter()
+            .find(|it| it.type_ == "Degraded")
+            .expect("it is set");
+        assert_eq!(degraded.reason, "Apply", "{round}");
+        let expected = "StatefulSet/tr-pg: HTTP 403, Forbidden As last seen: WALArchivingFailing: WAL is not archived";
+        assert!(
+            degraded.message.starts_with(expected),
+            "{}",
+            degraded.message
+        );
+        assert!(
+            degraded.message.contains("role stranger"),
+            "{}",
+            degraded.message
+        );
+        assert_eq!(degraded.message.matches("As last seen").count(), 1);
+        region.status = Some(told);
+    }
+}
+
+#[test]
+fn a_paused_region_says_which_of_its_secrets_is_missing() {
+    let region = fixture::tr_with("spec: {lifecycle: {paused: true}}");
+    let plan = fixture::planned(&region);
+    let names = Names::of(&region);
+    let mut facts = fixture::facts_of_running(&region);
+    let login = names.postgres_role("clinical_app_writer");
+    let key = names.backup_key();
+    facts.secrets.remove(&login).expect("there is a login");
+    facts.secrets.remove(&key).expect("there is a key");
+    facts.remembered.insert(key.clone());
+    facts.absent = vec!["Service/tr-pg-ro".to_owned()];
+    let told = status(
+        &region,
+        &Outcome::Applied(fixture::applied(&plan, &facts)),
+        Timestamp::UNIX_EPOCH,
+    );
+    let mut all = told.conditions.iter();
+    let found = all.find(|it| it.type_ == "Degraded").expect("it is set");
+    assert_eq!(found.status, "True");
+    for expected in [
+        &format!("Secret {login} is missing, and is made anew once spec.lifecycle.paused is false"),
+        &format!("Secret {key} is missing, and is put back as it was"),
+        "ObjectMissing: Service/tr-pg-ro is missing",
+    ] {
+        assert!(found.message.contains(expected), "{}", found.message);
+    }
+}
+
 #[test]
 fn what_nobody_has_looked_at_for_a_quarter_of_an_hour_is_unknown() {
     let mut region = fixture::tr();
@@ -243,21 +390,83 @@ fn what_nobody_has_looked_at_for_a_quarter_of_an_hour_is_unknown() {
     let failed = Outcome::Failed {
         reason: "Unreachable",
         message: "the API server",
+        refused: &[],
     };
     let after = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
     let soon = status(&region, &failed, after(14));
     let late = status(&region, &failed, after(16));
-    let residency = [
-        "ResidencyEnforced",
-        "NetworkEnforced",
-        "PlacementEnforced",
-        "StorageResident",
-        "BackupsResident",
-    ];
-    for type_ in residency {
+    let mut unknown = 0;
+    for condition_of in &late.conditions {
+        let type_ = condition_of.type_.as_str();
+        if ["Accepted", "Progressing", "Degraded"].contains(&type_) {
+            continue;
+        }
         assert_eq!(condition(&soon, type_), condition(&seen, type_), "{type_}");
-        let unknown = ("Unknown".to_owned(), "NotLookedAt".to_owned());
-        assert_eq!(condition(&late, type_), unknown, "{type_}");
+        let expected = ("Unknown".to_owned(), "NotLookedAt".to_owned());
+        assert_eq!(condition(&late, type_), expected, "{type_}");
+        unknown += 1;
+    }
+    assert_eq!(unknown, 15);
+}
+
+#[test]
+fn of_a_region_that_cannot_be_decoded_or_is_refused_nothing_from_before_is_believed() {
+    let mut region = fixture::tr();
+    let plan = fixture::planned(&region);
+    let facts = Facts {
+        store: Observed::Seen(bailiwick_model::store::StoreFacts::default()),
+        patroni: Observed::Seen(fixture::members(&region)),
+        postgres: Observed::Seen(PostgresFacts::default()),
+        ..fixture::facts(&region)
+    };
+    let applied = fixture::applied(&plan, &facts);
+    let mut seen = status(&region, &Outcome::Applied(applied), Timestamp::UNIX_EPOCH);
+    status::evidence_recorded(
+        &mut seen,
+        None,
+        status::Recording::Whole,
+        Timestamp::UNIX_EPOCH,
+    );
+    for type_ in ["PostgresAvailable", "ObjectStoreAvailable", "WALArchiving"] {
+        assert_eq!(condition(&seen, type_).0, "True", "{type_}");
+    }
+    region.status = Some(seen.clone());
+    let violation = Violation::new(
+        "spec.postgres.instances",
+        Reason::Undecodable,
+        "is no number",
+    );
+    let undecodable = RegionStatus {
+        conditions: status::undecodable(
+            seen.conditions.clone(),
+            Some(2),
+            &violation,
+            None,
+            Timestamp::UNIX_EPOCH,
+        ),
+        ..seen.clone()
+    };
+    let violation = Violation::new("spec", Reason::NotThisCluster, "is elsewhere");
+    let refused = Outcome::Refused(std::slice::from_ref(&violation));
+    let refused = status(&region, &refused, Timestamp::UNIX_EPOCH);
+    for (told, reason, accepted) in [
+        (&undecodable, "Undecodable", "Undecodable"),
+        (&refused, "NotAccepted", "NotThisCluster"),
+    ] {
+        assert_eq!(told.conditions.len(), 19);
+        for found in &told.conditions {
+            let expected = match found.type_.as_str() {
+                "Accepted" => ("False", accepted),
+                "Ready" | "Progressing" => ("False", reason),
+                _ => ("Unknown", reason),
+            };
+            assert_eq!(
+                (&*found.status, &*found.reason),
+                expected,
+                "{}",
+                found.type_
+            );
+        }
     }
 }
 

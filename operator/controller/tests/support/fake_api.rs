@@ -915,7 +915,11 @@ impl State {
             }
             "patch" => {
                 // One that goes with its last finalizer is answered as it was.
-                let patched = self.merge_patch(key, &call.manager, &call.body)?;
+                let patched = if call.subresource == "status" {
+                    self.merge_status(key, &call.manager, &call.body)?
+                } else {
+                    self.merge_patch(key, &call.manager, &call.body)?
+                };
                 Ok(Answer::Object(
                     self.contents.objects.get(key).map_or(patched, served),
                 ))
@@ -1094,6 +1098,42 @@ impl State {
         }
         value["metadata"]["finalizers"] = patch["metadata"]["finalizers"].clone();
         self.write_metadata(key, manager, value.clone());
+        Ok(value)
+    }
+
+    /// A merge patch of the status, of the very version that it is meant for.
+    fn merge_status(&mut self, key: &Key, manager: &str, patch: &Value) -> Result<Value, Refusal> {
+        fn merge(into: &mut Value, patch: &Value) {
+            let Value::Object(fields) = patch else {
+                *into = patch.clone();
+                return;
+            };
+            if !into.is_object() {
+                *into = json!({});
+            }
+            for (field, value) in fields {
+                if value.is_null() {
+                    into.as_object_mut().and_then(|into| into.remove(field));
+                } else {
+                    merge(&mut into[field], value);
+                }
+            }
+        }
+        let stored = self
+            .contents
+            .objects
+            .get(key)
+            .ok_or_else(|| not_found(key))?;
+        let mut value = stored.value.clone();
+        for field in ["uid", "resourceVersion"] {
+            if text(patch, &format!("/metadata/{field}"))
+                != text(&value, &format!("/metadata/{field}"))
+            {
+                return Err(conflict(key));
+            }
+        }
+        merge(&mut value["status"], &patch["status"]);
+        self.write_whole(key, manager, "status", value.clone());
         Ok(value)
     }
 

@@ -34,6 +34,14 @@ pub fn retiring(
     conditions.set("Progressing", State::True, phase.as_str(), phase.describe());
     not_looked_at(
         &mut conditions,
+        // Of the log, the last record of the Region is told by who writes it.
+        &[
+            "Accepted",
+            "Ready",
+            "Progressing",
+            "EvidenceRecorded",
+            DELETION_BLOCKED,
+        ],
         "Deleting",
         "Nothing is looked at while the Region is being deleted.",
     );
