@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_model::canary::Guise;
 use bailiwick_model::names::{NODE_REGION, Names, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use bailiwick_model::region::Region;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
@@ -268,9 +267,7 @@ impl Cluster {
         if let Ok(region) = settled(CANARIES, "the settled state", &[]).await {
             return Ok(region);
         }
-        for guise in Guise::ALL {
-            canary::run_now(self, self.place(region)?, guise).await?;
-        }
+        canary::all_now(self, self.place(region)?).await?;
         settled(limit, "the settled state", &[]).await
     }
 

@@ -18,5 +18,6 @@ while closed < 3 and time.monotonic() < deadline:
         closed = 0
     except OSError:
         closed += 1
-    time.sleep(0.2)
+    if closed < 3:
+        time.sleep(0.2)
 os.execv(sys.executable, [sys.executable, "-u", *sys.argv[1:]])
