@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Target, Tried, VARIABLE};
 use bailiwick_model::names::{LABEL_FLOW, port};
 use bailiwick_model::region::Region;
-use futures::future::{join, join_all, try_join_all};
+use futures::future::{join, join_all, try_join, try_join_all};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -142,9 +142,8 @@ async fn stranger(cluster: &Cluster) -> Outcome<usize> {
 pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     network(cluster, place, "True", "Held").await?;
-    clients_get_in(cluster, place, true).await?;
     let records = recorded(cluster, place).await?;
-    let held = hold(cluster, place).await?;
+    let ((), held) = try_join(clients_get_in(cluster, place, true), hold(cluster, place)).await?;
     let policies =
         Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     remove_opening(cluster, place).await?;
@@ -175,8 +174,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
                 took.as_secs_f64()
             )
         })?;
-        clients_get_in(cluster, place, false).await?;
-        ended(held).await?;
+        try_join(clients_get_in(cluster, place, false), ended(held)).await?;
         // What leaks on keeps it shut.
         run_now(cluster, place, Guise::Postgres).await?;
         quarantined(cluster, place, "True", "LeakFound").await?;
