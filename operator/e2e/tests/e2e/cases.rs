@@ -66,10 +66,11 @@ pub const STEPS: &[Step] = &[
         ("stranger-is-kept-out", |cluster| {
             access::stranger(cluster).boxed()
         }),
-        ("regions-keep-apart", |cluster| {
-            apart::regions(cluster).boxed()
-        }),
     ],
+    // Eight pods at once by itself.
+    &[("regions-keep-apart", |cluster| {
+        apart::regions(cluster).boxed()
+    })],
     &[("start-fence", |cluster| fence::holds(cluster).boxed())],
     &[("canary-holds", |cluster| canary::holds(cluster).boxed())],
     &[("canary-finds-a-leak", |cluster| {
