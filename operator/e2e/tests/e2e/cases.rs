@@ -41,128 +41,164 @@ use crate::cluster::Cluster;
 use crate::failure::{Outcome, While};
 use crate::processes;
 
-/// All cases.
-pub const CASES: &[(&str, Case)] = &[
-    ("regions-ready", |cluster| {
+/// What is played at once: one case alone, or several that have nothing to do with one another, each with its name.
+pub type Step = &'static [(&'static str, Case)];
+
+/// All cases, step after step. Cases of one step touch different Regions, or none, and nothing that Regions share: neither the
+/// operator's pods, nor nodes, cluster DNS, the API server or admission. Where one of them does, its step says why the others
+/// may bear it.
+pub const STEPS: &[Step] = &[
+    &[("regions-ready", |cluster| {
         ready::conditions(cluster).boxed()
-    }),
-    ("printer-columns", |cluster| ready::columns(cluster).boxed()),
-    ("pods-and-volumes-on-own-nodes", |cluster| {
+    })],
+    &[("printer-columns", |cluster| ready::columns(cluster).boxed())],
+    &[("pods-and-volumes-on-own-nodes", |cluster| {
         placement::own_nodes(cluster).boxed()
-    }),
-    ("client-postgres", |cluster| {
-        access::postgres(cluster).boxed()
-    }),
-    ("client-object-store", |cluster| {
-        access::object_store(cluster).boxed()
-    }),
-    ("stranger-is-kept-out", |cluster| {
-        access::stranger(cluster).boxed()
-    }),
-    ("regions-keep-apart", |cluster| {
+    })],
+    // They only connect: each by pods of its own, and what two of them write are rows and objects of its own run.
+    &[
+        ("client-postgres", |cluster| {
+            access::postgres(cluster).boxed()
+        }),
+        ("client-object-store", |cluster| {
+            access::object_store(cluster).boxed()
+        }),
+        ("stranger-is-kept-out", |cluster| {
+            access::stranger(cluster).boxed()
+        }),
+    ],
+    // Eight pods at once by itself.
+    &[("regions-keep-apart", |cluster| {
         apart::regions(cluster).boxed()
-    }),
-    ("start-fence", |cluster| fence::holds(cluster).boxed()),
-    ("network-policy-conformance", |cluster| {
-        conformance::upstream(cluster).boxed()
-    }),
-    ("canary-holds", |cluster| canary::holds(cluster).boxed()),
-    ("canary-finds-a-leak", |cluster| {
+    })],
+    &[("start-fence", |cluster| fence::holds(cluster).boxed())],
+    &[("canary-holds", |cluster| canary::holds(cluster).boxed())],
+    &[("canary-finds-a-leak", |cluster| {
         canary::finds_a_leak(cluster).boxed()
-    }),
-    ("policies-removed-are-noticed", |cluster| {
+    })],
+    &[("policies-removed-are-noticed", |cluster| {
         controls::policies(cluster).boxed()
-    }),
-    ("relabelled-node-is-noticed", |cluster| {
+    })],
+    &[("relabelled-node-is-noticed", |cluster| {
         controls::node(cluster).boxed()
-    }),
-    ("channels-red-and-green", |cluster| {
+    })],
+    &[("channels-red-and-green", |cluster| {
         channels::red_and_green(cluster).boxed()
-    }),
-    ("random-breaks-are-honest", |cluster| {
+    })],
+    &[("random-breaks-are-honest", |cluster| {
         channels::random(cluster).boxed()
-    }),
-    ("exception-expires", |cluster| {
-        controls::exception(cluster).boxed()
-    }),
-    ("editor-cannot-widen", |cluster| {
+    })],
+    &[("editor-cannot-widen", |cluster| {
         editor::cannot_widen(cluster).boxed()
-    }),
-    ("attacks-are-blocked", |cluster| {
+    })],
+    &[("attacks-are-blocked", |cluster| {
         attacks::corpus(cluster).boxed()
-    }),
-    ("stolen-token-stays-inside", |cluster| {
+    })],
+    &[("stolen-token-stays-inside", |cluster| {
         token::stolen(cluster).boxed()
-    }),
-    ("evidence-verifies", |cluster| {
-        evidence::verifies(cluster).boxed()
-    }),
-    ("plugin-tells", |cluster| plugin::tells(cluster).boxed()),
-    ("marker-stays-home", |cluster| {
-        marker::stays_home(cluster).boxed()
-    }),
-    ("archive-is-encrypted", |cluster| {
-        archive::ciphertext(cluster).boxed()
-    }),
-    ("bad-regions-refused", |cluster| {
-        refusals::bad_regions(cluster).boxed()
-    }),
-    ("lost-row-is-noticed", |cluster| {
+    })],
+    &[("plugin-tells", |cluster| plugin::tells(cluster).boxed())],
+    // The marker waits and is looked for; the others read the logs and the archives that are there, by users of their own.
+    &[
+        ("evidence-verifies", |cluster| {
+            evidence::verifies(cluster).boxed()
+        }),
+        ("marker-stays-home", |cluster| {
+            marker::stays_home(cluster).boxed()
+        }),
+        ("archive-is-encrypted", |cluster| {
+            archive::ciphertext(cluster).boxed()
+        }),
+    ],
+    &[("lost-row-is-noticed", |cluster| {
         failover::loss_is_noticed(cluster).boxed()
-    }),
-    ("postmaster-killed", |cluster| {
-        failover::postmaster(cluster).boxed()
-    }),
-    ("member-killed", |cluster| failover::member(cluster).boxed()),
-    ("primary-frozen", |cluster| {
-        failover::frozen(cluster).boxed()
-    }),
-    ("api-server-hangs-and-is-gone", |cluster| {
+    })],
+    // The one in tr, the other in es.
+    &[
+        ("postmaster-killed", |cluster| {
+            failover::postmaster(cluster).boxed()
+        }),
+        ("member-killed", |cluster| failover::member(cluster).boxed()),
+    ],
+    // A member of es stands still while the node of tr is away, and with it perhaps the operator: nothing of es is on that
+    // node, its members agree by the API server, and what the operator says of them is awaited for longer than it is away.
+    &[
+        ("primary-frozen", |cluster| {
+            failover::frozen(cluster).boxed()
+        }),
+        ("node-rebooted", |cluster| reboot::node(cluster).boxed()),
+    ],
+    &[("api-server-hangs-and-is-gone", |cluster| {
         outage::api_server(cluster).boxed()
-    }),
-    ("two-operators", |cluster| {
+    })],
+    &[("two-operators", |cluster| {
         takeover::operators(cluster).boxed()
-    }),
-    ("volume-lost-is-rebuilt", |cluster| {
-        rebuilt::volume(cluster).boxed()
-    }),
-    ("certificates-renewed-under-connections", |cluster| {
-        renewal::certificates(cluster).boxed()
-    }),
-    ("node-rebooted", |cluster| reboot::node(cluster).boxed()),
-    ("store-stopped", |cluster| {
-        archive::store_stopped(cluster).boxed()
-    }),
-    ("restart-under-a-writer", |cluster| {
-        restart::setting(cluster).boxed()
-    }),
-    ("instances-scaled", |cluster| {
-        scaled::instances(cluster).boxed()
-    }),
-    ("deleted-children-repaired", |cluster| {
+    })],
+    // The one in es, the other in tr.
+    &[
+        ("volume-lost-is-rebuilt", |cluster| {
+            rebuilt::volume(cluster).boxed()
+        }),
+        ("store-stopped", |cluster| {
+            archive::store_stopped(cluster).boxed()
+        }),
+    ],
+    // The one in es starts the operator again. The exception is one of tr, and is in the spec and not in the operator's memory:
+    // it expires long after the operator is back.
+    &[
+        ("certificates-renewed-under-connections", |cluster| {
+            renewal::certificates(cluster).boxed()
+        }),
+        ("exception-expires", |cluster| {
+            controls::exception(cluster).boxed()
+        }),
+    ],
+    // The one in tr, the other in es.
+    &[
+        ("restart-under-a-writer", |cluster| {
+            restart::setting(cluster).boxed()
+        }),
+        ("instances-scaled", |cluster| {
+            scaled::instances(cluster).boxed()
+        }),
+    ],
+    &[("deleted-children-repaired", |cluster| {
         repair::deleted(cluster).boxed()
-    }),
-    ("foreign-edits-removed", |cluster| {
+    })],
+    &[("foreign-edits-removed", |cluster| {
         repair::edited(cluster).boxed()
-    }),
-    ("settings-deleted", |cluster| {
+    })],
+    // From here to settings-repaired nothing touches tr.
+    &[("settings-deleted", |cluster| {
         repair::settings_deleted(cluster).boxed()
-    }),
-    ("region-deleted-and-readopted", |cluster| {
-        retention::region(cluster).boxed()
-    }),
-    ("file-deleted-and-readopted", |cluster| {
-        retention::file(cluster).boxed()
-    }),
-    ("hibernated-and-resumed", |cluster| {
+    })],
+    // Region es is deleted; bad Regions have names, namespaces and classes of their own.
+    &[
+        ("region-deleted-and-readopted", |cluster| {
+            retention::region(cluster).boxed()
+        }),
+        ("bad-regions-refused", |cluster| {
+            refusals::bad_regions(cluster).boxed()
+        }),
+    ],
+    // The same; the cases of the enforcer are tried between pods of their own namespaces.
+    &[
+        ("file-deleted-and-readopted", |cluster| {
+            retention::file(cluster).boxed()
+        }),
+        ("network-policy-conformance", |cluster| {
+            conformance::upstream(cluster).boxed()
+        }),
+    ],
+    &[("hibernated-and-resumed", |cluster| {
         hibernated::and_resumed(cluster).boxed()
-    }),
-    ("settings-repaired", |cluster| {
+    })],
+    &[("settings-repaired", |cluster| {
         repair::settings_repaired(cluster).boxed()
-    }),
-    ("quiet-when-settled", |cluster| {
+    })],
+    &[("quiet-when-settled", |cluster| {
         audit::quiet(cluster).boxed()
-    }),
+    })],
 ];
 
 /// No case takes longer, or it has failed.
@@ -203,8 +239,8 @@ pub const LONG: &[(&str, Case)] = &[
     }),
 ];
 
-/// What every case builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed
-/// half way must not make the next one fail.
+/// What every step builds on: the Regions as they stand in the overlay, and nothing left frozen. A case that failed half way
+/// must not make the next step fail.
 pub async fn restore(cluster: &Cluster) -> Outcome {
     client::end_all(cluster).await?;
     controls::restore(cluster).await?;

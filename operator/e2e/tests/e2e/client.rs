@@ -346,14 +346,10 @@ impl Running {
         let what = format!("the end of client {}", self.name);
         let failed = until(&what, limit, || async {
             let pod = self.api.get(&self.name).await?;
-            let phase = pod
-                .status
-                .and_then(|status| status.phase)
-                .unwrap_or_default();
-            Ok(match phase.as_str() {
-                "Succeeded" => Look::Seen(false),
-                "Failed" => Look::Seen(true),
-                _ => Look::NotYet(format!("phase {phase}")),
+            let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+            Ok(match failed(&pod) {
+                Some(failed) => Look::Seen(failed),
+                None => Look::NotYet(format!("phase {}", phase.unwrap_or_default())),
             })
         })
         .await?;
@@ -371,6 +367,20 @@ impl Running {
             .delete(&self.name, &DeleteParams::default().grace_period(0))
             .await;
         Ok(log)
+    }
+}
+
+/// Whether a client has failed, once it has ended. Its program's exit code says so a second before the phase of its pod; one
+/// that never ran has only that.
+fn failed(pod: &Pod) -> Option<bool> {
+    let status = pod.status.as_ref()?;
+    let program = status.container_statuses.iter().flatten().next();
+    let terminated = program.and_then(|it| it.state.as_ref()?.terminated.as_ref());
+    match (terminated, status.phase.as_deref()) {
+        (Some(terminated), _) => Some(terminated.exit_code != 0),
+        (None, Some("Succeeded")) => Some(false),
+        (None, Some("Failed")) => Some(true),
+        (None, _) => None,
     }
 }
 

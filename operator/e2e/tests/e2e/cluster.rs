@@ -1,19 +1,20 @@
 //! The cluster under test: the one of this checkout, or of KUBECONFIG, and no other kind than the engine-less
 //! development cluster. Reads files of the repository and talks to the API server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_model::canary::Guise;
 use bailiwick_model::names::{NODE_REGION, Names, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use bailiwick_model::region::Region;
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, ResourceExt};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::cases::canary;
@@ -50,6 +51,8 @@ pub struct Cluster {
     pub places: Vec<Place>,
     /// Postgres' settings, from when one case deletes them until another finds them again.
     pub settings: Mutex<Option<Deleted>>,
+    /// The databases that have the suite's table, by their system identifiers.
+    pub tables: Mutex<BTreeSet<String>>,
 }
 
 /// A Region of the overlay: its file, and where it belongs.
@@ -166,6 +169,7 @@ impl Cluster {
             approver,
             places: places()?,
             settings: Mutex::default(),
+            tables: Mutex::default(),
         })
     }
 
@@ -268,10 +272,14 @@ impl Cluster {
         if let Ok(region) = settled(CANARIES, "the settled state", &[]).await {
             return Ok(region);
         }
-        for guise in Guise::ALL {
-            canary::run_now(self, self.place(region)?, guise).await?;
-        }
+        canary::all_now(self, self.place(region)?).await?;
         settled(limit, "the settled state", &[]).await
+    }
+
+    /// The same of every Region, all waited for at once.
+    pub async fn all_settled(&self, limit: Duration) -> Outcome<Vec<Region>> {
+        let regions = self.places.iter();
+        try_join_all(regions.map(|place| self.settled(&place.region, limit))).await
     }
 
     /// The pods of a Region's data namespace.
@@ -285,6 +293,21 @@ impl Cluster {
             .list(selected)
             .await?
             .items)
+    }
+
+    /// Has the kubelets look at once at the Secrets that pods of a Region mount: by themselves they do so within a minute and a
+    /// half, which is theirs and nothing that is tried.
+    pub async fn mounted_anew(&self, place: &Place, pods: &[String]) -> Outcome {
+        let api = Api::<Pod>::namespaced(self.client.clone(), &place.names.namespace());
+        let now = jiff::Timestamp::now().to_string();
+        let noted =
+            json!({ "metadata": { "annotations": { "e2e.bailiwick.dev/looked-at": now } } });
+        for pod in pods {
+            api.patch(pod, &PatchParams::default(), &Patch::Merge(&noted))
+                .await
+                .during(format_args!("note when {pod} was looked at"))?;
+        }
+        Ok(())
     }
 
     /// The values of a Secret of a Region.

@@ -1,5 +1,5 @@
 //! The end-to-end suite: a kubeconfig of the development cluster in, one line a case and `N passed, N failed` out.
-//! Cases run in the order of the list, because several of them break things on purpose.
+//! Steps are played in the order of the list, because several cases break things on purpose; the cases of one step at once.
 #![forbid(unsafe_code)]
 
 mod cases;
@@ -14,12 +14,13 @@ mod wait;
 mod writer;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use cases::{CASES, LONG, LONGEST};
+use cases::{LONG, LONGEST, STEPS};
 use cluster::Cluster;
 use failure::{Failure, Outcome};
 
@@ -29,7 +30,7 @@ pub type Case = for<'a> fn(&'a Cluster) -> BoxFuture<'a, Outcome<String>>;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in CASES.iter().chain(LONG) {
+        for (name, _) in STEPS.iter().copied().flatten().chain(LONG) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
     // An error means that a provider is there already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // A case that waits for a program must not keep those beside it waiting.
+        .worker_threads(8)
         .enable_all()
         .build()
     {
@@ -65,43 +67,29 @@ fn main() -> ExitCode {
 async fn run(filters: &[String]) -> Outcome<usize> {
     let named = |name: &str| filters.iter().any(|filter| name.contains(filter.as_str()));
     let long: Vec<_> = LONG.iter().filter(|(name, _)| named(name)).collect();
-    let chosen: Vec<_> = CASES
-        .iter()
-        .filter(|(name, _)| filters.is_empty() || named(name))
-        .chain(long.iter().copied())
+    let steps = STEPS.iter().map(|step| {
+        let chosen = step.iter().copied();
+        chosen
+            .filter(|(name, _)| filters.is_empty() || named(name))
+            .collect::<Vec<_>>()
+    });
+    let chosen: Vec<Vec<_>> = steps
+        .filter(|step| !step.is_empty())
+        .chain(long.iter().map(|case| vec![**case]))
         .collect();
     if chosen.is_empty() {
         return Err(Failure::new(format!(
             "no case is called like {filters:?}: see --list"
         )));
     }
-    let cluster = Cluster::connect().await?;
+    let cluster = Arc::new(Cluster::connect().await?);
     client::prepare(&cluster).await?;
     let (mut passed, mut failed) = (0, 0);
     let started = Instant::now();
-    for (name, case) in chosen {
-        let began = Instant::now();
-        // A panic is a defect of the suite; it must not keep the others from running.
-        let attempted = std::panic::AssertUnwindSafe(attempt(&cluster, *case)).catch_unwind();
-        let outcome = match tokio::time::timeout(LONGEST, attempted).await {
-            Ok(attempted) => attempted.unwrap_or_else(|_| Err(Failure::new("the case panicked"))),
-            Err(_) => Err(Failure::new(format!(
-                "it took longer than {} s",
-                LONGEST.as_secs()
-            ))),
-        };
-        let seconds = began.elapsed().as_secs_f64();
-        match outcome {
-            Ok(measured) => {
-                passed += 1;
-                println!("ok     {name} {seconds:.1} s: {measured}");
-            }
-            Err(failure) => {
-                failed += 1;
-                println!("FAILED {name} {seconds:.1} s: {failure}");
-                diagnostics::print(&cluster).await;
-            }
-        }
+    for step in chosen {
+        let ok = play(&cluster, &step).await;
+        passed += ok;
+        failed += step.len() - ok;
     }
     println!("{} s", started.elapsed().as_secs());
     println!("{passed} passed, {failed} failed");
@@ -111,6 +99,66 @@ async fn run(filters: &[String]) -> Outcome<usize> {
     Ok(failed)
 }
 
+/// Plays a step from the state that every step begins in. Returns how many of its cases passed.
+async fn play(cluster: &Arc<Cluster>, step: &[(&'static str, Case)]) -> usize {
+    let began = Instant::now();
+    if step.len() > 1 {
+        let names: Vec<&str> = step.iter().map(|(name, _)| *name).collect();
+        println!("       at once: {}", names.join(", "));
+    }
+    let restored = bounded(cases::restore(cluster).boxed()).await;
+    let running: Vec<_> = step
+        .iter()
+        .map(|(name, case)| {
+            let (cluster, name, case, restored) = (cluster.clone(), *name, *case, restored.clone());
+            tokio::spawn(async move {
+                let outcome = match restored {
+                    Ok(()) => bounded(case(&cluster)).await,
+                    Err(failure) => Err(failure),
+                };
+                told(&cluster, name, began, outcome).await
+            })
+        })
+        .collect();
+    let mut passed = 0;
+    for case in running {
+        passed += usize::from(case.await.unwrap_or_else(|error| {
+            println!("FAILED a case could not be told of: {error}");
+            false
+        }));
+    }
+    passed
+}
+
+/// What comes of a case. A panic is a defect of the suite; neither it nor a case that does not end keeps others from running.
+async fn bounded<T>(case: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let attempted = std::panic::AssertUnwindSafe(case).catch_unwind();
+    match tokio::time::timeout(LONGEST, attempted).await {
+        Ok(attempted) => attempted.unwrap_or_else(|_| Err(Failure::new("the case panicked"))),
+        Err(_) => Err(Failure::new(format!(
+            "it took longer than {} s",
+            LONGEST.as_secs()
+        ))),
+    }
+}
+
+/// Tells of a case, in one piece and with what is to be seen when it failed: cases beside it go on and change that. Returns
+/// whether it passed.
+async fn told(cluster: &Cluster, name: &str, began: Instant, outcome: Outcome<String>) -> bool {
+    let seconds = began.elapsed().as_secs_f64();
+    match outcome {
+        Ok(measured) => {
+            println!("ok     {name} {seconds:.1} s: {measured}");
+            true
+        }
+        Err(failure) => {
+            let seen = diagnostics::seen(cluster).await;
+            print!("FAILED {name} {seconds:.1} s: {failure}\n{seen}");
+            false
+        }
+    }
+}
+
 /// What whoever ran the long suite does then.
 fn next(failed: usize) -> &'static str {
     if failed == 0 {
@@ -118,10 +166,4 @@ fn next(failed: usize) -> &'static str {
     } else {
         "`make soak CASES=\"name\"` runs one case again, `make dev-logs` shows the operator's words"
     }
-}
-
-/// Runs a case from the state that every case begins in.
-async fn attempt(cluster: &Cluster, case: Case) -> Outcome<String> {
-    cases::restore(cluster).await?;
-    case(cluster).await
 }

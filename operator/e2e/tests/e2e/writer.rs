@@ -52,12 +52,20 @@ pub fn logins(names: &Names) -> [String; 3] {
     .map(|role| names.postgres_role(role))
 }
 
-/// Hands the logins over and makes the table.
+/// Hands the logins over and makes the table, unless this database has it.
 pub async fn prepare(cluster: &Cluster, place: &Place) -> Outcome {
     let logins = logins(&place.names);
     for login in &logins {
         client::hand_over(cluster, place, login).await?;
     }
+    let region = cluster.regions().get(&place.region).await?;
+    let postgres = region.status.and_then(|status| status.postgres);
+    let database = postgres.and_then(|postgres| postgres.system_identifier);
+    let mut tables = cluster.tables.lock().await;
+    if database.as_ref().is_some_and(|it| tables.contains(it)) {
+        return Ok(());
+    }
+    drop(tables);
     let script = Script {
         name: "table",
         told: json!({ "admin": logins[0] }),
@@ -70,6 +78,8 @@ pub async fn prepare(cluster: &Cluster, place: &Place) -> Outcome {
         Duration::from_secs(20),
     )
     .await?;
+    tables = cluster.tables.lock().await;
+    tables.extend(database);
     Ok(())
 }
 

@@ -21,11 +21,7 @@ const WINDOWS: usize = 3;
 
 /// Within one of three windows the operator's only writes renew its Lease.
 pub async fn quiet(cluster: &Cluster) -> Outcome<String> {
-    for place in &cluster.places {
-        cluster
-            .settled(&place.region, Duration::from_mins(3))
-            .await?;
-    }
+    cluster.all_settled(Duration::from_mins(3)).await?;
     let mut loud = Vec::new();
     for _ in 0..WINDOWS {
         let requests = window().await?;

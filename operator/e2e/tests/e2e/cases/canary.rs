@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Target, Tried, VARIABLE};
 use bailiwick_model::names::{LABEL_FLOW, port};
 use bailiwick_model::region::Region;
+use futures::future::{join, join_all, try_join, try_join_all};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -32,32 +33,34 @@ const HELD: Duration = Duration::from_mins(4);
 
 /// Every forbidden class is tried in both Regions, and held.
 pub async fn holds(cluster: &Cluster) -> Outcome<String> {
-    let mut told = Vec::new();
-    for place in &cluster.places {
-        let message = network(cluster, place, "True", "Held").await?;
-        for class in Class::ALL
-            .into_iter()
-            .filter(|it| !it.allowed(Guise::Plain))
-        {
-            ensure(message.contains(class.as_str()), || {
-                format!(
-                    "{}: {} is not told of: {message}",
-                    place.region,
-                    class.as_str()
-                )
-            })?;
-        }
-        for guise in Guise::ALL {
-            // What shows the schedule to be alive: a run of it, not of the operator's own Job.
-            run_now(cluster, place, guise).await?;
-        }
-        told.push(network(cluster, place, "True", "Held").await?);
-    }
-    let reached = stranger(cluster).await?;
+    let regions = cluster.places.iter().map(|place| held_in(cluster, place));
+    // To their ends, whatever one of them comes to: each takes away what it made.
+    let (told, reached) = join(join_all(regions), stranger(cluster)).await;
+    let told = told.into_iter().collect::<Outcome<Vec<_>>>()?;
     Ok(format!(
-        "{} A stranger reached {reached} of the same targets.",
-        told.swap_remove(0)
+        "{} A stranger reached {} of the same targets.",
+        told[0], reached?
     ))
+}
+
+/// Every forbidden class is tried in a Region, and held; what is told of it.
+async fn held_in(cluster: &Cluster, place: &Place) -> Outcome<String> {
+    let message = network(cluster, place, "True", "Held").await?;
+    for class in Class::ALL
+        .into_iter()
+        .filter(|it| !it.allowed(Guise::Plain))
+    {
+        ensure(message.contains(class.as_str()), || {
+            format!(
+                "{}: {} is not told of: {message}",
+                place.region,
+                class.as_str()
+            )
+        })?;
+    }
+    // What shows the schedule to be alive: a run of it, not of the operator's own Job.
+    all_now(cluster, place).await?;
+    network(cluster, place, "True", "Held").await
 }
 
 /// The same program, as a pod that no boundary holds, gets to what the canaries do not get to: else their silence would
@@ -139,9 +142,8 @@ async fn stranger(cluster: &Cluster) -> Outcome<usize> {
 pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     network(cluster, place, "True", "Held").await?;
-    clients_get_in(cluster, place, true).await?;
     let records = recorded(cluster, place).await?;
-    let held = hold(cluster, place).await?;
+    let ((), held) = try_join(clients_get_in(cluster, place, true), hold(cluster, place)).await?;
     let policies =
         Api::<NetworkPolicy>::namespaced(cluster.as_operator.clone(), &place.names.namespace());
     remove_opening(cluster, place).await?;
@@ -172,8 +174,7 @@ pub async fn finds_a_leak(cluster: &Cluster) -> Outcome<String> {
                 took.as_secs_f64()
             )
         })?;
-        clients_get_in(cluster, place, false).await?;
-        ended(held).await?;
+        try_join(clients_get_in(cluster, place, false), ended(held)).await?;
         // What leaks on keeps it shut.
         run_now(cluster, place, Guise::Postgres).await?;
         quarantined(cluster, place, "True", "LeakFound").await?;
@@ -316,6 +317,12 @@ async fn network(cluster: &Cluster, place: &Place, status: &str, reason: &str) -
             }
         })
         .await
+}
+
+/// Runs every canary of a Region, all at once.
+pub async fn all_now(cluster: &Cluster, place: &Place) -> Outcome {
+    let runs = Guise::ALL.map(|guise| run_now(cluster, place, guise));
+    try_join_all(runs).await.map(drop)
 }
 
 /// Runs a canary as its schedule would, waits for its end and takes the Job away; its pod stays for the operator to

@@ -11,6 +11,7 @@ use bailiwick_model::names::{AUDITOR_USER, BACKUP_BUCKET, EVIDENCE_BUCKET};
 use bailiwick_model::region::EvidenceStatus;
 use bailiwick_model::secret::SIGNING_PUBLIC_KEY;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use futures::future::try_join_all;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,8 +45,9 @@ struct Told {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Outcome<Self> {
-        let path = std::env::temp_dir().join(format!("bailiwick-e2e-{}", std::process::id()));
+    fn new(region: &str) -> Outcome<Self> {
+        let name = format!("bailiwick-e2e-{}-{region}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).during(path.display())?;
         Ok(Self(path))
@@ -81,11 +83,11 @@ fn text(path: &Path) -> String {
 
 /// The log of every Region verifies; copies that somebody changed do not.
 pub async fn verifies(cluster: &Cluster) -> Outcome<String> {
-    let mut told = Vec::new();
-    for place in &cluster.places {
-        told.push(of_region(cluster, place).await.during(&place.region)?);
-    }
-    Ok(told.join("; "))
+    let regions = cluster
+        .places
+        .iter()
+        .map(async |place| of_region(cluster, place).await.during(&place.region));
+    Ok(try_join_all(regions).await?.join("; "))
 }
 
 async fn of_region(cluster: &Cluster, place: &Place) -> Outcome<String> {
@@ -104,7 +106,7 @@ async fn of_region(cluster: &Cluster, place: &Place) -> Outcome<String> {
         })
     })
     .await?;
-    let folder = Folder::new()?;
+    let folder = Folder::new(&place.region)?;
     let copy = folder.copy("log", &objects)?;
     let region = place.region.as_str();
     let held = anchor.to_string();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bailiwick_model::fence::CONTAINER;
 use bailiwick_model::names::Flow;
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::Api;
 use serde_json::{Value, json};
@@ -40,53 +41,55 @@ struct Start {
     report: Option<String>,
 }
 
-/// Starts such a pod without the fence, and with that of the Region's own Postgres.
+/// Starts such a pod without the fence, and with that of the Region's own Postgres: in every Region at once, each on nodes of
+/// its own.
 pub async fn holds(cluster: &Cluster) -> Outcome<String> {
-    let mut told = Vec::new();
-    for place in &cluster.places {
-        let mut open = None;
-        for _ in 0..TRIES {
-            let start = start(cluster, place, None).await?;
-            let reached = start.recorded > 0;
-            open = Some(start);
-            if reached {
-                break;
-            }
+    let regions = cluster.places.iter().map(|place| held_in(cluster, place));
+    let told: Outcome<Vec<String>> = join_all(regions).await.into_iter().collect();
+    Ok(told?.join("; "))
+}
+
+async fn held_in(cluster: &Cluster, place: &Place) -> Outcome<String> {
+    let mut open = None;
+    for _ in 0..TRIES {
+        let start = start(cluster, place, None).await?;
+        let reached = start.recorded > 0;
+        open = Some(start);
+        if reached {
+            break;
         }
-        let open = open.ok_or_else(|| Failure::new("nothing was started"))?;
-        ensure(open.recorded > 0, || {
-            format!(
-                "{}: without the fence {} attempts, and outside recorded none: the window shows nothing here",
-                place.region, open.attempts
-            )
-        })?;
-        let fence = fence_of(cluster, place).await?;
-        let shut = start(cluster, place, Some(fence)).await?;
-        ensure(shut.recorded == 0 && shut.last.is_none(), || {
-            format!(
-                "{}: behind the fence outside recorded {} connections of the first process, the last after {:?} s",
-                place.region, shut.recorded, shut.last
-            )
-        })?;
-        ensure(shut.attempts > 20, || {
-            format!(
-                "{}: only {} attempts behind the fence",
-                place.region, shut.attempts
-            )
-        })?;
-        let report = shut
-            .report
-            .ok_or_else(|| Failure::new(format!("{}: the fence left no report", place.region)))?;
-        told.push(format!(
-            "{}: without the fence {} connections outside, the last after {:.2} s; behind it 0 of {}, and it reports \
-             {report}",
-            place.region,
-            open.recorded,
-            open.last.unwrap_or_default(),
-            shut.attempts
-        ));
     }
-    Ok(told.join("; "))
+    let open = open.ok_or_else(|| Failure::new("nothing was started"))?;
+    ensure(open.recorded > 0, || {
+        format!(
+            "{}: without the fence {} attempts, and outside recorded none: the window shows nothing here",
+            place.region, open.attempts
+        )
+    })?;
+    let fence = fence_of(cluster, place).await?;
+    let shut = start(cluster, place, Some(fence)).await?;
+    ensure(shut.recorded == 0 && shut.last.is_none(), || {
+        format!(
+            "{}: behind the fence outside recorded {} connections of the first process, the last after {:?} s",
+            place.region, shut.recorded, shut.last
+        )
+    })?;
+    ensure(shut.attempts > 20, || {
+        format!(
+            "{}: only {} attempts behind the fence",
+            place.region, shut.attempts
+        )
+    })?;
+    let report = shut
+        .report
+        .ok_or_else(|| Failure::new(format!("{}: the fence left no report", place.region)))?;
+    Ok(format!(
+        "{}: without the fence {} connections outside, the last after {:.2} s; behind it 0 of {}, and it reports {report}",
+        place.region,
+        open.recorded,
+        open.last.unwrap_or_default(),
+        shut.attempts
+    ))
 }
 
 /// The init container and the volume of the Region's Postgres.

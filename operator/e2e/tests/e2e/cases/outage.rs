@@ -32,9 +32,7 @@ const GAP: f64 = 3.0;
 
 /// Hangs the API server, then takes it away.
 pub async fn api_server(cluster: &Cluster) -> Outcome<String> {
-    for place in &cluster.places {
-        cluster.settled(&place.region, SETTLED).await?;
-    }
+    cluster.all_settled(SETTLED).await?;
     let place = cluster.place("tr")?;
     let pod = Api::<Pod>::namespaced(cluster.client.clone(), "kube-system")
         .get(API_SERVER)
@@ -62,9 +60,7 @@ pub async fn api_server(cluster: &Cluster) -> Outcome<String> {
         )
     })?;
     let started = Instant::now();
-    for place in &cluster.places {
-        cluster.settled(&place.region, SETTLED).await?;
-    }
+    cluster.all_settled(SETTLED).await?;
     let settled = started.elapsed().as_secs_f64();
     let now = self::leader(cluster, &place.region).await?;
     Ok(format!(

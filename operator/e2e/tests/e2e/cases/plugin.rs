@@ -16,9 +16,7 @@ const CHANNELS: usize = 46;
 /// `status`, `residency audit` and `residency explain` tell what the cluster's Regions say, with the exit codes that
 /// docs/how-to/use-the-kubectl-plugin.md promises.
 pub async fn tells(cluster: &Cluster) -> Outcome<String> {
-    for place in &cluster.places {
-        cluster.settled(&place.region, SETTLED).await?;
-    }
+    cluster.all_settled(SETTLED).await?;
     let all = run(PLUGIN, &["status"])?.ended_with(0).during("status")?;
     for place in &cluster.places {
         let line = all.lines().find(|line| line.starts_with(&place.region));

@@ -15,8 +15,8 @@ const FROM_NOTHING: Duration = Duration::from_mins(5);
 /// Both Regions settle, with every condition as expected and no other condition.
 pub async fn conditions(cluster: &Cluster) -> Outcome<String> {
     let mut count = 0;
-    for place in &cluster.places {
-        let region = cluster.settled(&place.region, FROM_NOTHING).await?;
+    let regions = cluster.all_settled(FROM_NOTHING).await?;
+    for (place, region) in cluster.places.iter().zip(regions) {
         let conditions = region
             .status
             .map(|status| status.conditions)

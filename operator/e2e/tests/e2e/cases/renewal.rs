@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::client::{MANAGER, Running, Script, Stand};
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, While, ensure};
-use crate::wait::{Look, until};
+use crate::wait::{Look, seen_if, until};
 use crate::writer::{logins, prepare};
 
-/// How long the whole may take: a kubelet brings a Secret to its pods within a minute and a half.
+/// How long the whole may take.
 const RENEWED: Duration = Duration::from_mins(2);
 /// How long a client may take to start.
 const START: Duration = Duration::from_mins(1);
@@ -62,6 +62,7 @@ pub async fn certificates(cluster: &Cluster) -> Outcome<String> {
         })
     })
     .await?;
+    let mut put = Vec::new();
     for (secret, common_name, hosts) in [
         (
             names.postgres_certificate(),
@@ -79,7 +80,8 @@ pub async fn certificates(cluster: &Cluster) -> Outcome<String> {
             vec![names.object_store_host()],
         ),
     ] {
-        due(cluster, place, &secret, common_name, hosts).await?;
+        let old = due(cluster, place, &secret, common_name, hosts).await?;
+        put.push((secret, old));
     }
     // Secrets are read at the first look, and every five minutes.
     Api::<Pod>::namespaced(cluster.client.clone(), OPERATOR_NAMESPACE)
@@ -89,6 +91,22 @@ pub async fn certificates(cluster: &Cluster) -> Outcome<String> {
         )
         .await
         .during("start the operator again")?;
+    for (secret, old) in &put {
+        until(
+            &format!("another certificate in {secret}"),
+            RENEWED,
+            || async {
+                let now = cluster.secret(&names.namespace(), secret).await?;
+                let now = now.data.unwrap_or_default().remove("tls.crt");
+                let other = now.is_some_and(|now| now.0 != old.as_bytes());
+                Ok(seen_if(other, || "it is the one that is due".to_owned()))
+            },
+        )
+        .await?;
+    }
+    let mut pods: Vec<String> = (0..2).map(|it| names.postgres_member(it)).collect();
+    pods.push(format!("{}-0", names.object_store()));
+    cluster.mounted_anew(place, &pods).await?;
     let log = client.end(START + RENEWED).await?;
     let found: Value = serde_json::from_str(log.lines().last().unwrap_or_default())?;
     let seen = found["seen"].as_object().map_or(0, serde_json::Map::len);
@@ -104,14 +122,14 @@ pub async fn certificates(cluster: &Cluster) -> Outcome<String> {
     ))
 }
 
-/// Puts a certificate of the Region's own authority into a Secret, valid and due for renewal.
+/// Puts a certificate of the Region's own authority into a Secret, valid and due for renewal, and returns it.
 async fn due(
     cluster: &Cluster,
     place: &Place,
     name: &str,
     common_name: String,
     hosts: Vec<String>,
-) -> Outcome {
+) -> Outcome<String> {
     let namespace = place.names.namespace();
     let authority = cluster
         .secret(&namespace, &place.names.authority())
@@ -162,5 +180,5 @@ async fn due(
         )
         .await
         .during(format_args!("put a certificate that is due into {name}"))?;
-    Ok(())
+    Ok(certificate.pem())
 }

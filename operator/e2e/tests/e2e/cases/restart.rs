@@ -33,7 +33,8 @@ enum First {
 pub async fn setting(cluster: &Cluster) -> Outcome<String> {
     let place = cluster.place("tr")?;
     cluster.settled(&place.region, ROLLED).await?;
-    let before = now(cluster, place).await?;
+    prepare(cluster, place).await?;
+    let before = setting_of(&members(cluster, place).await?)?;
     let raised = before + 10;
     let mut document = place.document()?;
     document.data["spec"]["postgres"]["parameters"][SETTING] = json!(raised.to_string());
@@ -58,7 +59,7 @@ async fn rolled(
     expected: i64,
     first: First,
 ) -> Outcome<String> {
-    let before = starts(cluster, place).await?;
+    let before = starts(cluster, place, members(cluster, place).await?).await?;
     let started = Instant::now();
     cluster.apply(std::slice::from_ref(document)).await?;
     cluster
@@ -74,11 +75,12 @@ async fn rolled(
         .await?;
     cluster.settled(&place.region, ROLLED).await?;
     let took = started.elapsed().as_secs_f64();
-    let found = now(cluster, place).await?;
+    let members = members(cluster, place).await?;
+    let found = setting_of(&members)?;
     ensure(found == expected, || {
         format!("{SETTING} is {found}, expected {expected}")
     })?;
-    let after = starts(cluster, place).await?;
+    let after = starts(cluster, place, members).await?;
     let (old_primary, _) = before
         .iter()
         .find(|(_, (primary, _))| *primary)
@@ -146,10 +148,14 @@ async fn members(cluster: &Cluster, place: &Place) -> Outcome<Vec<Member>> {
 }
 
 /// Of each member, by the name of its pod: whether it is the primary, and when it was started.
-async fn starts(cluster: &Cluster, place: &Place) -> Outcome<BTreeMap<String, (bool, Timestamp)>> {
+async fn starts(
+    cluster: &Cluster,
+    place: &Place,
+    members: Vec<Member>,
+) -> Outcome<BTreeMap<String, (bool, Timestamp)>> {
     let pods = cluster.pods(&place.names.namespace()).await?;
     let mut starts = BTreeMap::new();
-    for member in members(cluster, place).await? {
+    for member in members {
         let pod = pods
             .iter()
             .find(|pod| {
@@ -169,9 +175,7 @@ async fn starts(cluster: &Cluster, place: &Place) -> Outcome<BTreeMap<String, (b
 }
 
 /// The setting as every member has it.
-async fn now(cluster: &Cluster, place: &Place) -> Outcome<i64> {
-    prepare(cluster, place).await?;
-    let members = members(cluster, place).await?;
+fn setting_of(members: &[Member]) -> Outcome<i64> {
     let value = members.first().map_or("", |member| member.value.as_str());
     ensure(members.iter().all(|member| member.value == value), || {
         format!("members differ in {SETTING}")

@@ -26,9 +26,9 @@ const SETTLES: Duration = Duration::from_mins(4);
 /// How long a switchover may take.
 const MOVED: Duration = Duration::from_mins(1);
 
-/// Scales Region `tr` up and down, and back to what the overlay has.
+/// Scales Region `es` up and down, and back to what the overlay has.
 pub async fn instances(cluster: &Cluster) -> Outcome<String> {
-    let place = cluster.place("tr")?;
+    let place = cluster.place("es")?;
     cluster.settled(&place.region, SCALED).await?;
     let writer = Writer::start(cluster, place, &run_name("scaled")).await?;
     let mut told = Vec::new();

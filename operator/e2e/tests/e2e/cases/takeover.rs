@@ -37,9 +37,7 @@ pub async fn operators(cluster: &Cluster) -> Outcome<String> {
     let outcome = taken_over(cluster).await;
     scaled(cluster, 1).await?;
     let told = outcome?;
-    for place in &cluster.places {
-        cluster.settled(&place.region, SETTLED).await?;
-    }
+    cluster.all_settled(SETTLED).await?;
     Ok(told)
 }
 

@@ -41,5 +41,6 @@ closed = 0
 deadline = time.monotonic() + 5
 while closed < 3 and time.monotonic() < deadline:
     closed = 0 if reached() else closed + 1
-    time.sleep(0.2)
+    if closed < 3:
+        time.sleep(0.2)
 os.execv(sys.executable, [sys.executable, "-u", *sys.argv[1:]])

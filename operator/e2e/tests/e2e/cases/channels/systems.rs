@@ -9,7 +9,6 @@ use bailiwick_model::names::{
 use bailiwick_model::repository::{MARKER, Owner, PASSPHRASE};
 use bailiwick_model::store::policy_name;
 use bailiwick_operator::store::seal;
-use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -821,22 +820,11 @@ pub async fn put_back(bench: &Bench<'_>) -> Outcome {
         }
         bench.pause(false).await?;
         restart_operator(bench).await?;
-        mounted_anew(bench).await?;
-    }
-    Ok(())
-}
-
-/// Has the kubelet look at the Secrets of the members at once: by its own time, which is a minute, it may have mounted the
-/// foreign certificate in the seconds that it was there, and whatever is tried next would meet it.
-async fn mounted_anew(bench: &Bench<'_>) -> Outcome {
-    let names = &bench.place.names;
-    let pods = Api::<Pod>::namespaced(bench.cluster.client.clone(), &names.namespace());
-    let now = Timestamp::now().to_string();
-    let noted = json!({ "metadata": { "annotations": { "e2e.bailiwick.dev/looked-at": now } } });
-    for member in (0..2).map(|ordinal| names.postgres_member(ordinal)) {
-        pods.patch(&member, &PatchParams::default(), &Patch::Merge(&noted))
-            .await
-            .during(format_args!("note when {member} was looked at"))?;
+        // The kubelets may have mounted the foreign certificate in the seconds that it was there, and whatever is tried next
+        // would meet it.
+        let members = (0..2).map(|ordinal| bench.place.names.postgres_member(ordinal));
+        let members: Vec<String> = members.collect();
+        bench.cluster.mounted_anew(bench.place, &members).await?;
     }
     Ok(())
 }
