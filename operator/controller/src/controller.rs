@@ -1013,23 +1013,8 @@ async fn make(
     if plan.spec.lifecycle.paused {
         return shut_off_while_paused(ctx, region, memory, (plan, facts), now).await;
     }
-    let manifests = desired(&plan);
-    let name = plan.names.region().to_owned();
-    // The boundary stands before anything that it surrounds.
-    let boundary = manifests
-        .iter()
-        .take_while(|manifest| manifest.resource.kind == "NetworkPolicy")
-        .count();
-    let (boundary, rest) = manifests.split_at(boundary);
-    let turn = ctx.turn().await;
-    let mut writes =
-        apply::apply(ctx, &name, &mut memory.records, boundary, memory.full_pass).await?;
     let due = secret::due(&plan.secrets, &facts);
-    writes += mint::mint(ctx, &plan, &due, &mut memory.credentials, now).await?;
-    writes += apply::apply(ctx, &name, &mut memory.records, rest, memory.full_pass).await?;
-    writes += apply::prune(ctx, &name, &mut memory.records, &manifests).await?;
-    drop(turn);
-
+    let mut writes = write_objects(ctx, &plan, &due, memory, now).await?;
     let steps = steps(&plan, &facts);
     let (done, failed) = perform_all(ctx, region, &plan, memory, &steps).await?;
     writes += done;
@@ -1058,6 +1043,32 @@ async fn make(
     })
 }
 
+/// Applies the objects of a Region, makes its Secrets and prunes what is not wanted any more; returns how many writes were
+/// sent. Manifests take more memory than anything else of a look: they are there while it has its turn, not while hundreds
+/// of others wait for theirs, or for a system that does not answer.
+async fn write_objects(
+    ctx: &Context,
+    plan: &Plan,
+    due: &[(secret::SecretWanted, secret::Due)],
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<usize, Error> {
+    let _turn = ctx.turn().await;
+    let (name, look) = (plan.names.region(), memory.full_pass);
+    let manifests = desired(plan);
+    // The boundary stands before anything that it surrounds.
+    let boundary = manifests
+        .iter()
+        .take_while(|manifest| manifest.resource.kind == "NetworkPolicy")
+        .count();
+    let (boundary, rest) = manifests.split_at(boundary);
+    let mut writes = apply::apply(ctx, name, &mut memory.records, boundary, look).await?;
+    writes += mint::mint(ctx, plan, due, &mut memory.credentials, now).await?;
+    writes += apply::apply(ctx, name, &mut memory.records, rest, look).await?;
+    writes += apply::prune(ctx, name, &mut memory.records, &manifests).await?;
+    Ok(writes)
+}
+
 /// What is done of a Region that is paused: it is shut off for a leak, and else nothing.
 async fn shut_off_while_paused(
     ctx: &Context,
@@ -1066,12 +1077,12 @@ async fn shut_off_while_paused(
     (plan, mut facts): (Plan, Facts),
     now: Timestamp,
 ) -> Result<Done, Error> {
-    let manifests = desired_while_paused(&plan);
     let name = plan.names.region();
     let turn = ctx.turn().await;
+    let manifests = desired_while_paused(&plan);
     let applied = apply::apply(ctx, name, &mut memory.records, &manifests, memory.full_pass);
     let mut writes = applied.await?;
-    drop(turn);
+    drop((turn, manifests));
     let steps = steps(&plan, &facts);
     let (done, failed) = perform_all(ctx, region, &plan, memory, &steps).await?;
     writes += done;
