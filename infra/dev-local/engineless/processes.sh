@@ -45,7 +45,7 @@ start_recorded() {
     exec "$@"
   ' start "$records/$name" "$@" </dev/null >"$logs/$name.log" 2>&1 &
   disown
-  for _ in $(seq 100); do
+  for _ in $(seq 600); do
     [[ -n $(recorded_pid "$name") ]] && return
     sleep 0.05
   done
@@ -62,7 +62,7 @@ stop_recorded() {
     child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null || true)
     # shellcheck disable=SC2086 # pids are words
     kill -KILL ${child:-$pid} 2>/dev/null || true
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
       [[ -z $(recorded_pid "$1") ]] && break
       # Between fork and here the child may have changed.
       [[ -n $(cat "/proc/$pid/task/$pid/children" 2>/dev/null || true) ]] || kill -KILL "$pid" 2>/dev/null || true

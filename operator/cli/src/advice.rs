@@ -157,6 +157,12 @@ pub const ADVICE: &[Advice] = &[
         REPLACED,
     ),
     advice("WALArchiving", "CredentialsReplaced", WAIT, REPLACED),
+    advice(
+        "Degraded",
+        "CredentialsReplaced",
+        "put the passwords from before back into Secret {}-pg-internal, or set its own in the database",
+        "docs/runbooks/replaced-credentials.md#passwords-inside-postgres",
+    ),
     advice("Degraded", "StepFailed", OPERATOR_LOG, DEGRADED),
     advice(
         "Degraded",

@@ -1015,6 +1015,10 @@ async fn make(
     }
     let due = secret::due(&plan.secrets, &facts);
     let mut writes = write_objects(ctx, &plan, &due, memory, now).await?;
+    if writes > 0 {
+        // One that was just put right had told of the pods of somebody else's template: no member is restarted for those.
+        facts.stateful_sets = stateful_sets(ctx, &plan.names);
+    }
     let steps = steps(&plan, &facts);
     let (done, failed) = perform_all(ctx, region, &plan, memory, &steps).await?;
     writes += done;

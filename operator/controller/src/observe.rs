@@ -76,11 +76,7 @@ pub async fn observe(
         fence_responder: fence_responder(ctx),
         claims: by_namespace(&names, watched.claims.of(names.region())),
         pods: by_namespace(&names, watched.pods.of(names.region())),
-        stateful_sets: by_namespace(&names, watched.stateful_sets.of(names.region()))
-            .live
-            .into_iter()
-            .map(|(set, (_, fact))| (set, fact))
-            .collect(),
+        stateful_sets: stateful_sets(ctx, &names),
         jobs: by_namespace(&names, watched.jobs.of(names.region())).live,
         // They are kept by the namespace of their claim.
         volumes: names
@@ -279,6 +275,16 @@ pub fn is_replicated(secret: &Secret) -> bool {
         .keys()
         .chain(secret.labels().keys())
         .any(|key| is_replication_key(key))
+}
+
+/// A Region's StatefulSets, by name.
+#[must_use]
+pub fn stateful_sets(ctx: &Context, names: &Names) -> BTreeMap<String, StatefulSetFact> {
+    by_namespace(names, ctx.watched.stateful_sets.of(names.region()))
+        .live
+        .into_iter()
+        .map(|(set, (_, fact))| (set, fact))
+        .collect()
 }
 
 /// A Region's NetworkPolicies that are there, as `namespace/name`.

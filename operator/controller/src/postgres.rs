@@ -13,9 +13,10 @@ mod statement;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
-use bailiwick_model::names::{Names, REWIND_ROLE};
+use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::sql::{ArchiverFact, PostgresFacts, RunningSettings, Sessions, SqlStep};
 use futures::future::join_all;
 use tokio_postgres::Client;
@@ -35,6 +36,8 @@ const MAINTENANCE_DATABASE: &str = "postgres";
 pub struct Postgres {
     names: Names,
     endpoint: Endpoint,
+    /// The password of replication that the server took last: it is tried once, not at each look.
+    admitted: Arc<Mutex<Option<String>>>,
 }
 
 /// Why a call to Postgres did not succeed: the class goes into the status, the source into the log alone.
@@ -60,7 +63,11 @@ impl Postgres {
         address: Option<SocketAddr>,
     ) -> Result<Self, PostgresError> {
         let endpoint = Endpoint::new(&names, credentials, address)?;
-        Ok(Self { names, endpoint })
+        Ok(Self {
+            names,
+            endpoint,
+            admitted: Arc::default(),
+        })
     }
 
     /// Reads everything that steps and status are made from.
@@ -146,6 +153,7 @@ impl Postgres {
         drop(client);
         match self.settings(credentials).await {
             Ok((settings, running)) => {
+                facts.admitted.insert(REWIND_ROLE);
                 facts.settings = settings;
                 facts.running = Some(RunningSettings { refused, ..running });
             }
@@ -153,6 +161,9 @@ impl Postgres {
             Err(error) => {
                 told(&self.names, &error);
             }
+        }
+        if self.admits_replication(credentials).await {
+            facts.admitted.insert(REPLICATION_ROLE);
         }
         for (name, database) in reading::ours(&mut facts) {
             let client = self.connect(credentials, name).await?;
@@ -175,6 +186,32 @@ impl Postgres {
             reading::settings(&client).await?,
             reading::running(&client).await?,
         ))
+    }
+
+    /// Whether the server takes the password of replication that its Secret has now: members that are started with another
+    /// one could not follow. The role may connect to no database, which the server says only to whom it has let in.
+    async fn admits_replication(&self, credentials: &Credentials) -> bool {
+        const KEY: &str = "replication-password";
+        let password = credentials.text(&self.names.postgres_internal(), KEY);
+        let known = || self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if password.is_some() && known().as_deref() == password {
+            return true;
+        }
+        let login = (REPLICATION_ROLE, KEY);
+        let tried = self
+            .endpoint
+            .connect_as_others(login, &self.names, credentials, MAINTENANCE_DATABASE)
+            .await;
+        let admitted = match &tried {
+            Ok(_) => true,
+            Err(error) if error.failure == ReadFailure::Forbidden => true,
+            Err(error) => {
+                told(&self.names, error);
+                false
+            }
+        };
+        *known() = password.filter(|_| admitted).map(str::to_owned);
+        admitted
     }
 
     async fn work(&self, step: &SqlStep, credentials: &Credentials) -> Result<(), PostgresError> {

@@ -11,6 +11,8 @@ mod support {
     pub mod world;
 }
 
+use std::collections::BTreeSet;
+
 use bailiwick_model::names::Names;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -275,9 +277,32 @@ async fn passwords_inside_postgres_restart_members_once_the_database_takes_them(
     // A member that is made anew now could not follow the primary.
     assert_eq!(pods(&harness, "tr-pg-"), before);
 
+    // The operator gets in again, and a member would not: who sets one of three passwords alone.
+    harness.world.change("tr", |data| {
+        data.refuses_control = false;
+        data.refuses_members = ["bailiwick_replication"].into();
+    });
+    for _ in 0..40 {
+        harness.look().await.result.unwrap();
+        harness.turn();
+    }
+    assert_eq!(pods(&harness, "tr-pg-"), before);
+    let (state, reason, message) = harness.condition("Degraded");
+    assert_eq!(
+        (state.as_str(), reason.as_str()),
+        ("True", "CredentialsReplaced")
+    );
+    for word in [
+        "Secret tr-pg-internal",
+        "did not let in bailiwick_replication with them",
+        "docs/runbooks/replaced-credentials.md",
+    ] {
+        assert!(message.contains(word), "{message}");
+    }
+
     harness
         .world
-        .change("tr", |data| data.refuses_control = false);
+        .change("tr", |data| data.refuses_members = BTreeSet::new());
     for _ in 0..40 {
         harness.look().await.result.unwrap();
         harness.turn();

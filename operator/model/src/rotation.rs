@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::desired::postgres::config::store_user_secret;
 use crate::facts::{Facts, Observed, PodFact, ReadFailure};
+use crate::names::{REPLICATION_ROLE, REWIND_ROLE};
 use crate::plan::Plan;
 use crate::step::Step;
 
@@ -107,18 +108,43 @@ pub fn internal<'a>(plan: &Plan, facts: &'a Facts) -> Option<Replaced<'a>> {
     )
 }
 
-/// Whether a member is to be restarted for a credential of its own. Not for the passwords inside Postgres as long as the
-/// database does not take them: the member could not follow the primary.
+/// The roles of members that the database did not let in with the passwords that their Secret has now; none when it could
+/// not be asked.
+fn kept_out(facts: &Facts) -> Option<Vec<&'static str>> {
+    let admitted = &facts.postgres.seen()?.admitted;
+    let mut roles = vec![REPLICATION_ROLE, REWIND_ROLE];
+    roles.retain(|role| !admitted.contains(role));
+    Some(roles)
+}
+
+/// The passwords inside Postgres, once the database takes them all: a member with others could not follow the primary.
+fn internal_and_taken<'a>(plan: &Plan, facts: &'a Facts) -> Option<Replaced<'a>> {
+    let taken = kept_out(facts).is_some_and(|roles| roles.is_empty());
+    internal(plan, facts).filter(|_| taken)
+}
+
+/// That the passwords inside Postgres are others than the database has, though the operator gets in; none when they are not.
+#[must_use]
+pub fn not_taken(plan: &Plan, facts: &Facts) -> Option<String> {
+    let roles = kept_out(facts).filter(|roles| !roles.is_empty())?;
+    let replaced = internal(plan, facts)?;
+    Some(format!(
+        "Secret {} has other values since {}, and the database did not let in {} with them: no member is restarted, since it \
+         could not follow the primary. Put the old values back, or set the new ones in the database: see \
+         docs/runbooks/replaced-credentials.md",
+        replaced.secret,
+        replaced.since,
+        roles.join(" and ")
+    ))
+}
+
+/// Whether a member is to be restarted for a credential of its own.
 #[must_use]
 pub fn outdates_member(plan: &Plan, facts: &Facts, member: &str) -> bool {
-    let taken = facts.postgres.seen().is_some();
-    [
-        archive_user(plan, facts),
-        internal(plan, facts).filter(|_| taken),
-    ]
-    .iter()
-    .flatten()
-    .any(|replaced| replaced.pods.iter().any(|(name, _)| *name == member))
+    [archive_user(plan, facts), internal_and_taken(plan, facts)]
+        .iter()
+        .flatten()
+        .any(|replaced| replaced.pods.iter().any(|(name, _)| *name == member))
 }
 
 /// The servers of the store that are to start anew, all at once: those with other root credentials do not know each other.
@@ -143,11 +169,10 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
 /// The credentials that were made anew and that processes still run without, as the status tells of them.
 #[must_use]
 pub fn told<'a>(plan: &Plan, facts: &'a Facts) -> Vec<Replaced<'a>> {
-    let taken = facts.postgres.seen().is_some();
     [
         store_root(plan, facts),
         archive_user(plan, facts),
-        internal(plan, facts).filter(|_| taken),
+        internal_and_taken(plan, facts),
     ]
     .into_iter()
     .flatten()

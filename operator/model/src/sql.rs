@@ -83,6 +83,8 @@ pub struct PostgresFacts {
     pub settings: BTreeMap<String, String>,
     /// The settings that a Region may set, as the server has them; none when they were not read.
     pub running: Option<RunningSettings>,
+    /// The roles of members that the server let in with the passwords that their Secret has now.
+    pub admitted: BTreeSet<&'static str>,
 }
 
 /// The connections over the network that a role holds on one server.

@@ -242,7 +242,7 @@ fn whoever_copies_the_database_shows_a_certificate_and_members_do() {
         }
         certified += open.len();
     }
-    assert_eq!(certified, 2);
+    assert_eq!(certified, 3);
 
     let files = config::files(&planned(&tr()));
     let patroni: Value = serde_json::from_str(&files[config::PATRONI_FILE]).expect("JSON");

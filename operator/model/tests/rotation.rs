@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bailiwick_model::desired::postgres::parameters::dynamic;
 use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure, SecretFact};
-use bailiwick_model::names::Names;
+use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::patroni::{self, MemberFact, MemberRole, PatroniFacts};
 use bailiwick_model::plan::plan;
 use bailiwick_model::rotation::{outdates_member, steps, told};
@@ -47,7 +47,10 @@ fn running() -> Facts {
         let member = names.postgres_member(ordinal);
         facts.pods.live.insert(member, pod(BEFORE));
     }
-    facts.postgres = Observed::Seen(PostgresFacts::default());
+    facts.postgres = Observed::Seen(PostgresFacts {
+        admitted: [REPLICATION_ROLE, REWIND_ROLE].into(),
+        ..PostgresFacts::default()
+    });
     facts
 }
 

@@ -1,10 +1,10 @@
 //! Passwords, certificates and all that can be wrong with a connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use bailiwick_model::facts::{Observed, ReadFailure};
-use bailiwick_model::names::Names;
+use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::secret::Contents;
 use bailiwick_model::sql::{PasswordFact, PostgresFacts, SqlStep};
 use bailiwick_operator::credentials::Credentials;
@@ -12,7 +12,7 @@ use bailiwick_operator::mint::derived;
 use bailiwick_operator::postgres::Postgres;
 use tokio_postgres::error::SqlState;
 
-use super::server::{REGION, Server};
+use super::server::{REGION, REPLICATION_PASSWORD, Server};
 use super::{ROLES, converge, observe, spec, wanted};
 
 #[tokio::test]
@@ -114,6 +114,45 @@ async fn each_failure_has_its_class() {
     }
     let postgres = Postgres::new(elsewhere, &credentials, Some(server.address())).unwrap();
     assert_eq!(class(&postgres, &credentials).await, ReadFailure::Untrusted);
+}
+
+/// Members that are restarted with a password that the server does not take could not follow the primary.
+#[tokio::test]
+async fn passwords_of_members_that_the_server_does_not_take_are_known() {
+    let server = Server::start(&[]).await;
+    let role = format!(
+        "CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION PASSWORD '{REPLICATION_PASSWORD}'"
+    );
+    server
+        .superuser("postgres")
+        .await
+        .batch_execute(&role)
+        .await
+        .unwrap();
+    let internal = Names::new(REGION).postgres_internal();
+    let right = server.credentials();
+    let operator = server.operator();
+    let admitted = async |operator: &Postgres, credentials: &Credentials| {
+        operator.read(credentials).await.unwrap().admitted
+    };
+    let all = BTreeSet::from([REPLICATION_ROLE, REWIND_ROLE]);
+    assert_eq!(admitted(&operator, right).await, all);
+    assert_eq!(admitted(&operator, right).await, all);
+    for (key, expected) in [
+        ("replication-password", REWIND_ROLE),
+        ("rewind-password", REPLICATION_ROLE),
+    ] {
+        let mut values = right.secret(&internal).unwrap().clone();
+        values.insert(key.to_owned(), b"another one of a person".to_vec());
+        let mut edited = right.clone();
+        edited.insert(internal.clone(), values);
+        // By one that knew the password before, and by one that starts after the edit.
+        for operator in [&operator, &server.operator()] {
+            let found = admitted(operator, &edited).await;
+            assert_eq!(found, BTreeSet::from([expected]), "{key}");
+        }
+    }
+    assert_eq!(admitted(&operator, right).await, all);
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ const CONTROL_PASSWORD: &str = "the-control-role-of-the-tests";
 
 /// The password of pg_rewind's role, as [`INITDB`] sets it in Patroni's place.
 const REWIND_PASSWORD: &str = "the-rewind-role-of-the-tests";
+/// That of the role of replication, which only the tests that ask for it make.
+pub const REPLICATION_PASSWORD: &str = "the-replication-role-of-the-tests";
 
 /// The mounts of a server, in its own mount namespace: its folder for the data, and what the image leaves empty.
 const MOUNTS: &str = r#"
@@ -134,6 +136,7 @@ impl Server {
             secret(&[
                 ("control-password", CONTROL_PASSWORD),
                 ("rewind-password", REWIND_PASSWORD),
+                ("replication-password", REPLICATION_PASSWORD),
             ]),
         );
         for role in roles {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
+use bailiwick_model::names::{REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
 use bailiwick_model::region::EvidenceStatus;
 use bailiwick_model::repository::ArchivedFile;
@@ -43,6 +44,8 @@ pub struct Data {
     pub store: StoreFacts,
     /// Whether the database refuses the operator's password.
     pub refuses_control: bool,
+    /// The roles of members that it refuses, their Secret having other passwords.
+    pub refuses_members: BTreeSet<&'static str>,
     /// The root credentials that the store's server runs with, and the uid of its pod.
     root: Option<(String, Vec<u8>)>,
     /// Whether what Postgres archives arrives in another store.
@@ -248,6 +251,10 @@ impl World {
                     facts.standby_sessions.entry(member.clone()).or_default();
                 }
             }
+            facts.admitted = [REPLICATION_ROLE, REWIND_ROLE].into();
+            facts
+                .admitted
+                .retain(|role| !data.refuses_members.contains(role));
             // What Patroni was told, as a server has it once Patroni has written it down.
             let told = data.config["postgresql"]["parameters"].as_object();
             facts.running = Some(RunningSettings {

@@ -1,11 +1,12 @@
 //! What does not do its work, as one condition: the most severe fault gives the reason, and the message names every one, so
 //! that none hides another. No I/O.
 
-use super::{Applied, State, Verdict, with_held};
+use super::{Applied, CREDENTIALS_REPLACED, State, Verdict, with_held};
 use crate::facts::Facts;
 use crate::patroni::MemberRole;
 use crate::plan::Plan;
 use crate::region::Durability;
+use crate::rotation;
 use crate::scale::Departure;
 use crate::secret::{self, Due};
 use crate::sql;
@@ -25,6 +26,7 @@ enum Fault {
     MembersMissing,
     NoSyncStandby,
     ScaleDownWaits,
+    CredentialsReplaced,
     SecretMissing,
     SecretValueMissing,
     ObjectMissing,
@@ -35,11 +37,12 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::WalArchivingFailing,
         Self::MembersMissing,
         Self::NoSyncStandby,
         Self::ScaleDownWaits,
+        Self::CredentialsReplaced,
         Self::SecretMissing,
         Self::SecretValueMissing,
         Self::ObjectMissing,
@@ -56,6 +59,7 @@ impl Fault {
             Self::MembersMissing => "MembersMissing",
             Self::NoSyncStandby => "NoSyncStandby",
             Self::ScaleDownWaits => "ScaleDownWaits",
+            Self::CredentialsReplaced => CREDENTIALS_REPLACED,
             Self::SecretMissing => "SecretMissing",
             Self::SecretValueMissing => "SecretValueMissing",
             Self::ObjectMissing => "ObjectMissing",
@@ -80,6 +84,9 @@ impl Fault {
                 .as_ref()
                 .filter(|it| matches!(it.what, Departure::Waits(wait) if !wait.passes()))
                 .map(|leaving| format!("{leaving}.")),
+            Self::CredentialsReplaced => {
+                rotation::not_taken(applied.plan, applied.facts).map(|told| format!("{told}."))
+            }
             Self::SecretMissing => all_of(&secrets_missing(applied.plan, applied.facts)),
             Self::SecretValueMissing => {
                 all_of(&secret::lacking(&applied.plan.secrets, applied.facts))

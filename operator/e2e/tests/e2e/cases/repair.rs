@@ -299,6 +299,16 @@ pub async fn edited(cluster: &Cluster) -> Outcome<String> {
             started.elapsed().as_secs_f64()
         ));
     }
+    // Whoever is told to end counts as whole until it has: what comes next must not meet that.
+    until("no pod of the Region to be ending", SETTLED, || async {
+        let pods = cluster.pods(&names.namespace()).await?;
+        let ending = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_some());
+        let ending: Vec<_> = ending.filter_map(|pod| pod.metadata.name.clone()).collect();
+        Ok(seen_if(ending.is_empty(), || ending.join(", ")))
+    })
+    .await?;
     cluster.settled(&place.region, SETTLED).await?;
     Ok(times.join(", "))
 }

@@ -223,6 +223,8 @@ pub fn access_rules() -> Vec<String> {
         format!("hostssl replication {REPLICATION_ROLE} all {certified}"),
         "hostssl replication all all reject".to_owned(),
         format!("hostssl postgres {REWIND_ROLE} all {certified}"),
+        // The operator tries a new password of members before it restarts them with it; the role may connect to no database.
+        format!("hostssl postgres {REPLICATION_ROLE} all {certified}"),
     ];
     for role in [SUPERUSER_ROLE, REPLICATION_ROLE, REWIND_ROLE] {
         rules.push(format!("hostssl all {role} all reject"));
