@@ -209,7 +209,8 @@ async fn plant(cluster: &Cluster, home: &Place, run: &str) -> Outcome<(String, S
 
 /// The folder with a folder for each node's disks, as the cluster's own scripts know it.
 fn nodes() -> Outcome<PathBuf> {
-    let kubeconfig = kubeconfig();
+    // The checkout whose cluster it is, whatever leads there.
+    let kubeconfig = kubeconfig().canonicalize()?;
     let checkout = kubeconfig
         .parent()
         .and_then(Path::parent)
