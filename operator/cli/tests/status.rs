@@ -478,7 +478,7 @@ fn what_the_server_cannot_take_is_to_be_taken_out_and_not_waited_for() {
 fn advice_is_for_reasons_that_the_operator_gives_and_its_pages_exist() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let model = root.join("operator/model/src");
-    let source: String = ["status.rs", "violation.rs"]
+    let source: String = ["status.rs", "status/degraded.rs", "violation.rs"]
         .map(|file| std::fs::read_to_string(model.join(file)).unwrap())
         .concat();
     for advice in ADVICE {
@@ -597,6 +597,7 @@ fn every_condition_of_the_operator_is_expected() {
     let judged: Vec<&str> = judge
         .split("(\"")
         .skip(1)
+        .chain(source.split("conditions.set(\"").skip(1))
         .filter_map(|rest| rest.split('"').next())
         .collect();
     assert!(judged.len() >= 15, "{judged:?}");

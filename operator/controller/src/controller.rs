@@ -52,7 +52,7 @@ use crate::glance;
 use crate::health::WatchHealth;
 use crate::lease::Lease;
 use crate::mint;
-use crate::observe::{FULL_PASS, network_policies, observe, secret_facts};
+use crate::observe::{FULL_PASS, network_policies, observe, secret_facts, stateful_sets};
 use crate::regions::Known;
 use crate::retire::{self, Retiring};
 use crate::systems::{Access, Systems};

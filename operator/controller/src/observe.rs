@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
     ByNamespace, CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, ReadFailure,
-    SecretFact, Unread,
+    SecretFact, StatefulSetFact, Unread,
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;

@@ -313,6 +313,30 @@ async fn passwords_inside_postgres_restart_members_once_the_database_takes_them(
     assert_eq!(harness.condition("Ready").0, "True");
 }
 
+/// The StatefulSet's controller had taken the template over when the operator put it right.
+#[tokio::test]
+async fn no_member_is_restarted_for_a_template_that_somebody_else_wrote() {
+    let mut harness = Harness::running().await;
+    let before = pods(&harness, "tr-pg-");
+    let set = key("statefulsets", &names().postgres());
+    harness.api.edit(&set, USER, |set| {
+        set["spec"]["template"]["metadata"]["annotations"]["example.org/intruder"] = json!("here");
+    });
+    harness.turn();
+    harness.journal.take();
+    for _ in 0..20 {
+        harness.look().await.result.unwrap();
+        harness.turn();
+    }
+    let calls = harness.journal.take();
+    assert_eq!(deleted(&calls, "pods"), Vec::<String>::new());
+    assert_eq!(pods(&harness, "tr-pg-"), before);
+    let now = harness.api.get(&set).unwrap();
+    let annotations = &now["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["example.org/intruder"], Value::Null);
+    assert_eq!(harness.condition("Progressing").1, "Settled");
+}
+
 #[tokio::test]
 async fn nobody_who_deploys_from_git_prunes_a_secret_or_a_claim_whichever_age_they_have() {
     // From the first moment on.
