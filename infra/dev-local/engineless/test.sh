@@ -332,7 +332,10 @@ traces() {
 
 down_leaves_nothing() {
   local pids pid
-  pids=$(for name in "${nodes[@]}"; do find "/sys/fs/cgroup" -path "*/$prefix-$name/*" -name cgroup.procs -exec cat {} +; done | sort -u)
+  # A pod may end meanwhile, and its group with it.
+  pids=$(for name in "${nodes[@]}"; do
+    find "/sys/fs/cgroup" -path "*/$prefix-$name/*" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+  done | sort -u)
   [[ -n $pids ]]
   pids=$(for pid in $pids; do echo "$pid:$(start_time "$pid")"; done)
   "$cluster" down
