@@ -172,8 +172,9 @@ fn told_apart(shut: &BTreeMap<String, Timestamp>) -> Vec<ShutWay> {
     told
 }
 
-/// From when on nothing was let through a way any more that was shut then.
-fn closed_at(since: Timestamp) -> Timestamp {
+/// From when on nothing was let through a way any more that was shut then, on any node: a pod that is made before that may
+/// have been connected to anew.
+pub(crate) fn closed_at(since: Timestamp) -> Timestamp {
     since.checked_add(SETTLE).unwrap_or(Timestamp::MAX)
 }
 
@@ -228,7 +229,19 @@ fn is_older(pod: &PodFact, than: Timestamp) -> bool {
 }
 
 fn has_older_pod(facts: &Facts, component: &str, than: Timestamp) -> bool {
-    pods_of(facts, component).any(|(_, pod)| is_older(pod, than))
+    first_older_pod(facts, component, than).is_some()
+}
+
+/// The first pod of a component, by name, that was made before a moment, or nobody knows when.
+pub(crate) fn first_older_pod<'a>(
+    facts: &'a Facts,
+    component: &'a str,
+    than: Timestamp,
+) -> Option<&'a String> {
+    pods_of(facts, component)
+        .filter(|(_, pod)| is_older(pod, than))
+        .map(|(name, _)| name)
+        .min()
 }
 
 /// Whether the sessions of standbys must be known too: the Region is shut off, or a way was shut that sessions may hold.

@@ -306,6 +306,10 @@ fn the_object_store_may_hold_connections_until_all_its_pods_are_made_anew() {
             && found.contains("kubectl -n tr delete pod tr-s3-0"),
         "{found}"
     );
+    // The moment from which on it helps: a pod that is made before that counts as one of before.
+    let since = plan.ways.shut.first().unwrap().since;
+    let closed = since.checked_add(SETTLE).unwrap();
+    assert!(found.contains(&format!("from {closed:.0} on")), "{found}");
     // A pod whose age is not known may be older.
     looks.facts.pods.live.get_mut("tr-s3-0").unwrap().made = None;
     assert_eq!(shut(&looks.look()), [Kind::ObjectStore]);

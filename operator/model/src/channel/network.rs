@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::fence::closed_before_start;
 use super::{Sight, Verdict, counted, some_of};
 use crate::canary::Class;
 use crate::canary::verdict::ClassVerdict;
+use crate::desired::{object_store, postgres};
 use crate::facts::{Inventory, Observed};
 use crate::names::{LABEL_REGION, NODE_REGION};
-use crate::ways::{Kind, OF_BEFORE, let_through, name_of};
+use crate::ways::{Kind, OF_BEFORE, closed_at, first_older_pod, let_through, name_of};
 
 /// API groups by which networks of several clusters become one.
 const MULTI_CLUSTER: &[&str] = &[
@@ -133,6 +136,7 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
         }
         // Since when is in the status.
         let who = some_of(who);
+        let closed = shut(*kind).map(|shut| closed_at(shut.since)).max()?;
         Some(match kind {
             Kind::Postgres => format!(
                 "client {who} is let in to Postgres no more and may hold {OF_BEFORE}; the operator ends them within a \
@@ -143,14 +147,16 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
                 &format!(
                     "client {who} is let in to the object store no more and may hold {OF_BEFORE}"
                 ),
-                &names.object_store(),
+                (object_store::COMPONENT, &names.object_store()),
+                closed,
             ),
             Kind::External => made_anew(
                 sight,
                 &format!(
                     "endpoint {who} is let through no more, and Postgres may hold {OF_BEFORE}"
                 ),
-                &names.postgres(),
+                (postgres::COMPONENT, &names.postgres()),
+                closed,
             ),
         })
     });
@@ -178,12 +184,21 @@ fn kept_open(sight: &Sight<'_>, kinds: &[Kind]) -> Option<String> {
     })
 }
 
-/// What is found, and the command that ends it: nobody deletes pods for it but who knows when.
-fn made_anew(sight: &Sight<'_>, what: &str, set: &str) -> String {
+/// What is found, and the command that ends it: nobody deletes pods for it but who knows when. Pods that are made before
+/// `closed` may have been connected to anew.
+fn made_anew(
+    sight: &Sight<'_>,
+    what: &str,
+    (component, set): (&str, &str),
+    closed: Timestamp,
+) -> String {
     let namespace = sight.plan.names.namespace();
+    let pod = first_older_pod(sight.facts, component, closed)
+        .cloned()
+        .unwrap_or_else(|| format!("{set}-0"));
     format!(
-        "{what}: they end with its pods, one after the other, each once the one before is Ready again: kubectl -n {namespace} \
-         delete pod {set}-0; see docs/how-to/remove-a-client.md"
+        "{what}: they end with its pods, from {closed:.0} on, one after the other, each once the one before is Ready again: \
+         kubectl -n {namespace} delete pod {pod}; see docs/how-to/remove-a-client.md"
     )
 }
 

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use bailiwick_model::names::LABEL_REGION;
 use bailiwick_model::region::Region;
+use bailiwick_model::ways;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
@@ -386,6 +388,15 @@ async fn made_anew(cluster: &Cluster, place: &Place) -> Outcome {
             seen_if(told(region), || "it does not".to_owned())
         })
         .await?;
+    // A pod that is made before that may be connected to anew, and does not count.
+    let now = cluster.regions().get(REGION).await?;
+    let ways = now.status.and_then(|it| it.residency?.ways);
+    let shut = ways.iter().flat_map(|ways| &ways.shut);
+    let closed = shut.filter_map(|it| it.since.checked_add(ways::SETTLE).ok());
+    if let Some(closed) = closed.max() {
+        let left = closed.duration_since(Timestamp::now());
+        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+    }
     let api = Api::<Pod>::namespaced(cluster.client.clone(), &namespace);
     for pod in cluster.pods(&namespace).await? {
         let name = pod.name_any();
