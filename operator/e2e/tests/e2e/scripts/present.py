@@ -2,11 +2,28 @@
 
 import json
 import sys
+import time
 
 import postgres
+import psycopg2
+
+# What is asked is which rows are there, not whether a Service has its endpoints back at once.
+PATIENCE = 30
+
+
+def connect(login):
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return postgres.connect(login)
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
 
 told = json.loads(sys.argv[1])
-connection = postgres.connect(told["writer"])
+connection = connect(told["writer"])
 ranges = postgres.rows(
     connection,
     "SELECT min(number), max(number) FROM"
