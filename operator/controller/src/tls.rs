@@ -5,17 +5,20 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bailiwick_model::facts::ReadFailure;
-use rustls::client::WantsClientCert;
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+
+/// Of how many servers a client remembers sessions: members and Services of one Region.
+const SERVERS: usize = 16;
 
 /// TLS that trusts the authorities in `ca_pem` and no other, without a certificate of its own.
 ///
 /// # Errors
 /// `Untrusted` when `ca_pem` holds no certificate.
 pub fn trusting(ca_pem: &[u8]) -> Result<ClientConfig, ReadFailure> {
-    Ok(trust(ca_pem)?.with_no_client_auth())
+    Ok(remembering_little(trust(ca_pem)?.with_no_client_auth()))
 }
 
 /// TLS that trusts the authorities in `ca_pem` and no other, and shows the certificate in `certificate_pem`.
@@ -32,9 +35,17 @@ pub fn mutual(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| ReadFailure::Unauthenticated)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| ReadFailure::Unauthenticated)?;
-    trust(ca_pem)?
+    let config = trust(ca_pem)?
         .with_client_auth_cert(chain, key)
-        .map_err(|_| ReadFailure::Unauthenticated)
+        .map_err(|_| ReadFailure::Unauthenticated)?;
+    Ok(remembering_little(config))
+}
+
+/// A client of one Region speaks with a handful of servers. Room for sessions of hundreds, as rustls reserves it at once, is
+/// fourteen kilobytes a client, and a Region has four.
+pub(crate) fn remembering_little(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::in_memory_sessions(SERVERS);
+    config
 }
 
 fn trust(ca_pem: &[u8]) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ReadFailure> {

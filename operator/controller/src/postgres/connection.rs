@@ -135,7 +135,7 @@ impl Endpoint {
         Ok(Self {
             host: format!("{}.{}.svc", names.postgres_rw(), names.namespace()),
             address,
-            tls: MakeRustlsConnect::new(tls),
+            tls: MakeRustlsConnect::new(tls::remembering_little(tls)),
             certified: certified.map(MakeRustlsConnect::new),
         })
     }

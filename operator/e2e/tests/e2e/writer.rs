@@ -170,7 +170,7 @@ impl<'a> Writer<'a> {
             secrets: vec![writer],
         };
         let stand = Stand::allowed(place);
-        let found = client::run(cluster, &stand, &script, Duration::from_secs(60)).await?;
+        let found = client::run(cluster, &stand, &script, Duration::from_mins(1)).await?;
         let present: Vec<(u64, u64)> = serde_json::from_value(found)?;
         let lost: Vec<u64> = acknowledged
             .iter()
