@@ -62,12 +62,11 @@ if suite "Debian packages" "$engineless/packages.sh" &&
   if BAILIWICK_TEST_POSTGRES=$("$engineless/rootfs.sh" postgres); then
     export BAILIWICK_TEST_POSTGRES
   fi
-  # The first two wait more than they compute, each in networks of its own, and have deadlines: the tests that compute
-  # leave the processors to them.
-  beside "Postgres image" platform/images/postgres/test.sh
-  beside "engine-less cluster" "$engineless/test.sh"
-  suite "unit, invariant and integration tests" nice -n 10 \
+  suite "unit, invariant and integration tests" \
     cargo test --locked --workspace --exclude bailiwick-e2e --no-fail-fast --quiet
+  # Both wait more than they compute, each in networks of its own.
+  beside "engine-less cluster" "$engineless/test.sh"
+  suite "Postgres image" platform/images/postgres/test.sh
   joined
   # A cluster of this checkout may be left from an earlier run; the suite starts from nothing.
   if suite "development cluster" make --no-print-directory dev-reset; then
