@@ -8,9 +8,9 @@ cd "$checkout" || exit 1
 engineless=infra/dev-local/engineless
 mkdir -p .state
 log=.state/test.log
+beside_log=.state/test-beside.log
 : >"$log"
 failed_suites=0
-running=()
 
 # $1 the suite's name, the rest its command. A suite that could not even count is a failure of its own.
 suite() {
@@ -24,33 +24,15 @@ suite() {
   return "$code"
 }
 
-# $1 a suite's name, the rest its command: it runs in the background, and `joined` shows its output.
-beside() {
-  local name=$1
-  shift
-  (
-    began=$SECONDS
-    "$@" >"$(log_of "$name")" 2>&1
-    code=$?
-    echo "== $name: $([[ $code == 0 ]] && echo ok || echo "FAILED ($code)"), $((SECONDS - began)) s beside others" \
-      >>"$(log_of "$name")"
-    exit "$code"
-  ) &
-  running+=("$!:$name")
-}
-
-log_of() { echo ".state/test-${1// /-}.log"; }
-
-# Waits for every suite in the background and shows what it said.
+# $1 the suite that a job in the background ran, $2 its process, $3 when it began. Its output is shown at its end.
 joined() {
-  local job name
-  for job in "${running[@]}"; do
-    name=${job#*:}
-    wait "${job%%:*}" || failed_suites=$((failed_suites + 1))
-    echo "== $name"
-    tee -a "$log" <"$(log_of "$name")"
-  done
-  running=()
+  local code
+  wait "$2"
+  code=$?
+  echo "== $1"
+  tee -a "$log" <"$beside_log"
+  echo "== $1: $([[ $code == 0 ]] && echo ok || echo "FAILED ($code)"), $((SECONDS - $3)) s beside the suite before"
+  if ((code != 0)); then failed_suites=$((failed_suites + 1)); fi
 }
 
 # Without these nothing else can be judged.
@@ -65,9 +47,11 @@ if suite "Debian packages" "$engineless/packages.sh" &&
   suite "unit, invariant and integration tests" \
     cargo test --locked --workspace --exclude bailiwick-e2e --no-fail-fast --quiet
   # Both wait more than they compute, each in networks of its own.
-  beside "engine-less cluster" "$engineless/test.sh"
+  began=$SECONDS
+  "$engineless/test.sh" >"$beside_log" 2>&1 &
+  beside=$!
   suite "Postgres image" platform/images/postgres/test.sh
-  joined
+  joined "engine-less cluster" "$beside" "$began"
   # A cluster of this checkout may be left from an earlier run; the suite starts from nothing.
   if suite "development cluster" make --no-print-directory dev-reset; then
     suite "end to end" make --no-print-directory test-e2e

@@ -315,22 +315,21 @@ pub fn violations(spec: &RegionSpec) -> Vec<Violation> {
 /// Why a setting of this name can be in no Region, whatever its value; none when one may have it.
 #[must_use]
 pub fn refused_name(name: &str) -> Option<String> {
-    match all().get(name) {
-        None => Some(unknown(name)),
-        Some(setting) => setting
-            .keeper
-            .map(|keeper| format!("{}; take it out", keeper.reason())),
+    named(name).err()
+}
+
+/// The setting of a name that a Region may have, or why it may not.
+fn named(name: &str) -> Result<&'static Setting, String> {
+    let setting = all().get(name).ok_or_else(|| unknown(name))?;
+    match setting.keeper {
+        Some(keeper) => Err(format!("{}; take it out", keeper.reason())),
+        None => Ok(setting),
     }
 }
 
 /// Whether one setting of a spec can be taken, or why not.
 fn judge(spec: &RegionSpec, name: &str, value: &str) -> Result<(), String> {
-    if let Some(refused) = refused_name(name) {
-        return Err(refused);
-    }
-    let Some(setting) = all().get(name) else {
-        return Err(unknown(name));
-    };
+    let setting = named(name)?;
     if let Some(extension) = setting.extension()
         && !has_extension(spec, extension)
     {

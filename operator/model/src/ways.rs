@@ -144,6 +144,24 @@ pub fn ways(before: Option<&WaysStatus>, plan: &Plan, facts: &Facts) -> WaysStat
     }
 }
 
+/// What is known when the ways that were shut cannot be read any more: any may have been, until `now`.
+#[must_use]
+pub fn doubted(now: Timestamp) -> WaysStatus {
+    let shut = Kind::ALL.map(|kind| ShutWay {
+        way: others(kind),
+        since: now,
+    });
+    WaysStatus {
+        open: Vec::new(),
+        shut: shut.into(),
+    }
+}
+
+/// The way that stands for several of a kind.
+fn others(kind: Kind) -> String {
+    format!("{}/{OTHERS}/{OTHERS}", kind.as_str())
+}
+
 /// The ways that were shut, a bounded number: of the oldest of a kind it is known when the last of them was shut, and
 /// they are one.
 fn told_apart(shut: &BTreeMap<String, Timestamp>) -> Vec<ShutWay> {
@@ -162,7 +180,7 @@ fn told_apart(shut: &BTreeMap<String, Timestamp>) -> Vec<ShutWay> {
             let since = of_kind[TOLD_APART - 1].since;
             of_kind.truncate(TOLD_APART - 1);
             of_kind.push(ShutWay {
-                way: format!("{}/{OTHERS}/{OTHERS}", kind.as_str()),
+                way: others(kind),
                 since,
             });
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
 
 use crate::region::{Assurance, BreachStatus, BreachedChannel, RegionStatus};
+use crate::ways;
 
 /// What of a status does not decode, and what mends that.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +19,8 @@ pub struct Unreadable {
 
 /// What is to be taken out of the status of a Region, as JSON or null, so that it decodes; none when it does. `known` is the
 /// breach as it was written last, where that is remembered: if that part does not decode and nobody remembers it, a leak may
-/// have been in it, and the Region is shut off from `now` until its canaries find none.
+/// have been in it, and the Region is shut off from `now` until its canaries find none. Ways of before that do not decode may
+/// have been shut until `now`, and hold connections.
 #[must_use]
 pub fn unreadable(
     status: &Value,
@@ -39,21 +41,29 @@ pub fn unreadable(
     if fields.is_empty() {
         return None;
     }
-    let lost = |field: &String| {
-        ["status", "status.residency"].contains(&field.as_str())
-            || field.starts_with("status.residency.breach")
+    let lost = |part: &str| {
+        let part = format!("status.residency.{part}");
+        fields.iter().any(|field| {
+            ["status", "status.residency"].contains(&field.as_str()) || field.starts_with(&part)
+        })
     };
-    if fields.iter().any(lost) {
-        let breach = known.cloned().unwrap_or_else(|| doubted(status, now));
+    let (breach_lost, ways_lost) = (lost("breach"), lost("ways"));
+    if breach_lost || ways_lost {
         if !left.is_object() {
             left = json!({});
         }
         if left["residency"].is_null() {
             left["residency"] = json!({"assurance": Assurance::default()});
         }
+    }
+    if breach_lost {
+        let breach = known.cloned().unwrap_or_else(|| doubted(status, now));
         if !breach.is_none() {
             left["residency"]["breach"] = json!(breach);
         }
+    }
+    if ways_lost {
+        left["residency"]["ways"] = json!(ways::doubted(now));
     }
     Some(Unreadable {
         patch: difference(status, &left),
@@ -154,6 +164,9 @@ mod tests {
                     {"id": "2", "since": "2026-01-01T00:00:00Z", "finding": "reached"},
                 ]},
                 "evidence": {"sequence": 7, "hash": "ab", "keyId": "cd", "told": ""},
+                "ways": {"open": ["Postgres/lab/ab"], "shut": [
+                    {"way": "ObjectStore/lab/ab", "since": "2026-01-01T00:00:00Z"},
+                ]},
             },
             "conditions": [
                 {"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
@@ -222,6 +235,11 @@ mod tests {
                 &["residency.breach.count", "residency.breach"],
                 true,
             ),
+            (
+                "/residency/ways/shut/0/since",
+                &["residency.ways.shut.0.since", "residency.ways.shut.0"],
+                false,
+            ),
             ("/residency", &["residency.0", "residency"], true),
         ];
         for (pointer, fields, doubted) in table {
@@ -249,6 +267,16 @@ mod tests {
                 .finding
                 .contains("could not be decoded");
             assert_eq!(says, doubted, "{pointer}");
+            // Whatever may have been shut may hold connections; what can be read stays as it is.
+            let ways = residency.ways.expect(pointer);
+            let forgotten = pointer == "/residency" || pointer.starts_with("/residency/ways");
+            let shut: Vec<&str> = ways.shut.iter().map(|it| it.way.as_str()).collect();
+            let expected: &[&str] = if forgotten {
+                &["Postgres/*/*", "ObjectStore/*/*", "External/*/*"]
+            } else {
+                &["ObjectStore/lab/ab"]
+            };
+            assert_eq!(shut, expected, "{pointer}");
 
             // What is remembered is better than doubt.
             let known = BreachStatus::default();

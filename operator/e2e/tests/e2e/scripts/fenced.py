@@ -2,7 +2,8 @@
 
 Plugins like kube-router let a new pod's first moments pass: what a client finds is what holds from then on. Ends waiting after
 five seconds: a case may have opened the way out on purpose. As in reach.py, a reset by the target itself says that packets get
-there; refused by somebody on the way (ICMP) is no answer.
+there; refused by somebody on the way (ICMP) is no answer. A pod is given this as text, without the other scripts: it imports
+none of them.
 """
 
 import os
