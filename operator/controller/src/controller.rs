@@ -19,7 +19,7 @@ use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, Names};
 use bailiwick_model::patroni::PatroniStep;
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::{
-    Assurance, BreachStatus, EvidenceStatus, Region, RegionStatus, ResidencyStatus,
+    Assurance, BreachStatus, EvidenceStatus, Region, RegionStatus, ResidencyStatus, WaysStatus,
 };
 use bailiwick_model::region_object::{RegionObject, Undecodable};
 use bailiwick_model::repository::{ArchivedFile, ReadBack};
@@ -156,8 +156,10 @@ pub struct Memory {
     /// The StatefulSets whose programs have answered before: they are asked even while their pods are not ready,
     /// because that is when their answer matters.
     pub answered: BTreeSet<String>,
-    /// The breach as the status that was written last tells of it.
+    /// The breach as the status that was told last tells of it.
     pub breach: Option<BreachStatus>,
+    /// The ways as the status that was told last tells of them.
+    pub ways: Option<WaysStatus>,
     /// The spec that was accepted last.
     accepted: Option<AcceptedSpec>,
     /// Whether the one that an operator before this left was asked for.
@@ -191,6 +193,14 @@ impl Memory {
                 uid: uid.cloned(),
                 ..Self::default()
             };
+        }
+    }
+
+    /// Remembers what of a status must not be lost with it: somebody may empty it.
+    fn is_told(&mut self, status: &RegionStatus) {
+        if let Some(residency) = &status.residency {
+            self.breach = Some(residency.breach.clone());
+            self.ways.clone_from(&residency.ways);
         }
     }
 }
@@ -1442,13 +1452,12 @@ async fn write_status(
     let mut status = status::status(region, outcome, now);
     record_evidence(ctx, region, memory, outcome, &mut status, now).await;
     if region.status.as_ref() == Some(&status) {
+        memory.is_told(&status);
         return Ok(status);
     }
     patch_status(ctx, region, &status).await?;
     memory.written = Some((region.resource_version(), status.clone()));
-    if let Some(residency) = &status.residency {
-        memory.breach = Some(residency.breach.clone());
-    }
+    memory.is_told(&status);
     events::publish_flips(ctx, region, &status).await;
     Ok(status)
 }
@@ -1463,23 +1472,47 @@ pub async fn patch_status(
     status: &RegionStatus,
 ) -> Result<(), Error> {
     ctx.lease.check()?;
-    // The answer is of no use, and may not decode.
+    // The spec of the answer may not decode.
     let api: Api<RegionObject> = Api::all(ctx.client.clone());
+    let name = region.name_any();
+    let unwritten = |source: kube::Error| Error::Status {
+        source: Box::new(source),
+    };
     let patch = serde_json::json!({
         "apiVersion": Region::api_version(&()),
         "kind": Region::kind(&()),
-        "metadata": { "name": region.name_any(), "uid": region.uid() },
+        "metadata": { "name": name, "uid": region.uid() },
         "status": status,
     });
-    api.patch_status(
-        &region.name_any(),
-        &PatchParams::apply(FIELD_MANAGER).force(),
-        &Patch::Apply(&patch),
-    )
-    .await
-    .map_err(|source| Error::Status {
-        source: Box::new(source),
-    })?;
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    let answer = api
+        .patch_status(&name, &apply, &Patch::Apply(&patch))
+        .await
+        .map_err(unwritten)?;
     ctx.metrics.writes.inc();
+    let RegionObject::Decoded(written) = answer else {
+        return Ok(());
+    };
+    // What others wrote stays when a status is applied: nobody would take it out, and it may be a lie.
+    let foreign = status::foreign(written.status.as_ref(), status)
+        .map_err(|error| unwritten(kube::Error::SerdeError(error)))?;
+    if let Some(foreign) = foreign {
+        tracing::warn!(
+            region = name,
+            "somebody else wrote into the status: what is not the operator's is taken out"
+        );
+        let patch = serde_json::json!({
+            "metadata": { "uid": written.uid(), "resourceVersion": written.resource_version() },
+            "status": foreign,
+        });
+        let merge = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        api.patch_status(&name, &merge, &Patch::Merge(&patch))
+            .await
+            .map_err(unwritten)?;
+        ctx.metrics.writes.inc();
+    }
     Ok(())
 }

@@ -57,6 +57,7 @@ pub async fn observe(
     let mut facts = Facts {
         now,
         breach: memory.breach.clone(),
+        ways: memory.ways.clone(),
         namespaces: by_name(watched.namespaces.of(names.region())),
         node_addresses: nodes
             .iter()

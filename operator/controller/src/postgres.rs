@@ -153,18 +153,19 @@ impl Postgres {
         drop(client);
         match self.settings(credentials).await {
             Ok((settings, running)) => {
-                facts.admitted.insert(REWIND_ROLE);
+                facts.logins.insert(REWIND_ROLE, Ok(()));
                 facts.settings = settings;
                 facts.running = Some(RunningSettings { refused, ..running });
             }
             // What was not read is unknown, and nothing else waits for it.
             Err(error) => {
-                told(&self.names, &error);
+                let unread = told(&self.names, &error);
+                facts.logins.insert(REWIND_ROLE, Err(unread));
             }
         }
-        if self.admits_replication(credentials).await {
-            facts.admitted.insert(REPLICATION_ROLE);
-        }
+        facts
+            .logins
+            .insert(REPLICATION_ROLE, self.replication_login(credentials).await);
         for (name, database) in reading::ours(&mut facts) {
             let client = self.connect(credentials, name).await?;
             database.inside = Some(reading::inside(&client).await?);
@@ -188,30 +189,27 @@ impl Postgres {
         ))
     }
 
-    /// Whether the server takes the password of replication that its Secret has now: members that are started with another
-    /// one could not follow. The role may connect to no database, which the server says only to whom it has let in.
-    async fn admits_replication(&self, credentials: &Credentials) -> bool {
+    /// Whether the server takes the password of replication that its Secret has now, and else why not: members that are
+    /// started with another one could not follow. The role may connect to no database, which the server says only to whom it
+    /// has let in.
+    async fn replication_login(&self, credentials: &Credentials) -> Result<(), Unread> {
         const KEY: &str = "replication-password";
         let password = credentials.text(&self.names.postgres_internal(), KEY);
         let known = || self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         if password.is_some() && known().as_deref() == password {
-            return true;
+            return Ok(());
         }
         let login = (REPLICATION_ROLE, KEY);
         let tried = self
             .endpoint
             .connect_as_others(login, &self.names, credentials, MAINTENANCE_DATABASE)
             .await;
-        let admitted = match &tried {
-            Ok(_) => true,
-            Err(error) if error.failure == ReadFailure::Forbidden => true,
-            Err(error) => {
-                told(&self.names, error);
-                false
-            }
+        let login = match &tried {
+            Err(error) if error.failure != ReadFailure::Forbidden => Err(told(&self.names, error)),
+            _ => Ok(()),
         };
-        *known() = password.filter(|_| admitted).map(str::to_owned);
-        admitted
+        *known() = password.filter(|_| login.is_ok()).map(str::to_owned);
+        login
     }
 
     async fn work(&self, step: &SqlStep, credentials: &Credentials) -> Result<(), PostgresError> {

@@ -294,7 +294,7 @@ async fn passwords_inside_postgres_restart_members_once_the_database_takes_them(
     );
     for word in [
         "Secret tr-pg-internal",
-        "did not let in bailiwick_replication with them",
+        "did not let in bailiwick_replication: Unauthenticated (SQLSTATE 28P01). No member is restarted",
         "docs/runbooks/replaced-credentials.md",
     ] {
         assert!(message.contains(word), "{message}");
@@ -480,7 +480,9 @@ async fn a_role_that_cannot_be_dropped_keeps_its_secret_and_its_password() {
     assert_eq!(harness.api.get(&secret).unwrap(), before);
     let listed = "Secret tr-pg-role-gone (it goes once its role is dropped; kubectl -n tr delete secret tr-pg-role-gone \
                   removes it)";
-    assert_eq!(harness.status().postgres.unwrap().retained, [listed]);
+    let told = harness.status().postgres.unwrap();
+    assert_eq!(told.retained, [listed]);
+    assert_eq!(told.secrets_to_delete, ["tr-pg-role-gone"]);
     let (_, reason, message) = harness.condition("Degraded");
     assert_eq!(reason, "StepFailed");
     assert!(message.contains("drop role gone"), "{message}");
@@ -533,14 +535,11 @@ async fn no_other_secret_goes_for_what_stands_in_a_status() {
     harness.settle().await;
     let key_of_region = Key::new("regions", "", "tr");
     let mut region = harness.api.get(&key_of_region).unwrap();
-    let line = |secret: &str| {
-        format!("Secret {secret} (it goes once its role is dropped; kubectl removes it)")
-    };
-    region["status"]["postgres"]["retained"] = json!([
-        line("tr-ca"),
-        line("tr-backup-key"),
-        line("tr-pg-role-kept"),
-        line(&names().postgres_role("clinical_app_writer")),
+    region["status"]["postgres"]["secretsToDelete"] = json!([
+        "tr-ca",
+        "tr-backup-key",
+        "tr-pg-role-kept",
+        names().postgres_role("clinical_app_writer"),
     ]);
     harness.api.put(&key_of_region, USER, "status", region);
     let before = harness.api.all("secrets", "tr");

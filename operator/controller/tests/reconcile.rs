@@ -2541,6 +2541,45 @@ async fn a_status_that_somebody_emptied_is_whole_again() {
     assert_eq!(harness.condition("EvidenceRecorded").0, "True");
 }
 
+#[tokio::test]
+async fn what_somebody_writes_into_a_status_does_not_stay_there() {
+    let region = Key::new("regions", "", "tr");
+    let mut harness = Harness::running().await;
+    let before = harness.api.get(&region).unwrap()["status"].clone();
+    for (list, entry) in [
+        ("/postgres/retained", json!("database of nobody")),
+        ("/postgres/secretsToDelete", json!("tr-pg-role-of-nobody")),
+        ("/objectStore/retained", json!("bucket of nobody")),
+        (
+            "/residency/channels",
+            json!({"id": "99", "state": "Enforced", "evidence": "seen"}),
+        ),
+    ] {
+        let mut value = harness.api.get(&region).unwrap();
+        let (parent, field) = list.rsplit_once('/').unwrap();
+        let parent = value.pointer_mut(&format!("/status{parent}")).unwrap();
+        match &mut parent[field] {
+            Value::Array(entries) => entries.push(entry),
+            none => *none = json!([entry]),
+        }
+        assert!(harness.api.put(&region, "somebody", "status", value));
+        harness.settle().await;
+        let after = harness.api.get(&region).unwrap()["status"].clone();
+        assert_eq!(
+            without_times(after),
+            without_times(before.clone()),
+            "{list}"
+        );
+        harness.journal.take();
+        harness.look().await.result.unwrap();
+        let calls = harness.journal.take();
+        assert!(
+            calls.iter().all(|call| call.resource != "regions/status"),
+            "{list}: {calls:#?}"
+        );
+    }
+}
+
 /// What was recorded, by kind.
 fn kinds_recorded(calls: &[Call]) -> Vec<String> {
     calls

@@ -125,6 +125,21 @@ async fn one_of_two_clients_that_leaves_the_spec_keeps_no_session() {
         "{found}"
     );
 
+    // Whoever empties the status takes nothing from what the operator knows, also when it has written none itself.
+    harness.crash();
+    harness.settle().await;
+    for emptied in ["/status", "/status/residency", "/status/residency/ways"] {
+        let key = Key::new("regions", "", "tr");
+        let mut region = harness.api.get(&key).unwrap();
+        let (parent, field) = emptied.rsplit_once('/').unwrap();
+        let parent = region.pointer_mut(parent).unwrap();
+        parent.as_object_mut().unwrap().remove(field).expect(emptied);
+        harness.api.put(&key, "somebody", "status", region);
+        harness.settle().await;
+        assert_eq!(shut(&harness), left, "{emptied}");
+        assert_eq!(finding(&harness, "2").as_deref(), Some(found.as_str()));
+    }
+
     // Somebody makes the store's pod anew, once the way was shut for good.
     harness.api.remove(&Key::new("pods", "tr", "tr-s3-0"));
     harness.settle().await;

@@ -9,7 +9,7 @@ use bailiwick_fence::Report;
 use jiff::Timestamp;
 
 use crate::patroni::PatroniFacts;
-use crate::region::BreachStatus;
+use crate::region::{BreachStatus, WaysStatus};
 use crate::repository::ReadBack;
 use crate::sql::PostgresFacts;
 use crate::store::StoreFacts;
@@ -115,6 +115,8 @@ pub struct Facts {
     pub missing_rights: Vec<String>,
     /// The breach as the operator itself wrote it into the status last; none when it wrote none yet.
     pub breach: Option<BreachStatus>,
+    /// The ways as the operator itself wrote them into the status last; none when it wrote none yet.
+    pub ways: Option<WaysStatus>,
     /// The watched objects that a Region which is paused should have and that are not there, as `Kind/name`.
     pub absent: Vec<String>,
     /// The labels of the Region's namespaces that exist.

@@ -208,23 +208,26 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                         .unwrap_or_default(),
                     facts.breach.as_ref(),
                 ),
-                ways: known_ways(region).cloned().unwrap_or_default(),
+                ways: known_ways(region, facts).cloned().unwrap_or_default(),
                 stale_sessions: None,
                 names,
                 policy,
                 spec,
             },
-            known_ways(region),
+            known_ways(region, facts),
             facts,
         )),
         _ => Err(violations),
     }
 }
 
-/// The ways that the status tells of; none before the first look.
-fn known_ways(region: &Region) -> Option<&WaysStatus> {
-    let residency = region.status.as_ref()?.residency.as_ref()?;
-    residency.ways.as_ref()
+/// The ways that the status tells of, or else, when somebody emptied it, as they were written last; none before the first
+/// look.
+fn known_ways<'a>(region: &'a Region, facts: &'a Facts) -> Option<&'a WaysStatus> {
+    let residency = region.status.as_ref().and_then(|it| it.residency.as_ref());
+    residency
+        .and_then(|residency| residency.ways.as_ref())
+        .or(facts.ways.as_ref())
 }
 
 /// The plan with what this look makes of the breach, and of the ways with it: the canaries answered the boundary of the

@@ -1157,6 +1157,9 @@ pub struct PostgresStatus {
     /// command that removes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained: Vec<String>,
+    /// The Secrets of logins that are deleted once their roles are dropped, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets_to_delete: Vec<String>,
 }
 
 /// What is known of a member.

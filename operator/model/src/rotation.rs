@@ -108,13 +108,21 @@ pub fn internal<'a>(plan: &Plan, facts: &'a Facts) -> Option<Replaced<'a>> {
     )
 }
 
-/// The roles of members that the database did not let in with the passwords that their Secret has now; none when it could
-/// not be asked.
-fn kept_out(facts: &Facts) -> Option<Vec<&'static str>> {
-    let admitted = &facts.postgres.seen()?.admitted;
-    let mut roles = vec![REPLICATION_ROLE, REWIND_ROLE];
-    roles.retain(|role| !admitted.contains(role));
-    Some(roles)
+/// The roles of members that the database did not let in with the passwords that their Secret has now, each with why; none
+/// when it could not be asked.
+fn kept_out(facts: &Facts) -> Option<Vec<String>> {
+    let logins = &facts.postgres.seen()?.logins;
+    let kept_out = |role| match logins.get(role) {
+        Some(Ok(())) => None,
+        Some(Err(unread)) => Some(format!("{role}: {unread}")),
+        None => Some(format!("{role}: not tried")),
+    };
+    Some(
+        [REPLICATION_ROLE, REWIND_ROLE]
+            .into_iter()
+            .filter_map(kept_out)
+            .collect(),
+    )
 }
 
 /// The passwords inside Postgres, once the database takes them all: a member with others could not follow the primary.
@@ -129,12 +137,12 @@ pub fn not_taken(plan: &Plan, facts: &Facts) -> Option<String> {
     let roles = kept_out(facts).filter(|roles| !roles.is_empty())?;
     let replaced = internal(plan, facts)?;
     Some(format!(
-        "Secret {} has other values since {}, and the database did not let in {} with them: no member is restarted, since it \
-         could not follow the primary. Put the old values back, or set the new ones in the database: see \
+        "Secret {} has other values since {}, and with them the database did not let in {}. No member is restarted, since \
+         it could not follow the primary. Put the old values back, or set the new ones in the database: see \
          docs/runbooks/replaced-credentials.md",
         replaced.secret,
         replaced.since,
-        roles.join(" and ")
+        roles.join(", nor ")
     ))
 }
 

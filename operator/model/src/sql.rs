@@ -41,6 +41,7 @@ pub use self::wanted::{
     WantedRole, WantedSchema, violations,
 };
 
+use crate::facts::Unread;
 use crate::names::Names;
 use crate::plan::Plan;
 use crate::region::{Postgres, Reclaim, Service};
@@ -83,8 +84,9 @@ pub struct PostgresFacts {
     pub settings: BTreeMap<String, String>,
     /// The settings that a Region may set, as the server has them; none when they were not read.
     pub running: Option<RunningSettings>,
-    /// The roles of members that the server let in with the passwords that their Secret has now.
-    pub admitted: BTreeSet<&'static str>,
+    /// The roles of members that were tried with the passwords that their Secret has now, and why the server did not let one
+    /// in.
+    pub logins: BTreeMap<&'static str, Result<(), Unread>>,
 }
 
 /// The connections over the network that a role holds on one server.

@@ -2,6 +2,7 @@
 //! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
 
 mod degraded;
+mod foreign;
 mod retiring;
 mod unreadable;
 
@@ -25,11 +26,13 @@ use crate::rotation;
 use crate::scale::Departure;
 use crate::settings;
 use crate::sql;
+use crate::step::Retained;
 use crate::store;
 use crate::violation::Violation;
 use crate::volume;
 
 use degraded::degraded;
+pub use foreign::foreign;
 pub use retiring::{DELETION_BLOCKED, retiring};
 pub use unreadable::{Unreadable, unreadable};
 
@@ -66,8 +69,8 @@ pub struct Applied<'a> {
     pub archive: Archive,
     /// The newest full backup that a Job of this look reported.
     pub full_backup: Option<BackupRecord>,
-    /// What left the spec and was retained: databases and roles, buckets and users.
-    pub retained: (Vec<String>, Vec<String>),
+    /// What left the spec and was retained.
+    pub retained: Retained,
     /// Why the newest spec is refused, while an older one is in force: then the plan is of that one.
     pub refused: &'a [Violation],
 }
@@ -433,13 +436,14 @@ fn record(status: &mut RegionStatus, applied: &Applied<'_>) {
         postgres.instances.clear();
     }
     if facts.postgres.seen().is_some() {
-        postgres.retained.clone_from(&applied.retained.0);
+        postgres.retained.clone_from(&applied.retained.postgres);
+        (postgres.secrets_to_delete).clone_from(&applied.retained.secrets_to_delete);
     }
     status.postgres = Some(PostgresStatus { ..postgres });
 
     let store_set = facts.stateful_sets.get(&plan.names.object_store());
     let retained = if facts.store.seen().is_some() {
-        applied.retained.1.clone()
+        applied.retained.object_store.clone()
     } else {
         status
             .object_store

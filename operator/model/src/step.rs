@@ -134,9 +134,6 @@ pub fn may_be_left(names: &Names, spec: &RegionSpec, facts: &Facts) -> BTreeSet<
         .collect()
 }
 
-/// What stands in the status after the name of a Secret that goes with its role.
-const GOES_WITH_ITS_ROLE: &str = " (it goes once its role is dropped; ";
-
 /// The Secrets of which the status of a Region says that they go with their roles. Once such a role is gone, nothing else
 /// tells of its Secret.
 #[must_use]
@@ -144,11 +141,10 @@ pub fn announced(names: &Names, status: Option<&RegionStatus>) -> BTreeSet<Strin
     status
         .and_then(|status| status.postgres.as_ref())
         .into_iter()
-        .flat_map(|postgres| &postgres.retained)
-        .filter_map(|line| line.strip_prefix("Secret ")?.split_once(GOES_WITH_ITS_ROLE))
-        .map(|(secret, _)| secret.to_owned())
+        .flat_map(|postgres| &postgres.secrets_to_delete)
         // Whatever is written into a status: no other Secret goes by it.
         .filter(|secret| secret.starts_with(&names.postgres_role("")))
+        .cloned()
         .collect()
 }
 
@@ -208,6 +204,17 @@ pub fn untold(plan: &Plan, facts: &Facts) -> usize {
     })
 }
 
+/// What is left of what a spec does not name any more, for the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Databases, roles and the Secrets of such roles, each with what removes it.
+    pub postgres: Vec<String>,
+    /// Buckets, users and the Secrets of such users.
+    pub object_store: Vec<String>,
+    /// The Secrets that go once their roles are dropped.
+    pub secrets_to_delete: Vec<String>,
+}
+
 /// What was retained, and of a role what removes it and no data.
 fn with_what_removes_it(retained: String) -> String {
     match retained.strip_prefix("role ") {
@@ -219,19 +226,24 @@ fn with_what_removes_it(retained: String) -> String {
     }
 }
 
-/// What left the spec and was retained: databases and roles, then buckets and users; each with the Secrets that are left of
-/// their logins.
+/// What left the spec and was retained, with the Secrets that are left of its logins.
 #[must_use]
-pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
+pub fn retained(plan: &Plan, facts: &Facts) -> Retained {
     let namespace = plan.names.namespace();
+    let goes = |secret: &str| {
+        let seen = facts.postgres.seen();
+        seen.is_some_and(|seen| goes(plan, facts, seen, secret))
+    };
     let secrets = |of: &str| {
         let left = facts.left_over.keys();
         left.filter(|name| name.starts_with(of))
             .map(|name| {
-                let seen = facts.postgres.seen();
-                let goes = seen.is_some_and(|seen| goes(plan, facts, seen, name));
-                let how = if goes { GOES_WITH_ITS_ROLE } else { " (" };
-                format!("Secret {name}{how}kubectl -n {namespace} delete secret {name} removes it)")
+                let how = if goes(name) {
+                    "it goes once its role is dropped; "
+                } else {
+                    ""
+                };
+                format!("Secret {name} ({how}kubectl -n {namespace} delete secret {name} removes it)")
             })
             .collect::<Vec<_>>()
     };
@@ -250,5 +262,12 @@ pub fn retained(plan: &Plan, facts: &Facts) -> (Vec<String>, Vec<String>) {
         .map(|seen| store::retained(plan, seen))
         .unwrap_or_default();
     store.extend(secrets(&plan.names.object_store_user("")));
-    (postgres, store)
+    Retained {
+        postgres,
+        object_store: store,
+        secrets_to_delete: (facts.left_over.keys())
+            .filter(|secret| goes(secret))
+            .cloned()
+            .collect(),
+    }
 }

@@ -26,6 +26,7 @@ use bailiwick_model::sql::{
     DatabaseFact, Inside, Membership, PostgresFacts, ReplicationFact, RoleFact, SlotFact,
 };
 use bailiwick_model::status::{Applied, Outcome, status};
+use bailiwick_model::step::Retained;
 use bailiwick_model::store::{BucketFact, BucketOutlet, Lifecycle, Outlet, StoreFacts};
 use bailiwick_model::{fence, policy, rights};
 use fixture::{facts_of_running, fenced, identity, passed, planned, platform, report, tr, tr_with};
@@ -904,7 +905,7 @@ fn enforced_of(region: &Region, plan: &Plan, facts: &Facts) -> (String, String) 
         failed_steps: &[],
         archive: bailiwick_model::archive::archive(plan, facts, None),
         full_backup: None,
-        retained: (Vec::new(), Vec::new()),
+        retained: Retained::default(),
         refused: &[],
     });
     let status = status(region, &outcome, facts.now);
@@ -1160,7 +1161,7 @@ fn the_time_of_checking_moves_in_steps() {
             failed_steps: &[],
             archive: bailiwick_model::archive::archive(&plan, &facts, None),
             full_backup: None,
-            retained: (Vec::new(), Vec::new()),
+            retained: Retained::default(),
             refused: &[],
         });
         let next = status(&region, &outcome, facts.now);

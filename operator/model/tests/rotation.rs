@@ -48,7 +48,9 @@ fn running() -> Facts {
         facts.pods.live.insert(member, pod(BEFORE));
     }
     facts.postgres = Observed::Seen(PostgresFacts {
-        admitted: [REPLICATION_ROLE, REWIND_ROLE].into(),
+        logins: [REPLICATION_ROLE, REWIND_ROLE]
+            .map(|role| (role, Ok(())))
+            .into(),
         ..PostgresFacts::default()
     });
     facts

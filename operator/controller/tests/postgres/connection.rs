@@ -1,9 +1,9 @@
 //! Passwords, certificates and all that can be wrong with a connection.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use bailiwick_model::facts::{Observed, ReadFailure};
+use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::secret::Contents;
 use bailiwick_model::sql::{PasswordFact, PostgresFacts, SqlStep};
@@ -132,15 +132,19 @@ async fn passwords_of_members_that_the_server_does_not_take_are_known() {
     let internal = Names::new(REGION).postgres_internal();
     let right = server.credentials();
     let operator = server.operator();
-    let admitted = async |operator: &Postgres, credentials: &Credentials| {
-        operator.read(credentials).await.unwrap().admitted
+    let logins = async |operator: &Postgres, credentials: &Credentials| {
+        operator.read(credentials).await.unwrap().logins
     };
-    let all = BTreeSet::from([REPLICATION_ROLE, REWIND_ROLE]);
-    assert_eq!(admitted(&operator, right).await, all);
-    assert_eq!(admitted(&operator, right).await, all);
-    for (key, expected) in [
-        ("replication-password", REWIND_ROLE),
-        ("rewind-password", REPLICATION_ROLE),
+    let all = BTreeMap::from([(REPLICATION_ROLE, Ok(())), (REWIND_ROLE, Ok(()))]);
+    assert_eq!(logins(&operator, right).await, all);
+    assert_eq!(logins(&operator, right).await, all);
+    let refused = Unread {
+        failure: ReadFailure::Unauthenticated,
+        cause: Some("SQLSTATE 28P01".to_owned()),
+    };
+    for (key, role) in [
+        ("replication-password", REPLICATION_ROLE),
+        ("rewind-password", REWIND_ROLE),
     ] {
         let mut values = right.secret(&internal).unwrap().clone();
         values.insert(key.to_owned(), b"another one of a person".to_vec());
@@ -148,11 +152,12 @@ async fn passwords_of_members_that_the_server_does_not_take_are_known() {
         edited.insert(internal.clone(), values);
         // By one that knew the password before, and by one that starts after the edit.
         for operator in [&operator, &server.operator()] {
-            let found = admitted(operator, &edited).await;
-            assert_eq!(found, BTreeSet::from([expected]), "{key}");
+            let mut expected = all.clone();
+            expected.insert(role, Err(refused.clone()));
+            assert_eq!(logins(operator, &edited).await, expected, "{key}");
         }
     }
-    assert_eq!(admitted(&operator, right).await, all);
+    assert_eq!(logins(&operator, right).await, all);
 }
 
 #[tokio::test]

@@ -251,10 +251,16 @@ impl World {
                     facts.standby_sessions.entry(member.clone()).or_default();
                 }
             }
-            facts.admitted = [REPLICATION_ROLE, REWIND_ROLE].into();
-            facts
-                .admitted
-                .retain(|role| !data.refuses_members.contains(role));
+            let refused = Unread {
+                failure: ReadFailure::Unauthenticated,
+                cause: Some("SQLSTATE 28P01".to_owned()),
+            };
+            facts.logins = [REPLICATION_ROLE, REWIND_ROLE]
+                .map(|role| match data.refuses_members.contains(role) {
+                    true => (role, Err(refused.clone())),
+                    false => (role, Ok(())),
+                })
+                .into();
             // What Patroni was told, as a server has it once Patroni has written it down.
             let told = data.config["postgresql"]["parameters"].as_object();
             facts.running = Some(RunningSettings {

@@ -129,7 +129,7 @@ fn taken_out(status: &mut Value, path: &Path) -> String {
 }
 
 /// The merge patch that makes `after` of `before`.
-fn difference(before: &Value, after: &Value) -> Value {
+pub(super) fn difference(before: &Value, after: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (before, after) else {
         return after.clone();
     };
