@@ -13,7 +13,7 @@ use bailiwick_model::desired::{desired, desired_while_paused};
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::{changes, readopted};
 use bailiwick_model::evidence::sightings::{Sightings, Told};
-use bailiwick_model::facts::{Facts, Inventory, Observed, ReadFailure};
+use bailiwick_model::facts::{Facts, Inventory, Neighbour, Observed, ReadFailure};
 use bailiwick_model::fence;
 use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, Names};
 use bailiwick_model::patroni::PatroniStep;
@@ -106,6 +106,8 @@ pub struct Context {
     /// How the watch of Regions fares.
     regions_health: WatchHealth,
     turns: Semaphore,
+    /// The pods of all Regions, as the last look saw them.
+    pub(crate) neighbours: Mutex<Arc<BTreeMap<String, Neighbour>>>,
 }
 
 /// An inventory, and of when it is.
@@ -226,6 +228,7 @@ impl Context {
             listed: AtomicBool::new(false),
             regions_health: WatchHealth::default(),
             turns: Semaphore::new(TURNS),
+            neighbours: Mutex::default(),
         }
     }
 

@@ -75,11 +75,16 @@ fn main() -> ExitCode {
     finish(result)
 }
 
+/// How many names are looked up at once, each in a thread of its own of which some 25 kB stay: without a bound, Regions
+/// whose names nobody answers take 512 threads.
+const LOOKUPS: usize = 64;
+
 /// Runs the operator on two threads: it waits far more than it computes.
 fn operate(run: commands::run::Run) -> Result<(), CommandError> {
     let json = !io::IsTerminal::is_terminal(&io::stdout());
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(LOOKUPS)
         .enable_all()
         .build()?
         .block_on(commands::run::run(run, json))

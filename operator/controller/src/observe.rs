@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_model::facts::{
@@ -71,7 +72,7 @@ pub async fn observe(
             .into_iter()
             .map(|(node, fact)| (node, fact.labels))
             .collect(),
-        neighbours: neighbours(ctx, names.region()),
+        neighbours: neighbours(ctx),
         storage_classes: by_name(watched.storage_classes.of("")),
         api_server: watched.api_server.of("").into_values().flatten().collect(),
         fence_responder: fence_responder(ctx),
@@ -146,29 +147,30 @@ fn fence_responder(ctx: &Context) -> Observed<BTreeMap<IpAddr, bool>> {
     Observed::Seen(found)
 }
 
-/// The pods of the other Regions, as far as canaries need to know them.
-fn neighbours(ctx: &Context, region: &str) -> BTreeMap<String, Neighbour> {
-    ctx.watched
-        .pods
-        .others(region)
-        .into_iter()
-        .map(|(region, pods)| {
-            let data = Names::new(&region).namespace();
-            let pods = pods
-                .into_iter()
-                .filter(|(_, pod)| !pod.terminating && pod.ended.is_none())
-                .filter_map(|(object, pod)| {
-                    let pod = NeighbourPod {
-                        ip: pod.ip?,
-                        component: pod.labels.get(LABEL_NAME).cloned().unwrap_or_default(),
-                        ready: pod.ready,
-                    };
-                    Some((object.namespace, object.name, pod))
-                });
-            let pods = ByNamespace::new(&data, pods);
-            (region, Neighbour { pods })
-        })
-        .collect()
+/// The pods of all Regions. Looks that wait share one value: each with its own would take memory by the square of the
+/// number of Regions.
+fn neighbours(ctx: &Context) -> Arc<BTreeMap<String, Neighbour>> {
+    let found = ctx.watched.pods.of_all(|region, pods| {
+        let pods = pods
+            .iter()
+            .filter(|(_, pod)| !pod.terminating && pod.ended.is_none())
+            .filter_map(|(object, pod)| {
+                let pod = NeighbourPod {
+                    ip: pod.ip.clone()?,
+                    component: pod.labels.get(LABEL_NAME).cloned().unwrap_or_default(),
+                    ready: pod.ready,
+                };
+                Some((object.namespace.clone(), object.name.clone(), pod))
+            });
+        Neighbour {
+            pods: ByNamespace::new(&Names::new(region).namespace(), pods),
+        }
+    });
+    let mut kept = (ctx.neighbours.lock()).unwrap_or_else(PoisonError::into_inner);
+    if **kept != found {
+        *kept = Arc::new(found);
+    }
+    kept.clone()
 }
 
 /// What the operator may not do in the Region's namespaces. Asked until nothing is missing, and again when a call

@@ -71,14 +71,16 @@ impl<F: Fact> Facts<F> {
             .unwrap_or_default()
     }
 
-    /// The facts of all groups but one, by group.
-    pub fn others(&self, group: &str) -> BTreeMap<String, BTreeMap<Object, F>> {
+    /// What `of` makes of the facts of each group, by group.
+    pub fn of_all<T>(
+        &self,
+        of: impl Fn(&str, &BTreeMap<Object, F>) -> T,
+    ) -> BTreeMap<String, T> {
         self.groups
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
-            .filter(|(name, _)| *name != group)
-            .map(|(name, facts)| (name.clone(), facts.clone()))
+            .map(|(name, facts)| (name.clone(), of(name, facts)))
             .collect()
     }
 

@@ -5,6 +5,7 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -210,8 +211,8 @@ pub enum Tried {
 /// What surrounds a Region, as far as canaries try it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// The other Regions of this cluster, by name.
-    pub neighbours: BTreeMap<String, Neighbour>,
+    /// The Regions of this cluster, by name; the Region itself may be among them.
+    pub neighbours: Arc<BTreeMap<String, Neighbour>>,
     /// The addresses of all nodes, by name.
     pub nodes: BTreeMap<String, String>,
     /// How many nodes there are, be their addresses known or not.
@@ -358,9 +359,11 @@ pub fn targets(plan: &Plan, guise: Guise) -> Vec<Target> {
     targets
 }
 
-/// The neighbours in an order of this Region's own, so that not every Region tries the same few.
+/// The other Regions in an order of this Region's own, so that not every Region tries the same few.
 fn neighbours(plan: &Plan) -> Vec<(&String, &Neighbour)> {
-    let mut all: Vec<_> = plan.surroundings.neighbours.iter().collect();
+    let own = plan.names.region();
+    let regions = plan.surroundings.neighbours.iter();
+    let mut all: Vec<_> = regions.filter(|(region, _)| *region != own).collect();
     all.sort_by_key(|(region, _)| {
         Sha256::digest(format!("{} {region}", plan.names.region())).to_vec()
     });

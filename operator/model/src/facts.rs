@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bailiwick_fence::Report;
 use jiff::Timestamp;
@@ -127,8 +128,8 @@ pub struct Facts {
     pub node_addresses: BTreeMap<String, String>,
     /// The ranges that nodes give their pods addresses from (`spec.podCIDRs`).
     pub pod_ranges: BTreeSet<String>,
-    /// The other Regions that have pods in this cluster, by name.
-    pub neighbours: BTreeMap<String, Neighbour>,
+    /// The Regions that have pods in this cluster, by name; the Region itself may be among them.
+    pub neighbours: Arc<BTreeMap<String, Neighbour>>,
     /// All storage classes.
     pub storage_classes: BTreeMap<String, StorageClassFact>,
     /// Where the API server answers, from the `kubernetes` EndpointSlices.

@@ -4,6 +4,7 @@
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bailiwick_model::canary::verdict::{ClassVerdict, Heard, STALE, verdict};
 use bailiwick_model::canary::{
@@ -51,7 +52,7 @@ fn neighbours() -> BTreeMap<String, Neighbour> {
 fn around() -> Facts {
     Facts {
         now: NOW,
-        neighbours: neighbours(),
+        neighbours: Arc::new(neighbours()),
         store: Observed::Seen(StoreFacts::default()),
         ..facts(&tr())
     }
@@ -122,6 +123,23 @@ fn judged(plan: &Plan, facts: &Facts) -> (Option<bool>, &'static str, String) {
 }
 
 #[test]
+fn a_region_is_no_neighbour_of_its_own() {
+    let facts = around();
+    let expected = questions(&planned_with(&tr(), &platform(), &facts));
+    let mut with_own = facts.clone();
+    let pod = NeighbourPod {
+        ip: "10.201.1.7".to_owned(),
+        component: "postgres".to_owned(),
+        ready: true,
+    };
+    let pods = fixture::live([("tr-pg-0".to_owned(), pod)]);
+    Arc::make_mut(&mut with_own.neighbours).insert("tr".to_owned(), Neighbour { pods });
+    let found = questions(&planned_with(&tr(), &platform(), &with_own));
+    assert_eq!(found, expected);
+    assert!(expected.values().any(|it| !it.targets.is_empty()));
+}
+
+#[test]
 fn every_class_is_asked_of_both() {
     let facts = around();
     let plan = planned_with(&tr(), &platform(), &facts);
@@ -172,9 +190,7 @@ fn the_largest_answer_fits_a_termination_message_and_leaves_no_neighbour_out() {
             )
         });
         let pods = fixture::live(pods);
-        facts
-            .neighbours
-            .insert(format!("r{number}"), Neighbour { pods });
+        Arc::make_mut(&mut facts.neighbours).insert(format!("r{number}"), Neighbour { pods });
         facts
             .node_addresses
             .insert(format!("node-{number}"), format!("2001:db8:1::{number}"));
@@ -305,7 +321,7 @@ fn a_question_changes_with_its_targets_and_with_the_boundary_and_with_nothing_el
     let bigger = tr_with("spec: {postgres: {resources: {memory: 768Mi}}}");
     assert_eq!(id(&bigger, &facts), first);
 
-    facts.neighbours.clear();
+    Arc::make_mut(&mut facts.neighbours).clear();
     assert_ne!(id(&tr(), &facts), first);
     let opened = tr_with(
         "spec: {network: {clients: [{name: apps, namespaceSelector: {matchLabels: {team: patient}}, to: [Postgres]}]}}",
@@ -619,7 +635,7 @@ fn what_was_not_tried_is_never_held() {
 
     let good = with_answers(&plan, &facts, 1, |_, _, _| None);
     let mut moved = facts.clone();
-    moved.neighbours.clear();
+    Arc::make_mut(&mut moved.neighbours).clear();
     let elsewhere = planned_with(&tr(), &platform(), &moved);
     assert_eq!(judged(&elsewhere, &good).1, "CanaryStale", "other targets");
     assert!(
@@ -696,7 +712,7 @@ fn what_nobody_named_is_not_tested_and_what_is_not_there_is_not_applicable() {
 
     // A cluster of one node and one Region.
     let mut alone = around();
-    alone.neighbours.clear();
+    Arc::make_mut(&mut alone.neighbours).clear();
     alone.nodes.retain(|node, _| node == "tr-1");
     alone.node_addresses.retain(|node, _| node == "tr-1");
     let plan = planned_with(&tr(), &platform(), &alone);

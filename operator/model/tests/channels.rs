@@ -10,6 +10,7 @@
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
 use bailiwick_model::channel::{CHANNELS, channels};
@@ -139,7 +140,7 @@ fn closed(region: &Region) -> Facts {
         .into(),
         ..PostgresFacts::default()
     });
-    facts.neighbours = [(
+    facts.neighbours = Arc::new([(
         "es".to_owned(),
         Neighbour {
             pods: fixture::live([(
@@ -152,7 +153,7 @@ fn closed(region: &Region) -> Facts {
             )]),
         },
     )]
-    .into();
+    .into());
     facts.node_addresses = [("tr-1", "10.9.0.1"), ("es-1", "10.9.0.2")]
         .map(|(node, address)| (node.to_owned(), address.to_owned()))
         .into();

@@ -5,6 +5,7 @@
 mod fixture;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bailiwick_model::canary::METADATA_ADDRESS;
 use bailiwick_model::channel::Channel;
@@ -48,7 +49,7 @@ fn inside_out() -> (Platform, Facts) {
         ..NeighbourPod::default()
     };
     let pods = fixture::live([("es-pg-0".to_owned(), neighbour)]);
-    facts.neighbours.insert("es".to_owned(), Neighbour { pods });
+    Arc::make_mut(&mut facts.neighbours).insert("es".to_owned(), Neighbour { pods });
     let own = PodFact {
         ip: Some("172.31.0.77".to_owned()),
         ..PodFact::default()

@@ -4,6 +4,7 @@
 mod fixture;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
 use bailiwick_model::evidence::entry::{CanaryAnswer, CanaryTry, Name, Reach};
@@ -38,7 +39,7 @@ fn around() -> Facts {
     };
     Facts {
         now: NOW,
-        neighbours: [("es".to_owned(), neighbour)].into(),
+        neighbours: Arc::new([("es".to_owned(), neighbour)].into()),
         inventory: Observed::Seen(Inventory::default()),
         ..facts(&tr())
     }
@@ -251,7 +252,7 @@ fn what_a_run_answered_stays_so_though_another_question_is_asked() {
     let mut told = Told::default();
     let before = told.take(Sightings::of(&planned(&facts), &facts, &[]), false);
     assert_eq!(before, []);
-    facts.neighbours.clear();
+    Arc::make_mut(&mut facts.neighbours).clear();
     assert_ne!(question(&facts).id, asked.id);
     let entries = told.take(Sightings::of(&planned(&facts), &facts, &[]), true);
     assert!(

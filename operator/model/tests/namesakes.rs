@@ -5,6 +5,7 @@
 mod fixture;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bailiwick_model::canary::{Answer, Class, Guise, questions, targets, verdict};
 use bailiwick_model::evidence::entry::{Entry, ObjectRef};
@@ -309,7 +310,7 @@ fn canaries_try_a_neighbours_drill_after_its_live_pods() {
             row("es", "es-pg-0", pod("10.201.2.7")),
         ],
     );
-    facts.neighbours.insert("es".to_owned(), Neighbour { pods });
+    Arc::make_mut(&mut facts.neighbours).insert("es".to_owned(), Neighbour { pods });
     let tried: Vec<String> = targets(&planned(&facts), Guise::Plain)
         .into_iter()
         .filter(|target| target.class == Class::OtherRegionPod)
@@ -318,7 +319,7 @@ fn canaries_try_a_neighbours_drill_after_its_live_pods() {
     assert_eq!(tried, ["es/es-pg-0", "es-drill/es-pg-0"]);
 
     // Its Services lead to its live pods alone.
-    let neighbour = facts.neighbours.get_mut("es").expect("it is there");
+    let neighbour = Arc::make_mut(&mut facts.neighbours).get_mut("es").expect("it is there");
     neighbour.pods.live.clear();
     assert!(
         !questions(&planned(&facts))[&Guise::Plain]
