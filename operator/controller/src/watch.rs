@@ -72,10 +72,7 @@ impl<F: Fact> Facts<F> {
     }
 
     /// What `of` makes of the facts of each group, by group.
-    pub fn of_all<T>(
-        &self,
-        of: impl Fn(&str, &BTreeMap<Object, F>) -> T,
-    ) -> BTreeMap<String, T> {
+    pub fn of_all<T>(&self, of: impl Fn(&str, &BTreeMap<Object, F>) -> T) -> BTreeMap<String, T> {
         self.groups
             .read()
             .unwrap_or_else(PoisonError::into_inner)

@@ -133,7 +133,11 @@ async fn one_of_two_clients_that_leaves_the_spec_keeps_no_session() {
         let mut region = harness.api.get(&key).unwrap();
         let (parent, field) = emptied.rsplit_once('/').unwrap();
         let parent = region.pointer_mut(parent).unwrap();
-        parent.as_object_mut().unwrap().remove(field).expect(emptied);
+        parent
+            .as_object_mut()
+            .unwrap()
+            .remove(field)
+            .expect(emptied);
         harness.api.put(&key, "somebody", "status", region);
         harness.settle().await;
         assert_eq!(shut(&harness), left, "{emptied}");

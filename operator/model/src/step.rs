@@ -243,7 +243,9 @@ pub fn retained(plan: &Plan, facts: &Facts) -> Retained {
                 } else {
                     ""
                 };
-                format!("Secret {name} ({how}kubectl -n {namespace} delete secret {name} removes it)")
+                format!(
+                    "Secret {name} ({how}kubectl -n {namespace} delete secret {name} removes it)"
+                )
             })
             .collect::<Vec<_>>()
     };

@@ -140,20 +140,22 @@ fn closed(region: &Region) -> Facts {
         .into(),
         ..PostgresFacts::default()
     });
-    facts.neighbours = Arc::new([(
-        "es".to_owned(),
-        Neighbour {
-            pods: fixture::live([(
-                "es-pg-0".to_owned(),
-                NeighbourPod {
-                    ip: "10.1.0.5".to_owned(),
-                    component: "postgres".to_owned(),
-                    ready: true,
-                },
-            )]),
-        },
-    )]
-    .into());
+    facts.neighbours = Arc::new(
+        [(
+            "es".to_owned(),
+            Neighbour {
+                pods: fixture::live([(
+                    "es-pg-0".to_owned(),
+                    NeighbourPod {
+                        ip: "10.1.0.5".to_owned(),
+                        component: "postgres".to_owned(),
+                        ready: true,
+                    },
+                )]),
+            },
+        )]
+        .into(),
+    );
     facts.node_addresses = [("tr-1", "10.9.0.1"), ("es-1", "10.9.0.2")]
         .map(|(node, address)| (node.to_owned(), address.to_owned()))
         .into();

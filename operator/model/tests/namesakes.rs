@@ -319,7 +319,9 @@ fn canaries_try_a_neighbours_drill_after_its_live_pods() {
     assert_eq!(tried, ["es/es-pg-0", "es-drill/es-pg-0"]);
 
     // Its Services lead to its live pods alone.
-    let neighbour = Arc::make_mut(&mut facts.neighbours).get_mut("es").expect("it is there");
+    let neighbour = Arc::make_mut(&mut facts.neighbours)
+        .get_mut("es")
+        .expect("it is there");
     neighbour.pods.live.clear();
     assert!(
         !questions(&planned(&facts))[&Guise::Plain]

@@ -256,9 +256,16 @@ impl World {
                 cause: Some("SQLSTATE 28P01".to_owned()),
             };
             facts.logins = [REPLICATION_ROLE, REWIND_ROLE]
-                .map(|role| match data.refuses_members.contains(role) {
-                    true => (role, Err(refused.clone())),
-                    false => (role, Ok(())),
+                .map(|role| {
+                    let is_kept_out = data.refuses_members.contains(role);
+                    (
+                        role,
+                        if is_kept_out {
+                            Err(refused.clone())
+                        } else {
+                            Ok(())
+                        },
+                    )
                 })
                 .into();
             // What Patroni was told, as a server has it once Patroni has written it down.
