@@ -185,7 +185,13 @@ pub const ADVICE: &[Advice] = &[
     advice(
         "Degraded",
         "VolumeCannotGrow",
-        "kubectl get storageclass; set allowVolumeExpansion where the driver can, or put the old size back",
+        "kubectl get storageclass; set allowVolumeExpansion where the driver can, or move the data to a Region of another class",
+        DEGRADED,
+    ),
+    advice(
+        "Degraded",
+        "FailoverPaused",
+        "end it with patronictl resume in a member",
         DEGRADED,
     ),
     advice(

@@ -114,14 +114,15 @@ pub async fn mint(
     Ok(writes)
 }
 
-/// The values that a Secret holds. An empty one is none: it would be a password that everybody knows.
+/// The values that a Secret holds. An empty one is none: it would be a password that everybody knows. What is no text is
+/// none either: no server takes it, and nobody could log in with it.
 #[must_use]
 pub fn values_of(secret: &Secret) -> Values {
     secret
         .data
         .iter()
         .flatten()
-        .filter(|(_, value)| !value.0.is_empty())
+        .filter(|(_, value)| !value.0.is_empty() && std::str::from_utf8(&value.0).is_ok())
         .map(|(key, value)| (key.clone(), value.0.clone()))
         .collect()
 }

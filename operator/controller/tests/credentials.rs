@@ -568,3 +568,32 @@ async fn the_secret_of_a_store_user_that_left_is_listed() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_password_that_is_no_text_is_told_and_not_passed_over() {
+    let mut harness = Harness::running().await;
+    let secret = names().postgres_role("clinical_app_writer");
+    let key = Key::new("secrets", "tr", &secret);
+    let mut edited = harness.api.get(&key).unwrap();
+    let before = edited["data"]["password"].clone();
+    edited["data"]["password"] = json!("//5iYWQ=");
+    assert!(harness.api.put(&key, USER, "", edited));
+    harness.crash();
+    harness.settle_through_errors().await;
+    let (state, reason, message) = harness.condition("Degraded");
+    assert_eq!(
+        (state.as_str(), reason.as_str()),
+        ("True", "SecretValueMissing")
+    );
+    assert!(
+        message.contains(&secret) && message.contains("no text"),
+        "{message}"
+    );
+
+    let mut back = harness.api.get(&key).unwrap();
+    back["data"]["password"] = before;
+    assert!(harness.api.put(&key, USER, "", back));
+    harness.crash();
+    harness.settle().await;
+    assert_eq!(harness.condition("Degraded").0, "False");
+}

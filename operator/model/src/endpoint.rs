@@ -105,9 +105,10 @@ pub fn violations(spec: &RegionSpec, platform: &Platform, facts: &Facts) -> Vec<
                 ));
                 continue;
             };
-            let range = range.trunc();
+            let (written, range) = (range, range.trunc());
             addresses = addresses.saturating_add(size(range));
-            let refusal = never(range, platform, facts).or_else(|| {
+            let refusal = never(range, platform, facts).or_else(|| unmasked(written));
+            let refusal = refusal.or_else(|| {
                 // Where nothing may be, it does not matter which addresses are there.
                 let allowed = policy.allows(&external.location);
                 allowed.then(|| elsewhere(range, &external.location, platform))?
@@ -145,6 +146,19 @@ fn size(range: IpNet) -> u128 {
 
 fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// Why a range is refused that has bits of an address after its prefix: the API server takes no NetworkPolicy with it.
+fn unmasked(range: IpNet) -> Option<(Reason, String)> {
+    (range.addr() != range.network()).then(|| {
+        (
+            Reason::Invalid,
+            format!(
+                "which has bits of an address after its prefix; expected {} or a longer prefix",
+                range.trunc()
+            ),
+        )
+    })
 }
 
 /// Why a range is refused wherever it is said to be, and what to do.

@@ -86,7 +86,7 @@ impl Contents {
     }
 }
 
-/// What Secrets lack that are there, as sentences: a value that is missing or empty is nobody's credential.
+/// What Secrets lack that are there, as sentences: a value that is missing, empty or no text is nobody's credential.
 #[must_use]
 pub fn lacking(wanted: &[SecretWanted], facts: &Facts) -> Vec<String> {
     wanted
@@ -100,7 +100,7 @@ pub fn lacking(wanted: &[SecretWanted], facts: &Facts) -> Vec<String> {
                 .filter(|key| !found.keys.contains(*key))
                 .map(|key| {
                     format!(
-                        "Secret {} has no value for key {key}, or an empty one, which is not set anywhere: give it a \
+                        "Secret {} has no value for key {key}, an empty one, or one that is no text (UTF-8), which is not set anywhere: give it a \
                          value, or delete the Secret and it is made anew",
                         secret.name
                     )

@@ -854,7 +854,11 @@ fn no_primary(patroni: &PatroniFacts) -> Verdict {
         .filter(|(_, member)| member.state == UNREACHABLE)
         .map(|(name, _)| name.as_str())
         .collect();
-    let message = if silent.is_empty() {
+    let message = if patroni.in_maintenance() {
+        "No member is a running primary, and Patroni elects none while it is in its maintenance mode (pause): see condition \
+         Degraded."
+            .to_owned()
+    } else if silent.is_empty() {
         "No member is a running primary; Patroni will elect one.".to_owned()
     } else {
         format!(

@@ -207,6 +207,24 @@ fn some_addresses_are_refused_wherever_they_are_said_to_be() {
 }
 
 #[test]
+fn a_range_with_address_bits_after_its_prefix_is_refused() {
+    let (platform, facts) = inside_out();
+    for (range, expected) in [
+        ("203.0.113.7/24", "expected 203.0.113.0/24"),
+        ("2001:db8::1/116", "expected 2001:db8::/116"),
+    ] {
+        let found = refused(&declaring(&[range], "tr-ist-1"), &platform, &facts);
+        assert!(
+            found
+                .iter()
+                .any(|it| it.field == "spec.network.external[0].cidrs[0]"
+                    && it.message.contains(expected)),
+            "{range}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_region_names_few_addresses_in_all() {
     let (told, around) = inside_out();
     for (cidrs, accepted) in [

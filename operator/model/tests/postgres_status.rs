@@ -502,3 +502,32 @@ fn a_region_that_is_deleted_and_cannot_be_decoded_says_what_keeps_it() {
         blocked.message
     );
 }
+
+#[test]
+fn that_patroni_elects_nobody_while_it_is_paused_is_told_before_and_after_the_primary_is_lost() {
+    let region = fixture::tr();
+    let plan = fixture::planned(&region);
+    let mut facts = fixture::facts_of_running(&region);
+    let mut patroni = fixture::members(&region);
+    patroni.config["pause"] = serde_json::json!(true);
+    let told =
+        |patroni: &bailiwick_model::patroni::PatroniFacts, facts: &mut Facts, type_: &str| {
+            facts.patroni = Observed::Seen(patroni.clone());
+            let outcome = Outcome::Applied(fixture::applied(&plan, facts));
+            let told = status(&region, &outcome, Timestamp::UNIX_EPOCH);
+            let mut all = told.conditions.into_iter();
+            let found = all.find(|it| it.type_ == type_).expect("it is set");
+            (found.reason, found.message)
+        };
+    let (reason, message) = told(&patroni, &mut facts, "Degraded");
+    assert_eq!(reason, "FailoverPaused");
+    assert!(message.contains("patronictl resume tr-pg"), "{message}");
+
+    let primary = patroni.primary().expect("there is one").to_owned();
+    patroni.members.remove(&primary);
+    let (_, message) = told(&patroni, &mut facts, "PostgresAvailable");
+    assert!(message.contains("elects none while"), "{message}");
+    patroni.config["pause"] = serde_json::json!(false);
+    let (_, message) = told(&patroni, &mut facts, "PostgresAvailable");
+    assert!(message.contains("will elect one"), "{message}");
+}

@@ -269,6 +269,26 @@ fn drop_role(role: &str, databases: &[String]) -> Vec<Work> {
             },
         })
         .collect();
+    // Who is in reads on after the role is gone, with a cursor that is held. Not before: one that cannot be dropped serves on.
+    let to_end = [
+        vec![Statement::Sql(format!("ALTER ROLE {name} NOLOGIN"))],
+        vec![Statement::EndSessions {
+            role: role.to_owned(),
+            from_age: None,
+        }],
+    ];
+    work.extend(to_end.map(|all| Work {
+        database: MAINTENANCE_DATABASE.to_owned(),
+        patience: Patience::Short,
+        statements: Statements::Together {
+            all,
+            // `SET ROLE` has a code of its own for a role that is not there.
+            done_before: vec![
+                SqlState::UNDEFINED_OBJECT,
+                SqlState::INVALID_PARAMETER_VALUE,
+            ],
+        },
+    }));
     work.push(together(
         MAINTENANCE_DATABASE,
         vec![Statement::Sql(format!("DROP ROLE IF EXISTS {name}"))],

@@ -1,5 +1,7 @@
 //! What leaves the spec: retained and named, or dropped when its mark says so.
 
+use std::net::Ipv4Addr;
+
 use bailiwick_model::sql::{SqlStep, settle};
 use serde_json::{Value, json};
 
@@ -105,6 +107,15 @@ async fn what_is_marked_for_deletion_is_dropped_even_while_it_is_used() {
     assert_eq!(steps.len(), 5, "{steps:#?}");
     let user = server.login("billing_app_writer", "billing").await.unwrap();
     run(&user, "SELECT * FROM invoice").await;
+    let guest = server
+        .login_from(Ipv4Addr::new(127, 0, 0, 2), "guest", "clinical")
+        .await
+        .unwrap();
+    run(
+        &guest,
+        "DECLARE held CURSOR WITH HOLD FOR SELECT * FROM app.scratch",
+    )
+    .await;
 
     let mut expected = settled(&before);
     for step in &steps {
@@ -124,6 +135,7 @@ async fn what_is_marked_for_deletion_is_dropped_even_while_it_is_used() {
     assert_eq!(settled(&after), expected);
     assert_eq!(left.retained(&after), Vec::<String>::new());
     assert!(user.batch_execute("SELECT 1").await.is_err());
+    assert!(guest.batch_execute("FETCH 1 FROM held").await.is_err());
     assert!(server.login("guest", "clinical").await.is_err());
     // No row went with the role: what it owned in a database that stays is the administrator's.
     let admin = server.login("clinical_db_admin", "clinical").await.unwrap();

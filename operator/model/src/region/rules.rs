@@ -212,11 +212,12 @@ pub(super) fn host() -> Rule {
 /// Addresses, and no range of more than [`crate::endpoint::MOST_ADDRESSES`].
 pub(super) fn cidrs() -> Rule {
     Rule::new(
-        "self.all(c, isCIDR(c) && cidr(c).prefixLength() >= (c.contains(':') ? 116 : 20))",
+        "self.all(c, isCIDR(c) && cidr(c).prefixLength() >= (c.contains(':') ? 116 : 20) && \
+         cidr(c) == cidr(c).masked())",
     )
     .message(
-        "expected addresses in CIDR notation and a prefix of /20 (IPv6: /116) or longer, as `203.0.113.10/32`; name the \
-         addresses of this place alone",
+        "expected addresses in CIDR notation and a prefix of /20 (IPv6: /116) or longer, as `203.0.113.10/32`, without \
+         address bits after the prefix; name the addresses of this place alone",
     )
 }
 

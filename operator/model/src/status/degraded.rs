@@ -24,6 +24,7 @@ const AS_LAST_SEEN: &str = " As last seen: ";
 enum Fault {
     WalArchivingFailing,
     MembersMissing,
+    FailoverPaused,
     NoSyncStandby,
     ScaleDownWaits,
     CredentialsReplaced,
@@ -37,9 +38,10 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::WalArchivingFailing,
         Self::MembersMissing,
+        Self::FailoverPaused,
         Self::NoSyncStandby,
         Self::ScaleDownWaits,
         Self::CredentialsReplaced,
@@ -57,6 +59,7 @@ impl Fault {
         match self {
             Self::WalArchivingFailing => "WALArchivingFailing",
             Self::MembersMissing => "MembersMissing",
+            Self::FailoverPaused => "FailoverPaused",
             Self::NoSyncStandby => "NoSyncStandby",
             Self::ScaleDownWaits => "ScaleDownWaits",
             Self::CredentialsReplaced => CREDENTIALS_REPLACED,
@@ -76,6 +79,7 @@ impl Fault {
             Self::WalArchivingFailing => (archive.state == State::False)
                 .then(|| "WAL is not archived: see condition WALArchiving.".to_owned()),
             Self::MembersMissing => members_missing(applied),
+            Self::FailoverPaused => failover_paused(applied),
             Self::NoSyncStandby => no_sync_standby(applied),
             Self::ScaleDownWaits => applied
                 .plan
@@ -252,6 +256,18 @@ fn members_missing(applied: &Applied<'_>) -> Option<String> {
     })
 }
 
+/// That Patroni was put into its maintenance mode, in which a primary that is lost has no successor.
+fn failover_paused(applied: &Applied<'_>) -> Option<String> {
+    let patroni = applied.facts.patroni.seen()?;
+    patroni.in_maintenance().then(|| {
+        format!(
+            "Patroni is in its maintenance mode (pause): should the primary be lost, nobody takes over, and no member is \
+             restarted or moved. `patronictl resume {}` in a member ends it.",
+            applied.plan.names.postgres()
+        )
+    })
+}
+
 /// That no replica counts for commits. Where none runs, that is said by [`members_missing`].
 fn no_sync_standby(applied: &Applied<'_>) -> Option<String> {
     let (running, wanted) = members(applied);
@@ -284,10 +300,12 @@ fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
                 })
             };
             let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
-            Some(format!(
-                "{name}: {}",
-                why.unwrap_or_else(|| "no pod runs it yet".to_owned())
-            ))
+            let otherwise = || match (pod, state) {
+                (None, _) => "no pod runs it yet".to_owned(),
+                (Some(_), "") => "its pod is not ready, and Patroni does not know it yet".to_owned(),
+                (Some(_), state) => format!("its pod is not ready, and Patroni says {state:?}"),
+            };
+            Some(format!("{name}: {}", why.unwrap_or_else(otherwise)))
         })
         .collect()
 }
