@@ -300,12 +300,10 @@ fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
                 })
             };
             let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
-            let otherwise = || match (pod, state) {
-                (None, _) => "no pod runs it yet".to_owned(),
-                (Some(_), "") => "its pod is not ready, and Patroni does not know it yet".to_owned(),
-                (Some(_), state) => format!("its pod is not ready, and Patroni says {state:?}"),
-            };
-            Some(format!("{name}: {}", why.unwrap_or_else(otherwise)))
+            Some(format!(
+                "{name}: {}",
+                why.unwrap_or_else(|| "no pod runs it yet".to_owned())
+            ))
         })
         .collect()
 }
