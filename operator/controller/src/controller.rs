@@ -198,10 +198,16 @@ impl Memory {
         }
     }
 
-    /// Remembers what of a status must not be lost with it: somebody may empty it.
-    fn is_told(&mut self, status: &RegionStatus) {
-        if let Some(residency) = &status.residency {
+    /// Remembers what of a status must not be lost with it: somebody may empty it. A look that `judged` nothing tells what
+    /// stood there, emptied or not, and takes nothing from what is known.
+    fn is_told(&mut self, status: &RegionStatus, judged: bool) {
+        let Some(residency) = &status.residency else {
+            return;
+        };
+        if judged || self.breach.is_none() {
             self.breach = Some(residency.breach.clone());
+        }
+        if judged || self.ways.is_none() {
             self.ways.clone_from(&residency.ways);
         }
     }
@@ -1454,13 +1460,14 @@ async fn write_status(
 ) -> Result<RegionStatus, Error> {
     let mut status = status::status(region, outcome, now);
     record_evidence(ctx, region, memory, outcome, &mut status, now).await;
+    let judged = matches!(outcome, Outcome::Applied(_));
     if region.status.as_ref() == Some(&status) {
-        memory.is_told(&status);
+        memory.is_told(&status, judged);
         return Ok(status);
     }
     patch_status(ctx, region, &status).await?;
     memory.written = Some((region.resource_version(), status.clone()));
-    memory.is_told(&status);
+    memory.is_told(&status, judged);
     events::publish_flips(ctx, region, &status).await;
     Ok(status)
 }
@@ -1504,6 +1511,7 @@ pub async fn patch_status(
             region = name,
             "somebody else wrote into the status: what is not the operator's is taken out"
         );
+        ctx.lease.check()?;
         let patch = serde_json::json!({
             "metadata": { "uid": written.uid(), "resourceVersion": written.resource_version() },
             "status": foreign,

@@ -139,6 +139,12 @@ async fn one_of_two_clients_that_leaves_the_spec_keeps_no_session() {
             .remove(field)
             .expect(emptied);
         harness.api.put(&key, "somebody", "status", region);
+        // Nor with a spec of another place meanwhile, of which nothing is judged.
+        let mut elsewhere = with_clients(&["api"]);
+        elsewhere["spec"]["residency"]["location"] = json!("es-mad-1");
+        harness.apply(&elsewhere);
+        harness.settle().await;
+        harness.apply(&with_clients(&["api"]));
         harness.settle().await;
         assert_eq!(shut(&harness), left, "{emptied}");
         assert_eq!(finding(&harness, "2").as_deref(), Some(found.as_str()));

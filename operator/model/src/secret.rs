@@ -100,8 +100,8 @@ pub fn lacking(wanted: &[SecretWanted], facts: &Facts) -> Vec<String> {
                 .filter(|key| !found.keys.contains(*key))
                 .map(|key| {
                     format!(
-                        "Secret {} has no value for key {key}, an empty one, or one that is no text (UTF-8), which is not set anywhere: give it a \
-                         value, or delete the Secret and it is made anew",
+                        "Secret {} has no value for key {key}, an empty one, or one that is no text (UTF-8), which is not \
+                         set anywhere: give it a value, or delete the Secret and it is made anew",
                         secret.name
                     )
                 })
