@@ -166,6 +166,12 @@ pub const ADVICE: &[Advice] = &[
     advice("Degraded", "StepFailed", OPERATOR_LOG, DEGRADED),
     advice(
         "Degraded",
+        "ObjectRefused",
+        "find out what refuses the object that the message names: an admission policy, a webhook, a quota, or a right that is gone",
+        DEGRADED,
+    ),
+    advice(
+        "Degraded",
         "SecretValueMissing",
         "give the named key a value, or delete the named Secret: it is made anew",
         DEGRADED,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bailiwick_model::desired::Manifest;
-use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::{ReadFailure, RefusedObject};
 use bailiwick_model::names::{ANNOTATION_ARGO_SYNC, FIELD_MANAGER, RETAINED, RETENTION_MANAGER};
 use bailiwick_model::volume::{Growth, Unmarked};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -53,95 +53,172 @@ pub struct Record {
     version: Version,
 }
 
+/// What the API server refused so far of what one look writes.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// What was refused, in that order.
+    pub objects: Vec<RefusedObject>,
+    /// Whether what builds on others is changed all the same: of a Region that is to stop, it only makes pods end.
+    pub nothing_waits: bool,
+}
+
 /// The records of one Region.
 pub type Records = BTreeMap<(String, Object), Record>;
 
-/// Applies the manifests in order and stops at the first failure, since later ones may depend on it.
+/// Applies the manifests in order. One that the API server refuses is added to `refused` and stops none of the others, but
+/// for those that build on it: they are put right as they were sent before, and not changed.
 ///
 /// `look` says whether kinds that are not watched are to be read again. Returns how many writes were sent.
 ///
 /// # Errors
-/// [`Error::Apply`] with the object's name, [`Error::NotLeader`] when the Lease was lost.
+/// [`Error::Apply`] with the object's name when the API server gave no answer of this one object, and
+/// [`Error::NotLeader`] when the Lease was lost.
 pub async fn apply(
     ctx: &Context,
     region: &str,
     records: &mut Records,
     manifests: &[Manifest],
     look: bool,
+    refused: &mut Refusals,
 ) -> Result<usize, Error> {
     let mut writes = 0;
     for manifest in manifests {
-        let object = Object {
-            namespace: manifest.object.namespace().unwrap_or_default(),
-            name: manifest.object.name_any(),
-        };
+        let object = object_of(manifest);
         let key = (manifest.resource.kind.clone(), object.clone());
         let sent = hash(manifest);
-        if let Some(record) = records.get(&key).filter(|record| record.sent == sent)
-            && current(ctx, region, &manifest.resource, &object, look)
-                .await?
-                .is_none_or(|found| found.as_ref() == Some(&record.version))
-        {
+        let known = records.get(&key).filter(|record| record.sent == sent);
+        let waits = !refused.objects.is_empty() && !refused.nothing_waits;
+        if known.is_none() && waits && manifest.builds_on_others() {
+            refused.objects.push(RefusedObject {
+                verb: "change",
+                kind: key.0,
+                namespace: object.namespace,
+                name: object.name,
+                cause: "it builds on what is refused".to_owned(),
+                code: None,
+            });
             continue;
         }
+        let due = match known {
+            None => Ok(true),
+            Some(known) => current(ctx, region, &manifest.resource, &object, look)
+                .await
+                .map(|found| found.is_some_and(|found| found.as_ref() != Some(&known.version))),
+        };
         // The same was sent before, and is not what is there now.
-        let undoes = records.get(&key).is_some_and(|record| record.sent == sent);
-        ctx.lease.check()?;
-        let before = ctx
-            .watched
-            .versions(&manifest.resource.kind)
-            .and_then(|versions| versions(region, &object));
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(ctx.client.clone(), &object.namespace, &manifest.resource);
-        let failed = |source| Error::Apply {
-            object: manifest.id(),
-            source: Box::new(source),
+        let undoes = known.is_some();
+        let applied = match due {
+            Ok(false) => continue,
+            Ok(true) => send(ctx, region, manifest, &object, undoes).await,
+            Err(error) => Err(error),
         };
-        let parameters = PatchParams {
-            field_validation: Some(kube::api::ValidationDirective::Strict),
-            ..PatchParams::apply(FIELD_MANAGER).force()
+        match applied {
+            Ok((version, sends)) => {
+                writes += sends;
+                records.insert(key, Record { sent, version });
+            }
+            Err(error) => {
+                let refusal = refused_object(error, &manifest.resource.kind, &object)?;
+                refused.objects.push(refusal);
+            }
+        }
+    }
+    Ok(writes)
+}
+
+fn object_of(manifest: &Manifest) -> Object {
+    Object {
+        namespace: manifest.object.namespace().unwrap_or_default(),
+        name: manifest.object.name_any(),
+    }
+}
+
+/// An error as the refusal of one object.
+///
+/// # Errors
+/// The error itself when it is none.
+pub fn refused_object(error: Error, kind: &str, object: &Object) -> Result<RefusedObject, Error> {
+    let Some(cause) = error.refusal() else {
+        return Err(error);
+    };
+    let refused = RefusedObject {
+        verb: match &error {
+            Error::Observe { .. } => "read",
+            Error::Mint { .. } => "make",
+            Error::Delete { .. } => "delete",
+            Error::Apply { .. } | Error::Status { .. } | Error::NotLeader => "apply",
+        },
+        kind: kind.to_owned(),
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+        cause,
+        code: error.status().map(|status| status.code),
+    };
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "{refused}; the rest goes on"
+    );
+    Ok(refused)
+}
+
+/// Sends one manifest; returns the version that it has then, and how many writes that took. `undoes` says that the same was
+/// sent before.
+async fn send(
+    ctx: &Context,
+    region: &str,
+    manifest: &Manifest,
+    object: &Object,
+    undoes: bool,
+) -> Result<(Version, usize), Error> {
+    ctx.lease.check()?;
+    let mut writes = 1;
+    let before = ctx
+        .watched
+        .versions(&manifest.resource.kind)
+        .and_then(|versions| versions(region, object));
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), &object.namespace, &manifest.resource);
+    let failed = |source| Error::Apply {
+        object: manifest.id(),
+        source: Box::new(source),
+    };
+    let parameters = PatchParams {
+        field_validation: Some(kube::api::ValidationDirective::Strict),
+        ..PatchParams::apply(FIELD_MANAGER).force()
+    };
+    let mut live = api
+        .patch(&object.name, &parameters, &Patch::Apply(&manifest.object))
+        .await
+        .map_err(failed)?;
+    if let Some(manager) = foreign_manager(&live) {
+        tracing::warn!(
+            object = manifest.id(),
+            manager,
+            "replacing an object that somebody else added fields to"
+        );
+        let mut whole = manifest.object.clone();
+        whole.metadata.resource_version = live.metadata.resource_version.clone();
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
         };
-        let mut live = api
-            .patch(&object.name, &parameters, &Patch::Apply(&manifest.object))
+        live = api
+            .replace(&object.name, &parameters, &whole)
             .await
             .map_err(failed)?;
         writes += 1;
-        if let Some(manager) = foreign_manager(&live) {
-            tracing::warn!(
-                object = manifest.id(),
-                manager,
-                "replacing an object that somebody else added fields to"
-            );
-            let mut whole = manifest.object.clone();
-            whole.metadata.resource_version = live.metadata.resource_version.clone();
-            let parameters = PostParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PostParams::default()
-            };
-            live = api
-                .replace(&object.name, &parameters, &whole)
-                .await
-                .map_err(failed)?;
-            writes += 1;
-        }
-        if undoes {
-            tracing::warn!(
-                object = manifest.id(),
-                "an object had been changed or deleted by somebody else and was put right"
-            );
-            ctx.metrics.undone(region);
-        }
-        let version = Version::of(&live);
-        ctx.watched.put_applied(
-            region,
-            &manifest.resource.kind,
-            &object,
-            &live,
-            before.as_ref(),
-        );
-        records.insert(key, Record { sent, version });
     }
-    Ok(writes)
+    if undoes {
+        tracing::warn!(
+            object = manifest.id(),
+            "an object had been changed or deleted by somebody else and was put right"
+        );
+        ctx.metrics.undone(region);
+    }
+    let version = Version::of(&live);
+    let kind = &manifest.resource.kind;
+    (ctx.watched).put_applied(region, kind, object, &live, before.as_ref());
+    Ok((version, writes))
 }
 
 /// Those of the manifests, as `Kind/name`, whose kinds are watched and that are not there. Asks nobody.
@@ -150,13 +227,9 @@ pub fn absent(ctx: &Context, region: &str, manifests: &[Manifest]) -> Vec<String
     manifests
         .iter()
         .filter(|manifest| {
-            let object = Object {
-                namespace: manifest.object.namespace().unwrap_or_default(),
-                name: manifest.object.name_any(),
-            };
             ctx.watched
                 .versions(&manifest.resource.kind)
-                .is_some_and(|versions| versions(region, &object).is_none())
+                .is_some_and(|versions| versions(region, &object_of(manifest)).is_none())
         })
         .map(Manifest::id)
         .collect()
@@ -190,27 +263,22 @@ async fn current(
 }
 
 /// Deletes the Region's watched children of prunable kinds that are no longer desired, each with its uid as a
-/// precondition. Volumes, Secrets, namespaces and Patroni's own ConfigMaps are of no prunable kind.
+/// precondition. Volumes, Secrets, namespaces and Patroni's own ConfigMaps are of no prunable kind. One that the API server
+/// does not let us delete is added to `refused`, and the others go.
 ///
 /// # Errors
-/// [`Error::Delete`] with the object's name, [`Error::NotLeader`] when the Lease was lost.
+/// [`Error::Delete`] with the object's name when the API server gave no answer of this one object, and
+/// [`Error::NotLeader`] when the Lease was lost.
 pub async fn prune(
     ctx: &Context,
     region: &str,
     records: &mut Records,
     manifests: &[Manifest],
+    refused: &mut Refusals,
 ) -> Result<usize, Error> {
     let wanted: BTreeSet<(&str, Object)> = manifests
         .iter()
-        .map(|manifest| {
-            (
-                manifest.resource.kind.as_str(),
-                Object {
-                    namespace: manifest.object.namespace().unwrap_or_default(),
-                    name: manifest.object.name_any(),
-                },
-            )
-        })
+        .map(|manifest| (manifest.resource.kind.as_str(), object_of(manifest)))
         .collect();
     let mut deletes = 0;
     for (resource, found) in ctx.watched.prunable(region) {
@@ -219,7 +287,12 @@ pub async fn prune(
                 continue;
             }
             ctx.lease.check()?;
-            delete(ctx, &resource, &object, &version.uid).await?;
+            if let Err(error) = delete(ctx, &resource, &object, &version.uid).await {
+                refused
+                    .objects
+                    .push(refused_object(error, &resource.kind, &object)?);
+                continue;
+            }
             ctx.watched.forget(region, &resource.kind, &object);
             records.remove(&(resource.kind.clone(), object));
             deletes += 1;
@@ -256,7 +329,7 @@ pub async fn grow(
             Ok(Err(StepError {
                 system: "volumes",
                 what: format!("grow {} to {}", growth.claim, growth.size),
-                failure: ReadFailure::Forbidden,
+                failure: ReadFailure::Refused,
                 source: Some(Box::new(kube::Error::Api(status))),
             }))
         }

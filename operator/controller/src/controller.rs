@@ -13,7 +13,7 @@ use bailiwick_model::desired::{desired, desired_while_paused};
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::changes::{changes, readopted};
 use bailiwick_model::evidence::sightings::{Sightings, Told};
-use bailiwick_model::facts::{Facts, Inventory, Neighbour, Observed, ReadFailure};
+use bailiwick_model::facts::{Facts, Inventory, Neighbour, Observed, ReadFailure, RefusedObject};
 use bailiwick_model::fence;
 use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, Names};
 use bailiwick_model::patroni::PatroniStep;
@@ -42,7 +42,7 @@ use serde::Deserialize as _;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
-use crate::apply::{self, Records};
+use crate::apply::{self, Records, Refusals};
 use crate::cause;
 use crate::credentials::Credentials;
 use crate::error::{Error, Retry, StepError, backoff};
@@ -80,6 +80,9 @@ const UNREPORTED: u32 = 4;
 /// How long a watch may fail, or the API server be silent, before the operator says that it is not ready. A restart of the
 /// API server is over by then.
 const STALE: Duration = Duration::from_mins(2);
+
+/// The status of HTTP of a right that is not there.
+const FORBIDDEN: u16 = 403;
 
 /// How many entries of one Region wait for its evidence log at most.
 const MOST_UNRECORDED: usize = 10_000;
@@ -812,6 +815,11 @@ struct Done {
 }
 
 impl Done {
+    /// Whether a step failed, or the API server refused an object.
+    fn is_hindered(&self) -> bool {
+        !self.failed.is_empty() || !self.facts.refused.is_empty()
+    }
+
     /// Whether a channel was found open, or a breach began or ended, that the status does not tell of.
     fn found_open(&self, status: &RegionStatus) -> bool {
         let told = status.residency.as_ref();
@@ -856,6 +864,10 @@ impl Pass {
                 outcome: "refused",
                 error: "",
             },
+            Self::Applied(done) if !done.facts.refused.is_empty() => Ending {
+                outcome: "failed",
+                error: "ObjectRefused",
+            },
             Self::Applied(done) if done.plan.spec.lifecycle.paused => Ending {
                 outcome: "paused",
                 error: "",
@@ -881,6 +893,7 @@ impl Pass {
         status.observed_generation == region.metadata.generation
             && done.writes > 0
             && done.failed.is_empty()
+            && done.facts.refused.is_empty()
             && !done.found_open(status)
     }
 
@@ -891,15 +904,15 @@ impl Pass {
         }
     }
 
-    /// How many looks in a row had a step that failed, after `before` such looks.
+    /// How many looks in a row had a step that failed or an object that was refused, after `before` such looks.
     fn failed_looks(&self, before: u32) -> u32 {
         match self {
-            Self::Applied(done) if !done.failed.is_empty() => before.saturating_add(1),
+            Self::Applied(done) if done.is_hindered() => before.saturating_add(1),
             Self::Applied(_) | Self::Refused(_) => 0,
         }
     }
 
-    /// When to look again. A step that keeps failing is tried ever later, but no later than the next look would be.
+    /// When to look again. What keeps failing is tried ever later, but no later than the next look would be.
     fn next(&self, status: &RegionStatus, failed_looks: u32) -> Duration {
         match self {
             // Bindings are not watched, and the API server takes a moment to heed them.
@@ -911,7 +924,7 @@ impl Pass {
                 SETTLED
             }
             Self::Refused(_) => FULL_PASS,
-            Self::Applied(done) if !done.failed.is_empty() => {
+            Self::Applied(done) if done.is_hindered() => {
                 backoff(failed_looks).clamp(UNSETTLED, SETTLED)
             }
             Self::Applied(done)
@@ -943,7 +956,10 @@ async fn pass(
     match plan(region, &ctx.platform, &facts) {
         Ok(plan) => {
             let done = Box::pin(make(ctx, region, memory, (plan, facts), now)).await?;
-            memory.accepted = AcceptedSpec::of(region);
+            // What was refused in part is not what is in force.
+            if done.facts.refused.is_empty() {
+                memory.accepted = AcceptedSpec::of(region);
+            }
             Ok(Pass::Applied(Box::new(done)))
         }
         Err(violations) => Box::pin(tend(ctx, region, memory, violations, now)).await,
@@ -1033,7 +1049,8 @@ async fn make(
         return shut_off_while_paused(ctx, region, memory, (plan, facts), now).await;
     }
     let due = secret::due(&plan.secrets, &facts);
-    let mut writes = write_objects(ctx, &plan, &due, memory, now).await?;
+    let (mut writes, refused) = write_objects(ctx, &plan, &due, memory, now).await?;
+    let plan = take_refusals(region, plan, &mut facts, memory, refused);
     if writes > 0 {
         // One that was just put right had told of the pods of somebody else's template: no member is restarted for those.
         facts.stateful_sets = stateful_sets(ctx, &plan.names);
@@ -1067,16 +1084,20 @@ async fn make(
 }
 
 /// Applies the objects of a Region, makes its Secrets and prunes what is not wanted any more; returns how many writes were
-/// sent. Manifests take more memory than anything else of a look: they are there while it has its turn, not while hundreds
-/// of others wait for theirs, or for a system that does not answer.
+/// sent, and what was refused. Manifests take more memory than anything else of a look: they are there while it has its
+/// turn, not while hundreds of others wait for theirs, or for a system that does not answer.
 async fn write_objects(
     ctx: &Context,
     plan: &Plan,
     due: &[(secret::SecretWanted, secret::Due)],
     memory: &mut Memory,
     now: Timestamp,
-) -> Result<usize, Error> {
+) -> Result<(usize, Vec<RefusedObject>), Error> {
     let _turn = ctx.turn().await;
+    let mut refused = Refusals {
+        nothing_waits: plan.spec.lifecycle.hibernated,
+        ..Refusals::default()
+    };
     let (name, look) = (plan.names.region(), memory.full_pass);
     let manifests = desired(plan);
     // The boundary stands before anything that it surrounds.
@@ -1085,11 +1106,28 @@ async fn write_objects(
         .take_while(|manifest| manifest.resource.kind == "NetworkPolicy")
         .count();
     let (boundary, rest) = manifests.split_at(boundary);
-    let mut writes = apply::apply(ctx, name, &mut memory.records, boundary, look).await?;
-    writes += mint::mint(ctx, plan, due, &mut memory.credentials, now).await?;
-    writes += apply::apply(ctx, name, &mut memory.records, rest, look).await?;
-    writes += apply::prune(ctx, name, &mut memory.records, &manifests).await?;
-    Ok(writes)
+    let (records, credentials) = (&mut memory.records, &mut memory.credentials);
+    let mut writes = apply::apply(ctx, name, records, boundary, look, &mut refused).await?;
+    writes += mint::mint(ctx, plan, due, credentials, now, &mut refused).await?;
+    writes += apply::apply(ctx, name, records, rest, look, &mut refused).await?;
+    writes += apply::prune(ctx, name, records, &manifests, &mut refused).await?;
+    Ok((writes, refused.objects))
+}
+
+/// Takes up what the API server refused of a look's writes; returns the plan that is judged and gone on with.
+fn take_refusals(
+    region: &Region,
+    plan: Plan,
+    facts: &mut Facts,
+    memory: &mut Memory,
+    refused: Vec<RefusedObject>,
+) -> Plan {
+    if refused.iter().any(|it| it.code == Some(FORBIDDEN)) {
+        // It may be the rights that are gone: they are asked for again.
+        memory.delegated = false;
+    }
+    facts.refused = refused;
+    plan.after_refusals(region, facts)
 }
 
 /// What is done of a Region that is paused: it is shut off for a leak, and else nothing.
@@ -1103,9 +1141,12 @@ async fn shut_off_while_paused(
     let name = plan.names.region();
     let turn = ctx.turn().await;
     let manifests = desired_while_paused(&plan);
-    let applied = apply::apply(ctx, name, &mut memory.records, &manifests, memory.full_pass);
-    let mut writes = applied.await?;
+    let mut refused = Refusals::default();
+    let (records, look) = (&mut memory.records, memory.full_pass);
+    let mut writes = apply::apply(ctx, name, records, &manifests, look, &mut refused).await?;
     drop((turn, manifests));
+    let plan = take_refusals(region, plan, &mut facts, memory, refused.objects);
+    let name = plan.names.region();
     let steps = steps(&plan, &facts);
     let (done, failed) = perform_all(ctx, region, &plan, memory, &steps).await?;
     writes += done;
@@ -1144,7 +1185,14 @@ async fn perform_all(
         if stopped.contains(system_of(step)) || !without.is_disjoint(&subjects) {
             continue;
         }
-        if let Err(failure) = perform(ctx, region, plan, memory, step).await? {
+        let performed = match perform(ctx, region, plan, memory, step).await {
+            Err(error) => {
+                failed.push(refused_step(error, step, memory)?);
+                continue;
+            }
+            Ok(performed) => performed,
+        };
+        if let Err(failure) = performed {
             tracing::warn!(
                 region = name,
                 error = &failure as &dyn std::error::Error,
@@ -1178,6 +1226,25 @@ async fn perform_all(
         }
     }
     Ok((writes, failed))
+}
+
+/// What the API server refused of a step. Others go on: none builds on what it makes within one look.
+///
+/// # Errors
+/// The error itself when it says nothing of this one object.
+fn refused_step(error: Error, step: &Step, memory: &mut Memory) -> Result<FailedStep, Error> {
+    let Some(cause) = error.refusal() else {
+        return Err(error);
+    };
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "a step was not done"
+    );
+    if error.status().is_some_and(kube::core::Status::is_forbidden) {
+        memory.delegated = false;
+    }
+    let told = format!("{}: {error}", system_of(step));
+    Ok((told, ReadFailure::Refused, Some(cause)))
 }
 
 /// Takes up which systems answered.

@@ -6,6 +6,10 @@ use bailiwick_model::facts::{ReadFailure, Unread};
 
 use crate::cause;
 
+/// The statuses of HTTP that say nothing of the object: who we are is not known, somebody else wrote in between, or the
+/// server has too much to do (<https://kubernetes.io/docs/reference/using-api/api-concepts/>).
+const OF_THE_SERVER: [u16; 5] = [401, 409, 429, 503, 504];
+
 /// A step that was not done, and that nothing of Kubernetes waits for. It carries no secret and no data of users.
 #[derive(Debug, thiserror::Error)]
 #[error("{system}: {what}: {}", failure.as_str())]
@@ -159,6 +163,22 @@ impl Error {
         match source.as_ref() {
             kube::Error::Api(status) => Some(status),
             _ => None,
+        }
+    }
+
+    /// The answer with which the API server refused this one object, as codes and without values: others may fare better.
+    /// None when there was no answer, when somebody else wrote in between, or when it would answer anything else so as well.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::NotLeader | Self::Status { .. } => None,
+            Self::Mint { source, .. } if !matches!(source, MintError::Api(_)) => {
+                (!matches!(source, MintError::Randomness)).then(|| source.to_string())
+            }
+            _ => {
+                let answer = self.status()?;
+                (!OF_THE_SERVER.contains(&answer.code)).then(|| cause::api_server(answer))
+            }
         }
     }
 

@@ -24,9 +24,11 @@ use rcgen::{
 };
 use rustls::crypto::CryptoProvider;
 
+use crate::apply::{self, Refusals};
 use crate::controller::Context;
 use crate::credentials::Credentials;
 use crate::error::{Error, MintError};
+use crate::watch::Object;
 
 /// How long an authority is valid.
 const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
@@ -36,67 +38,41 @@ const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
 /// The values of one Secret.
 type Values = BTreeMap<String, Vec<u8>>;
 
-/// Makes or renews what is due, in order, and keeps the values. Returns how many writes were sent.
+/// Makes or renews what is due, in order, and keeps the values. Returns how many writes were sent. One that cannot be made
+/// is added to `refused`, and stops the others only when they are made with it.
 ///
 /// A Secret that somebody made in between is read instead: the winner's values are the values.
 ///
 /// # Errors
-/// [`Error::Mint`] with the Secret's name, [`Error::NotLeader`] when the Lease was lost.
+/// [`Error::Mint`] with the Secret's name when it says nothing of this one Secret, and [`Error::NotLeader`] when the Lease
+/// was lost.
 pub async fn mint(
     ctx: &Context,
     plan: &Plan,
     due: &[(SecretWanted, Due)],
     credentials: &mut Credentials,
     now: Timestamp,
+    refused: &mut Refusals,
 ) -> Result<usize, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.names.namespace());
     let mut writes = 0;
     for (wanted, due) in due {
-        ctx.lease.check()?;
-        let failed = |source| Error::Mint {
-            name: wanted.name.clone(),
-            source,
-        };
-        let made = |credentials: &Credentials| {
-            values(
-                wanted,
-                &plan.names,
-                credentials,
-                ctx.certificate_lifetime,
-                now,
-            )
-            .map(|values| secret(plan, wanted, &values))
-            .map_err(failed)
-        };
-        let written = match due {
-            Due::Missing => create(&api, &made(credentials)?).await.map(Some),
-            Due::Renewal => renew(&api, &made(credentials)?).await.map(Some),
-            // Never with other values: what the key has closed would stay closed.
-            Due::PutBack => {
-                let remembered = credentials
-                    .secret(&wanted.name)
-                    .ok_or_else(|| failed(MintError::Forgotten))?;
-                create(&api, &secret(plan, wanted, remembered))
-                    .await
-                    .map(Some)
-            }
-            Due::Derivation => {
-                let authority = credentials
-                    .text(&plan.names.authority(), "tls.crt")
-                    .ok_or_else(|| failed(MintError::Authority(plan.names.authority())))?;
-                derive(&api, wanted, authority).await
-            }
-            Due::Retention => {
-                let uid = credentials
-                    .seen(&wanted.name)
-                    .and_then(|seen| seen.uid.as_deref());
-                match uid {
-                    Some(uid) => retain(&api, &wanted.name, uid).await,
-                    None => Ok(None),
+        let written = match write(ctx, plan, (wanted, *due), credentials, now).await {
+            Ok(written) => written,
+            Err(error) => {
+                let object = Object {
+                    namespace: plan.names.namespace(),
+                    name: wanted.name.clone(),
+                };
+                refused
+                    .objects
+                    .push(apply::refused_object(error, "Secret", &object)?);
+                if wanted.name == plan.names.authority() {
+                    // The certificates would be told to lack what was just refused.
+                    break;
                 }
+                continue;
             }
-        }
-        .map_err(|source| failed(MintError::Api(Box::new(source))))?;
+        };
         writes += 1;
         if *due == Due::PutBack {
             tracing::warn!(
@@ -112,6 +88,57 @@ pub async fn mint(
         }
     }
     Ok(writes)
+}
+
+/// Writes one Secret; returns it as it is then, none when it is gone or needed no write.
+async fn write(
+    ctx: &Context,
+    plan: &Plan,
+    (wanted, due): (&SecretWanted, Due),
+    credentials: &Credentials,
+    now: Timestamp,
+) -> Result<Option<Secret>, Error> {
+    ctx.lease.check()?;
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.names.namespace());
+    let failed = |source| Error::Mint {
+        name: wanted.name.clone(),
+        source,
+    };
+    let made = || {
+        let lifetime = ctx.certificate_lifetime;
+        values(wanted, &plan.names, credentials, lifetime, now)
+            .map(|values| secret(plan, wanted, &values))
+            .map_err(failed)
+    };
+    match due {
+        Due::Missing => create(&api, &made()?).await.map(Some),
+        Due::Renewal => renew(&api, &made()?).await.map(Some),
+        // Never with other values: what the key has closed would stay closed.
+        Due::PutBack => {
+            let remembered = credentials
+                .secret(&wanted.name)
+                .ok_or_else(|| failed(MintError::Forgotten))?;
+            create(&api, &secret(plan, wanted, remembered))
+                .await
+                .map(Some)
+        }
+        Due::Derivation => {
+            let authority = credentials
+                .text(&plan.names.authority(), "tls.crt")
+                .ok_or_else(|| failed(MintError::Authority(plan.names.authority())))?;
+            derive(&api, wanted, authority).await
+        }
+        Due::Retention => {
+            let uid = credentials
+                .seen(&wanted.name)
+                .and_then(|seen| seen.uid.as_deref());
+            match uid {
+                Some(uid) => retain(&api, &wanted.name, uid).await,
+                None => Ok(None),
+            }
+        }
+    }
+    .map_err(|source| failed(MintError::Api(Box::new(source))))
 }
 
 /// The values that a Secret holds. An empty one is none: it would be a password that everybody knows. What is no text is

@@ -540,7 +540,7 @@ async fn what_the_api_server_does_not_let_be_tended_is_told_as_undecodable_all_t
     let mut harness = Harness::running().await;
     make_undecodable(&harness);
     harness.api.remove(&key("services", "tr-pg-rw"));
-    harness.journal.fault_on(Fault::Refuse(500), |call| {
+    harness.journal.fault_on(Fault::Refuse(503), |call| {
         call.verb == "apply" && call.resource == "services"
     });
     harness.sync().await;
@@ -757,10 +757,11 @@ async fn rights_that_come_after_the_region_are_noticed_within_seconds() {
 #[tokio::test]
 async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
     for (code, reason, retry) in [
-        (403, "Forbidden", Retry::OnChange),
-        (409, "Conflict", Retry::Soon),
-        (422, "Invalid", Retry::OnChange),
-        (500, "InternalError", Retry::Later),
+        (403, "Forbidden", None),
+        (409, "Conflict", Some(Retry::Soon)),
+        (422, "Invalid", None),
+        (500, "InternalError", None),
+        (503, "InternalError", Some(Retry::Later)),
     ] {
         let mut harness = Harness::running().await;
         harness.apply(&tr_with(&[(
@@ -771,26 +772,29 @@ async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
             .journal
             .fault_on(Fault::Refuse(code), |call| call.resource == "statefulsets");
         let look = harness.look().await;
-        let error = look.result.unwrap_err();
-        assert_eq!(error.retry(), retry, "{code}");
-        let (status, why, message) = harness.condition("Degraded");
-        assert_eq!(
-            (status.as_str(), why.as_str()),
-            ("True", "ApplyFailed"),
-            "{code}"
-        );
-        assert!(message.contains("StatefulSet/tr-"), "{message}");
+        let (why, next) = match (retry, look.result) {
+            (Some(retry), Err(error)) => {
+                assert_eq!(error.retry(), retry, "{code}");
+                ("ApplyFailed", harness.next_after(&error))
+            }
+            // It is said of this object, and the rest was gone on with.
+            (None, Ok(next)) => ("ObjectRefused", next),
+            (_, result) => panic!("{code}: {result:?}"),
+        };
+        let (status, found, message) = harness.condition("Degraded");
+        assert_eq!((status.as_str(), found.as_str()), ("True", why), "{code}");
+        assert!(message.contains("StatefulSet"), "{message}");
+        assert!(message.contains("tr-pg"), "{message}");
         assert!(message.contains(reason), "{message}");
         assert!(
             !message.contains("injected"),
             "free text of the server: {message}"
         );
         assert_eq!(harness.condition("Progressing").0, "True");
-        let next = harness.next_after(&error);
         let expected = match retry {
-            Retry::Soon => Duration::from_millis(500),
-            Retry::Later => Duration::from_secs(2),
-            Retry::OnChange => Duration::from_secs(30),
+            Some(Retry::Soon) => Duration::from_millis(500),
+            Some(_) => Duration::from_secs(2),
+            None => Duration::from_secs(3),
         };
         assert_eq!(next, Action::requeue(expected), "{code}");
 
@@ -801,9 +805,23 @@ async fn a_refusal_of_the_api_server_is_a_condition_and_has_its_own_pace() {
                 .writes()
                 .contains(&"apply regions/status tr".to_owned())
         );
-        if retry == Retry::Later {
-            let next = harness.next_after(&again.result.unwrap_err());
-            assert_eq!(next, Action::requeue(Duration::from_secs(4)));
+        match retry {
+            Some(Retry::Later) => {
+                let next = harness.next_after(&again.result.unwrap_err());
+                assert_eq!(next, Action::requeue(Duration::from_secs(4)));
+            }
+            Some(_) => {}
+            None => {
+                assert_eq!(
+                    again.result.unwrap(),
+                    Action::requeue(Duration::from_secs(4))
+                );
+                for _ in 0..3 {
+                    harness.look().await.result.unwrap();
+                }
+                let last = harness.look().await.result.unwrap();
+                assert_eq!(last, Action::requeue(SETTLED));
+            }
         }
 
         harness.journal.heal();

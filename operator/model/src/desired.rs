@@ -73,6 +73,13 @@ impl Manifest {
     pub fn id(&self) -> String {
         format!("{}/{}", self.resource.kind, self.object.name_any())
     }
+
+    /// Whether it builds on all that is applied before it: what runs pods, and what says which spec is in force. While one of
+    /// those is refused, it is put right as it was and not changed.
+    #[must_use]
+    pub fn builds_on_others(&self) -> bool {
+        self.resource.kind == "StatefulSet" || accepted::is_accepted(&self.object)
+    }
 }
 
 /// Every Kubernetes object of a Region, in apply order. Jobs are steps and Secrets are minted: neither is here.

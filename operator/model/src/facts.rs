@@ -83,13 +83,15 @@ pub enum ReadFailure {
     Malformed,
     /// It answered that it cannot serve now.
     NotReady,
+    /// It refused this very thing, as a quota or an admission policy of the cluster has it.
+    Refused,
 }
 
 impl ReadFailure {
     /// Whether it is said of the one thing that was asked for, and not of the system: what else is asked may go well.
     #[must_use]
     pub const fn is_of_one_thing(self) -> bool {
-        matches!(self, Self::Forbidden | Self::Malformed)
+        matches!(self, Self::Forbidden | Self::Malformed | Self::Refused)
     }
 
     /// The CamelCase word for conditions and metrics.
@@ -103,7 +105,55 @@ impl ReadFailure {
             Self::Forbidden => "Forbidden",
             Self::Malformed => "Malformed",
             Self::NotReady => "NotReady",
+            Self::Refused => "Refused",
         }
+    }
+}
+
+/// An object of the Region that the API server refused to write, or to delete, as it is desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedObject {
+    /// `apply`, `change`, `make`, `read` or `delete`.
+    pub verb: &'static str,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The answer as codes, as `HTTP 422 Invalid: spec.ports (FieldValueInvalid)`: no value of anything.
+    pub cause: String,
+    /// The status of HTTP; none when it could not be asked for.
+    pub code: Option<u16>,
+}
+
+impl RefusedObject {
+    /// Whether it is part of the boundary: what is in force there is not what is desired, or nobody knows.
+    #[must_use]
+    pub fn is_of_boundary(&self) -> bool {
+        self.kind == "NetworkPolicy"
+    }
+
+    /// Whether pods are not what they should be without it: they need it before they start, or are made from it.
+    fn is_needed_by_pods(&self) -> bool {
+        self.is_of_boundary() || matches!(self.kind.as_str(), "Secret" | "StatefulSet")
+    }
+}
+
+impl fmt::Display for RefusedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            verb,
+            kind,
+            namespace,
+            name,
+            cause,
+            code: _,
+        } = self;
+        write!(
+            f,
+            "cannot {verb} {kind} {name} in namespace {namespace}: {cause}"
+        )
     }
 }
 
@@ -120,6 +170,8 @@ pub struct Facts {
     pub ways: Option<WaysStatus>,
     /// The watched objects that a Region which is paused should have and that are not there, as `Kind/name`.
     pub absent: Vec<String>,
+    /// What the API server refused of what this look wrote, in that order; empty before it wrote.
+    pub refused: Vec<RefusedObject>,
     /// The labels of the Region's namespaces that exist.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The labels of all nodes.
@@ -169,6 +221,21 @@ pub struct Facts {
     /// What became of the newest file that Postgres says was archived, as the repository was looked into for it last. Not
     /// asked while none was archived.
     pub archived: Observed<ReadBack>,
+}
+
+impl Facts {
+    /// Whether the API server refused part of the boundary: its policies may let through what they did before.
+    #[must_use]
+    pub fn boundary_is_refused(&self) -> bool {
+        self.refused.iter().any(RefusedObject::is_of_boundary)
+    }
+
+    /// Whether the API server refused what pods need or are made from: then none is started, none is ended since it might not
+    /// come back, and none is told to take a setting that fits what it is not yet.
+    #[must_use]
+    pub fn pods_must_wait(&self) -> bool {
+        self.refused.iter().any(RefusedObject::is_needed_by_pods)
+    }
 }
 
 /// A Region's objects of one kind, told apart by namespace: a restore drill's `<region>-pg-0` is not the live member of

@@ -249,6 +249,19 @@ fn with_breach(mut plan: Plan, ways_before: Option<&WaysStatus>, facts: &Facts) 
     plan
 }
 
+impl Plan {
+    /// The plan once the API server has refused some of what it asks for: a way that could not be shut is open. `facts` say
+    /// what was refused.
+    #[must_use]
+    pub fn after_refusals(mut self, region: &Region, facts: &Facts) -> Self {
+        if facts.boundary_is_refused() {
+            self.ways = ways::ways(known_ways(region, facts), &self, facts);
+            self.stale_sessions = ways::stale_sessions(&self.ways, facts.now);
+        }
+        self
+    }
+}
+
 /// The Secrets that a Region needs, in the order in which they need each other.
 #[must_use]
 pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {

@@ -80,8 +80,13 @@ pub struct Applied<'a> {
 pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionStatus {
     let mut status = region.status.clone().unwrap_or_default();
     let generation = region.metadata.generation;
-    if !matches!(outcome, Outcome::Failed { .. }) {
-        // Of a spec that could not be applied the status does not speak yet: Ready is still that of the old one.
+    // Of a spec that could not be applied the status does not speak yet: Ready is still that of the old one.
+    let speaks = match outcome {
+        Outcome::Refused(_) => true,
+        Outcome::Applied(applied) => applied.facts.refused.is_empty(),
+        Outcome::Failed { .. } => false,
+    };
+    if speaks {
         status.observed_generation = generation;
     }
     status.location = Some(region.spec.residency.location.clone());
@@ -398,6 +403,9 @@ fn not_looked_at(conditions: &mut Conditions, judged: &[&str], reason: &str, mes
 /// Whether what the spec asks for in Postgres and in the object store is all there; none when either was not read.
 fn is_provisioned(applied: &Applied<'_>) -> Option<bool> {
     let Applied { plan, facts, .. } = applied;
+    if !facts.refused.is_empty() {
+        return Some(false);
+    }
     let (postgres, store) = (facts.postgres.seen()?, facts.store.seen()?);
     // A server that replays takes no steps, which says nothing of what it lacks.
     (!postgres.in_recovery)
@@ -1162,6 +1170,9 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
         .map(String::as_str)
         .collect();
     let mut found: Vec<(&'static str, String)> = Vec::new();
+    if let Some(told) = degraded::objects_refused(applied) {
+        found.push((degraded::OBJECT_REFUSED, told));
+    }
     if let Some(leaving) = &applied.plan.members.leaving {
         let reason = match leaving.what {
             Departure::Goes | Departure::HandsOver(_) => "MembersLeaving",

@@ -94,6 +94,10 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
         let steps = seen.map(|seen| sql::steps_while_paused(plan, seen));
         return steps.into_iter().flatten().map(Step::Sql).collect();
     }
+    // One that is to stop goes on with that.
+    if facts.pods_must_wait() && !plan.spec.lifecycle.hibernated {
+        return steps_without_pods(plan, facts);
+    }
     let mut steps: Vec<Step> = volume::growths(plan, facts)
         .into_iter()
         .map(Step::Grow)
@@ -111,6 +115,42 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
         steps.extend(due.filter(|it| !is_untold(plan, facts, it)).map(Step::Sql));
     }
     steps
+}
+
+/// Those of the steps that neither start nor end a pod with data, while the API server refuses what such a pod needs: a
+/// canary has no data, and is what finds out whether the boundary holds.
+fn steps_without_pods(plan: &Plan, facts: &Facts) -> Vec<Step> {
+    let mut steps: Vec<Step> = volume::unmarked(facts)
+        .into_iter()
+        .map(Step::MarkClaim)
+        .collect();
+    if let Some(seen) = facts.store.seen() {
+        steps.extend(store::steps(plan, seen).into_iter().map(Step::Store));
+    }
+    steps.extend(canary::steps(plan, facts));
+    if let Some(seen) = facts.postgres.seen() {
+        let due = sql::steps(plan, seen).into_iter();
+        steps.extend(due.filter(|it| !is_untold(plan, facts, it)).map(Step::Sql));
+    }
+    let (lacking, mut steps): (Vec<Step>, _) = steps
+        .into_iter()
+        .partition(|it| lacks_its_secret(facts, it));
+    // Nor is anything else done about whom it would have given a password or key.
+    let without: BTreeSet<Subject> = lacking.iter().flat_map(Step::subjects).collect();
+    steps.retain(|step| without.is_disjoint(&step.subjects()));
+    steps
+}
+
+/// Whether a step gives somebody the value of a Secret that could not be made.
+fn lacks_its_secret(facts: &Facts, step: &Step) -> bool {
+    let (Step::Sql(SqlStep::SetPassword { secret, .. })
+    | Step::Store(StoreStep::CreateUser { secret, .. } | StoreStep::PutMarker { secret, .. })) =
+        step
+    else {
+        return false;
+    };
+    let mut refused = facts.refused.iter();
+    refused.any(|it| it.kind == "Secret" && it.name == *secret)
 }
 
 /// The Secrets that may be left of roles and users without a login in the spec: whether each is there is to be read.

@@ -122,11 +122,15 @@ pub fn let_through(plan: &Plan) -> BTreeSet<String> {
 
 /// What is known of the ways after `before`, once the policies of this plan are applied. A Region of which nothing is
 /// known begins with what its policies let through. The policies of one that is paused stay as they are, unless it is
-/// shut off.
+/// shut off. Where the API server refused some, each may be as it was or as it is desired.
 #[must_use]
 pub fn ways(before: Option<&WaysStatus>, plan: &Plan, facts: &Facts) -> WaysStatus {
     let untouched = plan.spec.lifecycle.paused && !plan.breach.is_active();
     let open: BTreeSet<String> = match before {
+        Some(before) if facts.boundary_is_refused() => {
+            let open = before.open.iter().cloned();
+            open.chain(let_through(plan)).collect()
+        }
         Some(before) if untouched => before.open.iter().cloned().collect(),
         _ => let_through(plan),
     };

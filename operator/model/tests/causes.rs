@@ -186,11 +186,20 @@ fn each_kind_of_cause_stands_where_each_kind_of_failure_is_told() {
     assert_eq!(count, CAUSES.len() * 8);
 }
 
+/// A member whose Patroni says this of it.
+fn says(facts: &mut Facts, name: &str, state: &str) {
+    if let Observed::Seen(patroni) = &mut facts.patroni {
+        let mut member = member(MemberRole::Replica);
+        state.clone_into(&mut member.state);
+        patroni.members.insert(name.to_owned(), member);
+    }
+}
+
 #[test]
 fn each_member_that_does_not_run_is_named_with_its_reason() {
     let region = fixture::tr();
     let missing = Names::of(&region).postgres_member(1);
-    let table: [(Befalls, &str); 6] = [
+    let table: [(Befalls, &str); 8] = [
         (
             |facts, name| drop(facts.pods.live.remove(name)),
             "no pod runs it yet",
@@ -218,14 +227,16 @@ fn each_member_that_does_not_run_is_named_with_its_reason() {
             "container postgres: CrashLoopBackOff after Error (exit code 1)",
         ),
         (
-            |facts, name| {
-                if let Observed::Seen(patroni) = &mut facts.patroni {
-                    let mut failed = member(MemberRole::Replica);
-                    failed.state = "start failed".to_owned();
-                    patroni.members.insert(name.to_owned(), failed);
-                }
-            },
+            |facts, name| says(facts, name, "start failed"),
             "Patroni says \"start failed\"",
+        ),
+        (
+            |facts, name| says(facts, name, "creating replica"),
+            "its Patroni answers, and Postgres in it does not run yet",
+        ),
+        (
+            |facts, name| says(facts, name, "stopped"),
+            "its Patroni answers, and Postgres in it does not run yet",
         ),
     ];
     for (breaks, why) in table {

@@ -88,13 +88,34 @@ fn default_deny(sight: &Sight<'_>) -> Verdict {
         })
         .collect();
     if missing.is_empty() {
-        Verdict::enforced("default-deny")
+        as_desired(sight)
     } else {
         Verdict::open(
             "default-deny",
             format!(
                 "namespace {} has no NetworkPolicy default-deny; the operator makes it again",
                 some_of(missing.iter().map(String::as_str))
+            ),
+        )
+        .and(|| as_desired(sight))
+    }
+}
+
+/// Whether the API server took every policy as it is desired. What stands in the place of one that it refused was not made
+/// by this look, and may let through more.
+fn as_desired(sight: &Sight<'_>) -> Verdict {
+    let refused: Vec<String> = (sight.facts.refused.iter())
+        .filter(|it| it.is_of_boundary())
+        .map(ToString::to_string)
+        .collect();
+    if refused.is_empty() {
+        Verdict::enforced("default-deny")
+    } else {
+        Verdict::open(
+            "default-deny",
+            format!(
+                "{}; what is in force in its place may let through more: see condition Progressing",
+                some_of(refused.iter().map(String::as_str))
             ),
         )
     }
@@ -166,7 +187,8 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
     }
 }
 
-/// What the policies of a paused Region still let through though its spec does not.
+/// What the policies of a Region still let through though its spec does not: of one that is paused, or whose policies the
+/// API server refused.
 fn kept_open(sight: &Sight<'_>, kinds: &[Kind]) -> Option<String> {
     let wanted = let_through(sight.plan);
     // One that is let in to both counts once.
@@ -176,9 +198,13 @@ fn kept_open(sight: &Sight<'_>, kinds: &[Kind]) -> Option<String> {
         .map(|way| name_of(way))
         .collect();
     (!kept.is_empty()).then(|| {
+        let why = if sight.facts.boundary_is_refused() {
+            "the API server refuses the policies that shut it; see condition Progressing"
+        } else {
+            "the Region is paused; set spec.lifecycle.paused to false"
+        };
         format!(
-            "{} has left the spec and is let through as before, new connections and {OF_BEFORE}: the Region is paused; set \
-             spec.lifecycle.paused to false",
+            "{} has left the spec and is let through as before, new connections and {OF_BEFORE}: {why}",
             some_of(kept)
         )
     })

@@ -3,7 +3,7 @@
 
 use super::{Applied, CREDENTIALS_REPLACED, State, Verdict, with_held};
 use crate::facts::Facts;
-use crate::patroni::MemberRole;
+use crate::patroni::{MemberRole, UNREACHABLE};
 use crate::plan::Plan;
 use crate::region::Durability;
 use crate::rotation;
@@ -15,6 +15,8 @@ use crate::volume;
 
 /// How long what is told of one kind of fault may become, in characters, before the rest is counted: people read it.
 const MOST_OF_A_FAULT: usize = 800;
+/// The reason when the API server refuses an object of the Region.
+pub(super) const OBJECT_REFUSED: &str = "ObjectRefused";
 /// What stands in the message between what the API server did not let us do and what was seen amiss before that.
 const AS_LAST_SEEN: &str = " As last seen: ";
 
@@ -28,6 +30,7 @@ enum Fault {
     NoSyncStandby,
     ScaleDownWaits,
     CredentialsReplaced,
+    ObjectRefused,
     SecretMissing,
     SecretValueMissing,
     ObjectMissing,
@@ -38,13 +41,14 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::WalArchivingFailing,
         Self::MembersMissing,
         Self::FailoverPaused,
         Self::NoSyncStandby,
         Self::ScaleDownWaits,
         Self::CredentialsReplaced,
+        Self::ObjectRefused,
         Self::SecretMissing,
         Self::SecretValueMissing,
         Self::ObjectMissing,
@@ -63,6 +67,7 @@ impl Fault {
             Self::NoSyncStandby => "NoSyncStandby",
             Self::ScaleDownWaits => "ScaleDownWaits",
             Self::CredentialsReplaced => CREDENTIALS_REPLACED,
+            Self::ObjectRefused => OBJECT_REFUSED,
             Self::SecretMissing => "SecretMissing",
             Self::SecretValueMissing => "SecretValueMissing",
             Self::ObjectMissing => "ObjectMissing",
@@ -91,6 +96,7 @@ impl Fault {
             Self::CredentialsReplaced => {
                 rotation::not_taken(applied.plan, applied.facts).map(|told| format!("{told}."))
             }
+            Self::ObjectRefused => objects_refused(applied),
             Self::SecretMissing => all_of(&secrets_missing(applied.plan, applied.facts)),
             Self::SecretValueMissing => {
                 all_of(&secret::lacking(&applied.plan.secrets, applied.facts))
@@ -169,6 +175,21 @@ fn all_of(sentences: &[String]) -> Option<String> {
         0 => format!("{shown}."),
         more => format!("{shown}; and {more} more."),
     })
+}
+
+/// What the API server refused; none when it refused nothing.
+pub(super) fn objects_refused(applied: &Applied<'_>) -> Option<String> {
+    let refused = applied.facts.refused.iter();
+    let told = all_of(&refused.map(ToString::to_string).collect::<Vec<_>>())?;
+    let waits = if applied.facts.pods_must_wait() && !applied.plan.spec.lifecycle.hibernated {
+        " No pod with data is started or ended meanwhile, for a backup neither."
+    } else {
+        ""
+    };
+    Some(format!(
+        "{told} It is tried again, and the rest of the Region is looked after.{waits} See \
+         docs/runbooks/degraded.md, ObjectRefused."
+    ))
 }
 
 fn steps_failed(applied: &Applied<'_>) -> Option<String> {
@@ -294,10 +315,14 @@ fn missing_members(applied: &Applied<'_>, wanted: i32) -> Vec<String> {
                 if state.contains("fail") || state.contains("crash") {
                     return Some(format!("Patroni says {state:?}"));
                 }
-                pod.is_some_and(|pod| pod.ready).then(|| {
-                    "its pod is ready, and Patroni in it does not answer the operator or says that it does not run yet"
-                        .to_owned()
-                })
+                if pod.is_some_and(|pod| pod.ready) {
+                    let silent = "its pod is ready, and Patroni in it does not answer the operator or says that it does \
+                                  not run yet";
+                    return Some(silent.to_owned());
+                }
+                // Whichever of its words: it goes through several while it starts.
+                (member.is_some() && state != UNREACHABLE)
+                    .then(|| "its Patroni answers, and Postgres in it does not run yet".to_owned())
             };
             let why = pod.and_then(|pod| pod.trouble.clone()).or_else(says);
             Some(format!(
