@@ -743,6 +743,34 @@ expect "the other is there again: it leads, and the stale one follows" within 12
 followed() { is "$(as_superuser "$stale" shop "SELECT count(*) FROM app.orders WHERE what IN ('alone', 'unseen')")" 2; }
 expect "with every row" within 30 followed
 
+# --- a first copy that is cut off -------------------------------------------------------------------------------
+
+data=$work/pods/$stale/data/pgdata
+begins_anew() {
+  stop_member "$stale"
+  rm -rf "$data"
+  sed -i "s/max-rate: .*/max-rate: $1/" "$work/pods/$stale/patroni/patroni.yml"
+  start_member "$stale"
+}
+begins_anew 1M
+copying() { [[ -e $data/backup_label && -e $data/base/1/PG_VERSION ]]; }
+expect "a member on an empty volume makes its first copy" within 60 copying
+stop_member "$stale"
+expect "which is cut off before its end" test ! -e "$data/global/pg_control"
+sed -i 's/max-rate: .*/max-rate: 200M/' "$work/pods/$stale/patroni/patroni.yml"
+start_member "$stale"
+expect "it is made anew when the member comes back" within 120 rejoined
+expect "with every row" within 30 followed
+stop_member "$stale"
+rm "$data/global/pg_control"
+: >"$work/$stale.log"
+start_member "$stale"
+expect "data that has lost its control file is taken for no copy" within 60 grep -q 'system ID is invalid' "$work/$stale.log"
+expect "and left as it is" test -e "$data/base/1/PG_VERSION"
+begins_anew 200M
+expect "a member whose volume was emptied follows" within 120 rejoined
+expect "with every row" within 30 followed
+
 for name in tr-pg-0 tr-pg-1; do pkill -KILL -P "${pid_of[$name-server]}"; done
 expect "without any member's TLS server a job says MemberUnreachable" job_fails_with MemberUnreachable stanza
 in_logs() { cat "$work"/tr-pg-*.log "$work"/job.log | grep -cE "$control_password|$superuser_password|$replication_password|$rewind_password|$shop_password|$cipher|$store_password" || true; }
