@@ -53,7 +53,7 @@ use crate::health::WatchHealth;
 use crate::lease::Lease;
 use crate::mint;
 use crate::observe::{FULL_PASS, network_policies, observe, secret_facts, stateful_sets};
-use crate::regions::Known;
+use crate::regions::{self, Known};
 use crate::retire::{self, Retiring};
 use crate::systems::{Access, Systems};
 use crate::telemetry::{Ending, Metrics};
@@ -410,7 +410,7 @@ async fn wake(
     }
 }
 
-/// Every event of a Region wakes it, unless only its status changed.
+/// Every event of a Region wakes it, unless the operator itself changed its status and nothing else did.
 async fn forward_regions(
     ctx: Arc<Context>,
     writer: reflector::store::Writer<RegionObject>,
@@ -420,10 +420,9 @@ async fn forward_regions(
     let api: Api<RegionObject> = Api::all(ctx.client.clone());
     let events = reflector::reflector(
         writer,
-        // Who manages which field is of no use here, and with 46 channels longer than all the rest.
         watcher(api, watcher::Config::default())
             .default_backoff()
-            .modify(|region| region.managed_fields_mut().clear()),
+            .modify(regions::shorten),
     );
     let mut events = Box::pin(events);
     while let Some(event) = events.next().await {

@@ -2572,6 +2572,7 @@ async fn what_somebody_writes_into_a_status_does_not_stay_there() {
             "/residency/channels",
             json!({"id": "99", "state": "Enforced", "evidence": "seen"}),
         ),
+        ("/conditions", certified()),
     ] {
         let mut value = harness.api.get(&region).unwrap();
         let (parent, field) = list.rsplit_once('/').unwrap();
@@ -2596,6 +2597,33 @@ async fn what_somebody_writes_into_a_status_does_not_stay_there() {
             "{list}: {calls:#?}"
         );
     }
+}
+
+/// A condition that is nobody's.
+fn certified() -> Value {
+    json!({
+        "type": "Certified", "status": "True", "reason": "Seen", "message": "",
+        "lastTransitionTime": "2026-11-27T08:00:00Z",
+    })
+}
+
+#[tokio::test]
+async fn a_condition_of_somebody_else_is_taken_out_of_a_region_that_is_refused_as_well() {
+    let mut harness = Harness::running().await;
+    harness.apply(&tr_with(&[(
+        "/spec/network/external/0/location",
+        json!("es-mad-1"),
+    )]));
+    harness.settle().await;
+    let region = Key::new("regions", "", "tr");
+    let mut value = harness.api.get(&region).unwrap();
+    let before = value["status"].clone();
+    let conditions = value["status"]["conditions"].as_array_mut().unwrap();
+    conditions.push(certified());
+    assert!(harness.api.put(&region, "somebody", "status", value));
+    harness.settle().await;
+    let after = harness.api.get(&region).unwrap()["status"].clone();
+    assert_eq!(without_times(after), without_times(before));
 }
 
 /// What was recorded, by kind.

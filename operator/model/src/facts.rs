@@ -35,6 +35,14 @@ impl<T> Observed<T> {
             Self::Failed(_) | Self::NotAsked => None,
         }
     }
+
+    /// Why it could not be read, if it was asked for.
+    pub const fn unread(&self) -> Option<&Unread> {
+        match self {
+            Self::Failed(unread) => Some(unread),
+            Self::Seen(_) | Self::NotAsked => None,
+        }
+    }
 }
 
 /// Why something could not be read, as the status tells it.

@@ -91,7 +91,7 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
     }
     status.location = Some(region.spec.residency.location.clone());
     let mut conditions = Conditions {
-        list: status.conditions.clone(),
+        list: own(&status.conditions),
         generation: match outcome {
             // Of a spec that is refused no condition speaks but Accepted.
             Outcome::Applied(applied) if !applied.refused.is_empty() => applied.plan.generation,
@@ -182,7 +182,7 @@ pub fn undecodable(
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut conditions = Conditions {
-        list: before,
+        list: own(&before),
         generation,
         now,
     };
@@ -388,6 +388,36 @@ const RESIDENCY: [&str; 5] = [
     "StorageResident",
     "BackupsResident",
 ];
+
+/// The types of all conditions that a Region may have, by name.
+pub const CONDITIONS: [&str; 20] = [
+    "Accepted",
+    "BackupsResident",
+    "CertificatesValid",
+    "Degraded",
+    DELETION_BLOCKED,
+    "EvidenceRecorded",
+    "Hibernated",
+    "NetworkEnforced",
+    "ObjectStoreAvailable",
+    "ObjectStoreContained",
+    "Paused",
+    "PendingRestart",
+    "PlacementEnforced",
+    "PostgresAvailable",
+    "Progressing",
+    "Quarantined",
+    "Ready",
+    "ResidencyEnforced",
+    "StorageResident",
+    "WALArchiving",
+];
+
+/// Those of some conditions that are the operator's to tell: of any other type nobody would ever take it back.
+fn own(conditions: &[Condition]) -> Vec<Condition> {
+    let own = |it: &&Condition| CONDITIONS.contains(&it.type_.as_str());
+    conditions.iter().filter(own).cloned().collect()
+}
 
 /// Whatever was seen counts no more: what is not looked at is not known. `judged` are the conditions that this look says
 /// itself.

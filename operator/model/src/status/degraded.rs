@@ -124,6 +124,9 @@ pub(super) fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         .filter_map(|fault| Some((fault, fault.told(applied, archive)?)))
         .collect();
     let Some((worst, _)) = found.first() else {
+        if let Some(unread) = unread(applied) {
+            return unread;
+        }
         return Verdict::new(
             State::False,
             "Whole",
@@ -141,6 +144,25 @@ pub(super) fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
         })
         .collect();
     Verdict::new(State::True, worst.as_str(), message.join(" "))
+}
+
+/// That nothing is seen to be amiss where not all could be read: nobody knows whether something is.
+fn unread(applied: &Applied<'_>) -> Option<Verdict> {
+    let facts = applied.facts;
+    let postgres = facts.patroni.unread().or(facts.postgres.unread());
+    let (unread, condition) = postgres
+        .map(|unread| (unread, "PostgresAvailable"))
+        .or(facts
+            .store
+            .unread()
+            .map(|unread| (unread, "ObjectStoreAvailable")))?;
+    Some(Verdict::new(
+        State::Unknown,
+        unread.failure.as_str(),
+        format!(
+            "Nothing is seen to be amiss, but not all could be read: see condition {condition}."
+        ),
+    ))
 }
 
 /// The message of `Degraded` when the API server did not let us work: `failed`, and what was amiss when that was last seen,
