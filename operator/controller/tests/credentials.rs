@@ -563,7 +563,8 @@ async fn the_secret_of_a_store_user_that_left_is_listed() {
     assert_eq!(
         harness.status().object_store.unwrap().retained,
         [
-            "user patient-api",
+            "user patient-api (it may not sign in; as root, DELETE /minio/admin/v3/remove-user?accessKey=patient-api removes \
+             it: see docs/how-to/remove-from-the-object-store.md)",
             "Secret tr-s3-user-patient-api (kubectl -n tr delete secret tr-s3-user-patient-api removes it)",
         ]
     );
