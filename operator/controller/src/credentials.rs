@@ -6,11 +6,12 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bailiwick_model::names::{ANNOTATION_ARGO_SYNC, FIELD_MANAGER, RETAINED};
+use bailiwick_model::secret::has_control_character;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-/// What a Secret's metadata said when it was read or written last.
+/// What a Secret said when it was read or written last, apart from its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Its uid.
@@ -23,10 +24,12 @@ pub struct Seen {
     pub edited: Option<Timestamp>,
     /// Whether nothing on it keeps whoever deploys the Region from Git from pruning it.
     pub prunable: bool,
+    /// The keys whose values have a control character that they must not have: their values are not kept.
+    pub control: BTreeSet<String>,
 }
 
 impl Seen {
-    /// What a Secret's metadata says.
+    /// What a Secret says, apart from its values.
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
         let edited = secret
@@ -49,6 +52,10 @@ impl Seen {
             made: secret.creation_timestamp().map(|time| time.0),
             edited,
             prunable: is_prunable(secret.annotations()),
+            control: (secret.data.iter().flatten())
+                .filter(|(key, value)| has_control_character(key, &value.0))
+                .map(|(key, _)| key.clone())
+                .collect(),
         }
     }
 }

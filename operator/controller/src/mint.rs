@@ -11,7 +11,7 @@ use bailiwick_model::names::{
 };
 use bailiwick_model::plan::Plan;
 use bailiwick_model::secret::{
-    Contents, Due, LOGIN_FOLDER, SIGNING_KEY, SIGNING_PUBLIC_KEY, SecretWanted,
+    Contents, Due, LOGIN_FOLDER, SIGNING_KEY, SIGNING_PUBLIC_KEY, SecretWanted, is_usable,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -141,15 +141,14 @@ async fn write(
     .map_err(|source| failed(MintError::Api(Box::new(source))))
 }
 
-/// The values that a Secret holds. An empty one is none: it would be a password that everybody knows. What is no text is
-/// none either: no server takes it, and nobody could log in with it.
+/// The values that a Secret holds, of those that count as one ([`is_usable`]).
 #[must_use]
 pub fn values_of(secret: &Secret) -> Values {
     secret
         .data
         .iter()
         .flatten()
-        .filter(|(_, value)| !value.0.is_empty() && std::str::from_utf8(&value.0).is_ok())
+        .filter(|(key, value)| is_usable(key, &value.0))
         .map(|(key, value)| (key.clone(), value.0.clone()))
         .collect()
 }

@@ -375,6 +375,7 @@ pub fn secret_facts(
                 name.clone(),
                 SecretFact {
                     keys: values.keys().cloned().collect(),
+                    control: seen.control,
                     drifted: drifted.contains(name),
                     certificate,
                     replicated: memory.credentials.is_replicated(name),

@@ -469,7 +469,7 @@ async fn the_operator_lets_a_volume_grow_and_makes_none(server: &ApiServer) {
         .await
         .unwrap()
         .unwrap_err();
-    assert_eq!(refused.failure, ReadFailure::Forbidden, "it shrank");
+    assert_eq!(refused.failure, ReadFailure::Refused, "it shrank");
 
     let claim = bound_claim(&client, "data-fixed", "fixed").await;
     let refused = grow(&operator, "tr", &growth(&claim, "2Gi"))

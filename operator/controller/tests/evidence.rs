@@ -1000,6 +1000,7 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
     };
     let (code, out, hints) = export(&of(1), &bundle);
     assert_eq!(code, 0, "{out}{hints}");
+    assert!(!hints.contains("OpenEnd"), "{hints}");
     assert!(
         out.contains("records 3 to 6"),
         "the day and its neighbours: {out}"
@@ -1036,10 +1037,19 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
 
     // The last day needs the anchor.
     let last = folder.path("last.tar");
-    assert_eq!(export(&of(2), &last).0, 0);
+    let (code, _, hints) = export(&of(2), &last);
+    assert_eq!(
+        (
+            code,
+            hints.contains("with --key alone it ends with OpenEnd")
+        ),
+        (0, true),
+        "{hints}"
+    );
     assert_eq!(offline(&last, &["--anchor", &end]).0, 0);
     let (code, out, _) = offline(&last, &["--key", &key]);
     assert_eq!((code, out.starts_with("OpenEnd: ")), (1, true), "{out}");
+    assert!(out.contains("as of today"), "{out}");
 
     // Unpacked by any tool, it is a bundle still; with a record changed or gone, it is not.
     let unpacked = Folder::new("unpacked");

@@ -1021,6 +1021,20 @@ async fn what_leaves_the_spec_is_kept_or_goes_as_it_said() {
         "a user that left may not sign in"
     );
 
+    // As docs/how-to/remove-from-the-object-store.md says.
+    let path = "remove-user?accessKey=auditor";
+    admin(&server, &plan, "DELETE", path, Vec::new()).await;
+    let seen = converge(&store, &plan, &left, &server).await;
+    assert_eq!(
+        retained(&plan, &seen),
+        [
+            "bucket documents",
+            "bucket images",
+            "user imaging",
+            "user patient-api"
+        ]
+    );
+
     // What comes back finds its objects and its key.
     let plan = fixture::planned(&region);
     let seen = converge(&store, &plan, &region, &server).await;

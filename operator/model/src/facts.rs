@@ -305,8 +305,10 @@ pub struct ApiServerAddress {
 /// A Secret, without its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretFact {
-    /// The keys that it holds a value for; an empty one is none.
+    /// The keys that it holds a usable value for; an empty one is none.
     pub keys: BTreeSet<String>,
+    /// The keys whose values have a line break or another control character that they must not have.
+    pub control: BTreeSet<String>,
     /// Whether a value that follows from another, as the URI from the password, does not.
     pub drifted: bool,
     /// What its certificate says, when it holds one under `tls.crt`.

@@ -38,14 +38,15 @@ pub struct Replaced<'a> {
 }
 
 /// Since when a Secret has its values. One that a person may have put back from a copy, or the operator from its memory,
-/// counts from the last edit: it is the same.
+/// counts from the last edit: it is the same. None while it lacks one, so that no pod is restarted to run without it.
 fn since(plan: &Plan, facts: &Facts, secret: &str) -> Option<Timestamp> {
     let fact = facts.secrets.get(secret)?;
-    let key = plan
-        .secrets
-        .iter()
-        .any(|wanted| wanted.name == secret && wanted.key);
-    if key {
+    let wanted = plan.secrets.iter().find(|wanted| wanted.name == secret)?;
+    let generated = wanted.contents.generated();
+    if !generated.iter().all(|key| fact.keys.contains(*key)) {
+        return None;
+    }
+    if wanted.key {
         fact.edited
     } else {
         fact.made.max(fact.edited)

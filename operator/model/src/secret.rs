@@ -86,27 +86,61 @@ impl Contents {
     }
 }
 
-/// What Secrets lack that are there, as sentences: a value that is missing, empty or no text is nobody's credential.
+/// Whether somebody signs in with the value of a key: then it is one line, since whoever reads it from a file or copies it
+/// by hand leaves a line break out. PEM has many lines. The passphrase of the repository is not among them either: whatever
+/// it is, the repository was written with it.
+fn is_login(key: &str) -> bool {
+    matches!(key, "access-key" | "secret-key" | "password") || key.ends_with("-password")
+}
+
+/// Whether the value of a key has a line break or another control character that it must not have.
+#[must_use]
+pub fn has_control_character(key: &str, value: &[u8]) -> bool {
+    is_login(key) && std::str::from_utf8(value).is_ok_and(|text| text.chars().any(char::is_control))
+}
+
+/// Whether the value of a key in a Secret counts as one. An empty one is none: it would be a password that everybody
+/// knows. What is no text is none either: no server takes it, and nobody could log in with it. Nor could most with a
+/// line break at the end, of which nothing tells.
+#[must_use]
+pub fn is_usable(key: &str, value: &[u8]) -> bool {
+    !value.is_empty() && std::str::from_utf8(value).is_ok() && !has_control_character(key, value)
+}
+
+/// What Secrets lack that are there, as sentences: a value that is missing or not usable is nobody's credential.
 #[must_use]
 pub fn lacking(wanted: &[SecretWanted], facts: &Facts) -> Vec<String> {
     wanted
         .iter()
         .filter_map(|secret| Some((secret, facts.secrets.get(&secret.name)?)))
         .flat_map(|(secret, found)| {
-            secret
-                .contents
-                .generated()
-                .into_iter()
-                .filter(|key| !found.keys.contains(*key))
-                .map(|key| {
-                    format!(
-                        "Secret {} has no value for key {key}, an empty one, or one that is no text (UTF-8), which is not \
-                         set anywhere: give it a value, or delete the Secret and it is made anew",
-                        secret.name
-                    )
-                })
+            let keys = secret.contents.generated().into_iter();
+            keys.filter(|key| !found.keys.contains(*key))
+                .map(|key| told(secret, key, found.control.contains(key)))
         })
         .collect()
+}
+
+/// That a Secret has no usable value for a key, and what to do.
+fn told(secret: &SecretWanted, key: &str, control: bool) -> String {
+    let name = &secret.name;
+    let anew = if secret.key {
+        "put back the value that it had"
+    } else {
+        "delete the Secret and it is made anew"
+    };
+    if control {
+        format!(
+            "Secret {name} has a line break or another control character in the value of key {key}, which is not set \
+             anywhere; what was set before stays in force: write it without one, as `printf %s` and `kubectl create secret \
+             --from-literal` do, and `echo` and files of text do not; or {anew}"
+        )
+    } else {
+        format!(
+            "Secret {name} has no value for key {key}, an empty one, or one that is no text (UTF-8), which is not set \
+             anywhere: give it a value, or {anew}"
+        )
+    }
 }
 
 impl SecretWanted {

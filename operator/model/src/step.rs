@@ -9,10 +9,10 @@ use crate::facts::Facts;
 use crate::names::Names;
 use crate::patroni::{self, PatroniStep};
 use crate::plan::{self, Plan};
-use crate::region::{RegionSpec, RegionStatus};
+use crate::region::{Reclaim, RegionSpec, RegionStatus};
 use crate::rotation;
 use crate::sql::{self, PostgresFacts, SqlStep};
-use crate::store::{self, StoreStep};
+use crate::store::{self, StoreFacts, StoreStep};
 use crate::volume::{self, Growth, Unmarked};
 
 /// One thing to do. What cannot be done yet is not in the list: the next look finds it.
@@ -249,7 +249,7 @@ pub fn untold(plan: &Plan, facts: &Facts) -> usize {
 pub struct Retained {
     /// Databases, roles and the Secrets of such roles, each with what removes it.
     pub postgres: Vec<String>,
-    /// Buckets, users and the Secrets of such users.
+    /// Buckets, users and the Secrets of such users, each with what removes it.
     pub object_store: Vec<String>,
     /// The Secrets that go once their roles are dropped.
     pub secrets_to_delete: Vec<String>,
@@ -263,6 +263,29 @@ fn with_what_removes_it(retained: String) -> String {
              {role}; then DROP ROLE {role} removes it)"
         ),
         None => retained,
+    }
+}
+
+/// The page on how to remove what is retained in the object store.
+const STORE_PAGE: &str = "docs/how-to/remove-from-the-object-store.md";
+
+/// What was retained in the object store, and what removes it.
+fn with_what_removes_it_there(seen: &StoreFacts, retained: &str) -> String {
+    if let Some(user) = retained.strip_prefix("user ") {
+        return format!(
+            "{retained} (it may not sign in; as root, DELETE /minio/admin/v3/remove-user?accessKey={user} removes it: see \
+             {STORE_PAGE})"
+        );
+    }
+    let bucket = retained.strip_prefix("bucket ");
+    let fact = bucket.and_then(|bucket| seen.buckets.get(bucket));
+    if fact.is_some_and(|fact| fact.reclaim == Some(Reclaim::Delete)) {
+        format!("{retained} (it goes once it is empty, of old versions too: see {STORE_PAGE})")
+    } else {
+        format!(
+            "{retained} (put back into the spec with `reclaim: Delete`, emptied and taken out again, it goes: see \
+             {STORE_PAGE})"
+        )
     }
 }
 
@@ -301,7 +324,11 @@ pub fn retained(plan: &Plan, facts: &Facts) -> Retained {
     let mut store = facts
         .store
         .seen()
-        .map(|seen| store::retained(plan, seen))
+        .map(|seen| {
+            let retained = store::retained(plan, seen).into_iter();
+            let told = retained.map(|it| with_what_removes_it_there(seen, &it));
+            told.collect::<Vec<_>>()
+        })
         .unwrap_or_default();
     store.extend(secrets(&plan.names.object_store_user("")));
     Retained {

@@ -20,7 +20,7 @@ use bailiwick_model::region::{Access, Grant, ObjectRetention, Reclaim, Region, R
 use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::secret::Contents;
 use bailiwick_model::status::{Outcome, status};
-use bailiwick_model::step::Subject;
+use bailiwick_model::step::{self, Subject};
 use bailiwick_model::store::{
     BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, DefaultRetention, Drift, Encryption,
     Lifecycle, Outlet, StoreFacts, StoreStep, UserFact, Versioning, canonical, drift, policy,
@@ -376,6 +376,39 @@ fn who_writes_the_backups_may_not_write_their_marker() {
     assert!(!grants("documents").to_string().contains(MARKER));
 }
 
+/// Two buckets and a user that left, and the Secret of that user, as the status tells of them.
+fn each_says_what_removes_it(plan: &Plan, store: &StoreFacts) {
+    let mut facts = Facts {
+        store: Observed::Seen(store.clone()),
+        ..Facts::default()
+    };
+    let secret = plan.names.object_store_user("auditor");
+    facts.left_over.insert(secret.clone(), "uid".to_owned());
+    let told = step::retained(plan, &facts).object_store;
+    let page = "see docs/how-to/remove-from-the-object-store.md)";
+    let goes = "it goes once it is empty, of old versions too";
+    for (item, how) in [
+        (
+            "bucket documents (",
+            "`reclaim: Delete`, emptied and taken out again",
+        ),
+        ("bucket images (", goes),
+        ("user auditor (", "remove-user?accessKey=auditor removes it"),
+    ] {
+        let mut of = told.iter().filter(|line| line.starts_with(item));
+        let line = of.next().expect("it is told");
+        assert!(line.contains(how) && line.ends_with(page), "{line}");
+    }
+    assert_eq!(
+        told.last().expect("the Secret"),
+        &format!("Secret {secret} (kubectl -n tr delete secret {secret} removes it)")
+    );
+    assert_eq!(told.len(), 6);
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/how-to/remove-from-the-object-store.md");
+    assert!(page.is_file());
+}
+
 #[test]
 fn what_leaves_the_spec_is_retained_unless_it_said_delete() {
     let mut facts = made(&fixture::planned(&region()));
@@ -405,6 +438,7 @@ fn what_leaves_the_spec_is_retained_unless_it_said_delete() {
         ]
     );
     assert_eq!(drift(&plan, &facts), []);
+    each_says_what_removes_it(&plan, &facts);
 
     // Empty, the one that said Delete goes; the others stay, empty or not.
     bucket(&mut facts, "images").empty = true;

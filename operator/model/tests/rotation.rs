@@ -11,8 +11,11 @@ use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure, SecretFact};
 use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::patroni::{self, MemberFact, MemberRole, PatroniFacts};
 use bailiwick_model::plan::plan;
+use bailiwick_model::repository::PASSPHRASE;
 use bailiwick_model::rotation::{outdates_member, steps, told};
-use bailiwick_model::secret::{Due, due};
+use bailiwick_model::secret::{
+    Due, SIGNING_KEY, SIGNING_PUBLIC_KEY, due, has_control_character, is_usable, lacking,
+};
 use bailiwick_model::sql::PostgresFacts;
 use bailiwick_model::step::Step;
 use fixture::{facts_of_running, planned, platform, tr, tr_with};
@@ -203,4 +206,76 @@ fn a_replica_that_lost_the_primary_by_its_old_password_is_restarted_before_those
     // Until it follows again, nobody else is disturbed.
     facts.pods.live.insert("tr-pg-2".to_owned(), pod(AFTER));
     assert_eq!(restarted(&facts), Vec::<String>::new());
+}
+
+#[test]
+fn what_somebody_signs_in_with_is_one_line_and_pem_is_not() {
+    const MANY_LINES: [&str; 7] = [
+        "ca.crt",
+        "tls.crt",
+        "tls.key",
+        SIGNING_KEY,
+        SIGNING_PUBLIC_KEY,
+        "kms-key",
+        PASSPHRASE,
+    ];
+    for key in MANY_LINES {
+        assert!(is_usable(key, b"one\ntwo\n"), "{key}");
+        assert!(!is_usable(key, b"") && !is_usable(key, b"\xff"), "{key}");
+    }
+    let mut count = 0;
+    for secret in planned(&tr()).secrets {
+        let keys = secret.contents.generated().into_iter();
+        for key in keys.filter(|key| !MANY_LINES.contains(key)) {
+            count += 1;
+            for usable in ["a", "with a blank ", "\u{fc}mlaut", "%0A", "\\n"] {
+                assert!(is_usable(key, usable.as_bytes()), "{key} {usable:?}");
+            }
+            for not in [
+                "x\n", "x\r\n", "\nx", "x\ty", "x\0", "x\u{7f}", "x\u{85}", "\n", "",
+            ] {
+                assert!(!is_usable(key, not.as_bytes()), "{key} {not:?}");
+            }
+            assert!(!is_usable(key, b"\xff"), "{key}");
+            assert!(!has_control_character(key, b"\xff\n"), "it is no text");
+        }
+    }
+    // Root's two, four inside Postgres, three of roles, three of users of the store.
+    assert_eq!(count, 12);
+}
+
+#[test]
+fn a_value_that_nobody_can_sign_in_with_restarts_nothing_and_is_told_by_its_cause() {
+    let plan = planned(&tr());
+    for (name, key, next) in [
+        ("tr-s3-user-pgbackrest", "secret-key", "it is made anew"),
+        ("tr-pg-internal", "rewind-password", "the value that it had"),
+    ] {
+        let mut facts = running();
+        secret(&mut facts, name).edited = Some(at(SINCE));
+        assert!(outdates_member(&plan, &facts, "tr-pg-0"), "{name}");
+        assert_eq!(lacking(&plan.secrets, &facts), Vec::<String>::new());
+
+        let found = secret(&mut facts, name);
+        found.keys.remove(key);
+        found.control.insert(key.to_owned());
+        assert!(!outdates_member(&plan, &facts, "tr-pg-0"), "{name}");
+        assert_eq!(told(&plan, &facts), []);
+        let [said] = &lacking(&plan.secrets, &facts)[..] else {
+            panic!("one is lacking");
+        };
+        let of = format!(
+            "Secret {name} has a line break or another control character in the value of key {key}"
+        );
+        for part in [&of, "stays in force", "printf %s", "--from-literal", next] {
+            assert!(said.contains(part), "{said}");
+        }
+
+        secret(&mut facts, name).control.clear();
+        let said = lacking(&plan.secrets, &facts).concat();
+        assert!(
+            said.contains("has no value") && said.ends_with(next),
+            "{said}"
+        );
+    }
 }

@@ -259,10 +259,17 @@ async fn export(
     let verified = judged(bundle.verify(&bundle.keys, Some(&chain.last)), out)?;
     files::write(&file, &bundle)?;
     report(&region, Some(day), &verified, out)?;
+    // Nothing but the anchor shows the end of a day that no record follows.
+    let is_open = |finding: &Finding| matches!(finding, Finding::OpenEnd { .. });
+    let alone = bundle.verify(&bundle.keys, None);
+    let key = if alone.is_err_and(|findings| findings.iter().any(is_open)) {
+        "from elsewhere than the bundle: with --key alone it ends with OpenEnd, since no record of a later day is there yet"
+    } else {
+        "or --key, either from elsewhere than the bundle"
+    };
     writeln!(
         hints,
-        "{} is written. Next: `bailiwick-operator evidence verify {}` with --anchor {} or --key, either from elsewhere \
-         than the bundle.",
+        "{} is written. Next: `bailiwick-operator evidence verify {}` with --anchor {} {key}.",
         file.display(),
         file.display(),
         chain.last

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
 use kube::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cases::{
@@ -27,6 +28,29 @@ pub async fn are_admitted(client: &Client) -> usize {
     }
     crate::hold(faults);
     good.len()
+}
+
+/// The NetworkPolicies and pods of the pages for clients, as of a client's namespace.
+fn documented() -> Vec<Value> {
+    let mut objects = Vec::new();
+    for page in ["connect-an-application.md", "verify-evidence.md"] {
+        let path = crate::policies::repository().join("docs/how-to").join(page);
+        let text = std::fs::read_to_string(path).unwrap();
+        for rest in text.split("\n```yaml\n").skip(1) {
+            let (block, _) = rest.split_once("\n```").unwrap();
+            for document in serde_yaml::Deserializer::from_str(block) {
+                let mut object = Value::deserialize(document).unwrap();
+                if ["NetworkPolicy", "Pod"]
+                    .iter()
+                    .any(|it| object["kind"] == *it)
+                {
+                    object["metadata"]["namespace"] = json!(CLIENT);
+                    objects.push(object);
+                }
+            }
+        }
+    }
+    objects
 }
 
 fn patch(path: &str, body: Value) -> Ask {
@@ -283,6 +307,17 @@ fn good() -> Vec<(Who, String, Ask)> {
         "a client's own flows",
         create(CLIENT, network_policy("new", &own, &none)),
     );
+    let documented = documented();
+    assert_eq!(documented.len(), 6, "three, two and a pod");
+    for object in documented {
+        let Ask { method, path, body } = create(CLIENT, object);
+        let path = format!("{path}?fieldValidation=Strict");
+        add(
+            Who::Editor,
+            "what the documentation has clients apply",
+            Ask { method, path, body },
+        );
+    }
     add(
         Who::Editor,
         "a client's own image",

@@ -639,11 +639,16 @@ fn a_days_bundle_verifies_alone_and_cannot_lose_a_record_of_its_day() {
         "who vouched for key 2 is not in it"
     );
     let all = [key(1).public(), key(2).public(), key(3).public()];
+    let open = second.verify(&all, None);
     assert_eq!(
-        words(second.verify(&all, None)),
+        words(open.clone()),
         ["OpenEnd"],
         "it is the chain's last day"
     );
+    let said = open.unwrap_err()[0].to_string();
+    for next in ["as of today", "--anchor", "export again"] {
+        assert!(said.contains(next), "{said}");
+    }
 
     // A day without records is as provable as any.
     let later = reread(&day("2026-11-22").unwrap());

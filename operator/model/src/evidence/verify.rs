@@ -269,8 +269,9 @@ impl fmt::Display for Finding {
             ),
             Self::OpenEnd { key } => write!(
                 f,
-                "{key}: is the last record and of the day itself, expected one of a later day or the anchor; give \
-                 --anchor as the Region's status had it then, or export again once there is a later record"
+                "{key}: is the last record and of the day itself, expected one of a later day or the anchor: so it \
+                 is while the log has no later record, as of today, else the end was left out; give --anchor as \
+                 `evidence export` printed it, or export again once there is a record of a later day"
             ),
         }
     }
