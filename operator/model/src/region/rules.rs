@@ -299,7 +299,7 @@ pub(super) fn parameters() -> serde_json::Value {
     let rule = |rule: String, offends: String, message: String| {
         serde_json::json!({
             "rule": rule,
-            "messageExpression": format!("self.filter(k, {offends})[0] + ' {message}'"),
+            "messageExpression": format!("self.filter(k, {offends})[0] + \" {message}\""),
             "message": message,
         })
     };
@@ -317,7 +317,7 @@ pub(super) fn parameters() -> serde_json::Value {
         rule(
             format!("!self.exists(k, {kept})"),
             kept,
-            "sets what the operator owns or what would break the promises of a Region (TLS, addresses, files, archive, \
+            "sets what the operator owns or what would break the Region's promises (TLS, addresses, files, archive, \
              recovery, replication, durability, libraries, sessions of the operator, logs of statements); take it out: \
              docs/reference/postgres-parameters.md has the reason of each"
                 .to_owned(),
