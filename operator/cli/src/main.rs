@@ -9,6 +9,7 @@ use bailiwick_cli::commands::watch::{Between, Page, watch};
 use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
 use bailiwick_cli::complete::candidates;
 use bailiwick_cli::text::{Palette, one_line};
+use bailiwick_model::piped::Piped;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
@@ -77,7 +78,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprint!("{}", described(&error));
+            // Where nobody listens, the exit code is all that is told.
+            let _ = write!(io::stderr(), "{}", described(&error));
             ExitCode::from(2)
         }
     }
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
 /// Answers kubectl's question what may come next, as kubectl expects it: a candidate a line, then a directive.
 fn complete() -> Result<u8, CliError> {
     let words: Vec<String> = std::env::args().skip(2).collect();
-    let mut out = io::stdout();
+    let mut out = Piped::new(io::stdout());
     for candidate in candidates(&Arguments::command(), &words) {
         writeln!(out, "{candidate}")?;
     }
@@ -128,7 +130,7 @@ fn run(arguments: Arguments) -> Result<u8, CliError> {
         format: output,
         palette: palette(on_terminal),
     };
-    let (mut out, mut hints) = (io::stdout(), io::stderr());
+    let (mut out, mut hints) = (Piped::new(io::stdout()), Piped::new(io::stderr()));
     match command {
         Command::New(new) => commands::new::run(*new, &mut out, &mut hints)?,
         Command::Completion { shell } => {
@@ -194,11 +196,11 @@ fn reach(
             let cluster = Cluster::of(target).await?;
             let region = look.region.as_deref();
             if !look.watch {
-                let (mut out, mut hints) = (io::stdout(), io::stderr());
+                let (mut out, mut hints) = (Piped::new(io::stdout()), Piped::new(io::stderr()));
                 return ask(&cluster, region, question, style, &mut out, &mut hints).await;
             }
             let between = Between::pages(style.format, on_terminal);
-            watch(&cluster, between, &mut io::stdout(), || async {
+            watch(&cluster, between, &mut Piped::new(io::stdout()), || async {
                 let (mut text, mut hints) = (Vec::new(), Vec::new());
                 let asked = ask(&cluster, region, question, style, &mut text, &mut hints).await;
                 let code = match asked {

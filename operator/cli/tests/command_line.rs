@@ -361,3 +361,44 @@ fn a_wrong_argument_is_not_a_finding() {
     assert_eq!(offline(&["residency", "audit", "--output", "xml"]).0, 2);
     assert_eq!(offline(&["residency"]).0, 2);
 }
+
+/// A reader that leaves after its first line, as `head -n 1` does, of what is longer than a pipe holds.
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let path = "/apis/bailiwick.dev/v1alpha1/regions/tr";
+    let mut region = broken();
+    fixture::residency(&mut region).checked_at = Some(Timestamp::now());
+    let body = Arc::new(Mutex::new(serde_json::to_string(&region).unwrap()));
+    let server = changing_api_server(path, 200, &body);
+    let audit = ["residency", "audit", "tr", "--output=yaml"];
+    let watch = ["residency", "audit", "tr", "--output=yaml", "--watch"];
+    // The verdict is the same, whoever reads it.
+    for (arguments, code) in [
+        (&["residency", "explain"][..], 0),
+        (&["completion", "bash"], 0),
+        (
+            &["new", "tr", "--jurisdiction=TR", "--location=tr-ist-1"],
+            0,
+        ),
+        (&audit, 1),
+        (&watch, 1),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-bailiwick"))
+            .args(arguments)
+            .env_clear()
+            .env("KUBECONFIG", server.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Gone before anything is written.
+        drop(command.stdout.take());
+        let ended = command.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(
+            !said.contains("cannot be written") && !said.contains("panicked"),
+            "{arguments:?}: {said}"
+        );
+    }
+}

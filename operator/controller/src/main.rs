@@ -1,9 +1,10 @@
 //! The operator's command line.
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use bailiwick_model::piped::Piped;
 use bailiwick_operator::commands::{self, CommandError};
 use clap::{Parser, Subcommand};
 
@@ -42,12 +43,13 @@ fn main() -> ExitCode {
         .install_default()
         .is_err()
     {
-        eprintln!(
-            "bailiwick-operator: another TLS provider is installed; build with one provider only"
-        );
+        say("bailiwick-operator: another TLS provider is installed; build with one provider only");
         return ExitCode::FAILURE;
     }
-    let (mut out, mut hints) = (io::stdout().lock(), io::stderr().lock());
+    let (mut out, mut hints) = (
+        Piped::new(io::stdout().lock()),
+        Piped::new(io::stderr().lock()),
+    );
     let result = match command {
         Command::Crd => commands::crd::run(&mut out, &mut hints),
         Command::New(new) => commands::new::run(*new, &mut out, &mut hints),
@@ -113,10 +115,15 @@ fn finish(result: Result<(), CommandError>) -> ExitCode {
 
 /// Prints an error and its causes.
 fn report(error: &CommandError) {
-    eprintln!("bailiwick-operator: {error}");
+    say(&format!("bailiwick-operator: {error}"));
     let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
-        eprintln!("  because: {source}");
+        say(&format!("  because: {source}"));
         cause = source.source();
     }
+}
+
+/// Says a line to whom it may concern. Where nobody listens, the exit code is all that is told.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -174,7 +174,7 @@ async fn good_regions_are_taken_and_keep_their_lists(client: &Client) {
 
 async fn bad_regions_are_refused_at_their_field(client: &Client) {
     let api = regions(client);
-    let mut refused = 0;
+    let (mut refused, mut named) = (0, 0);
     for Bad {
         name,
         by,
@@ -206,11 +206,22 @@ async fn bad_regions_are_refused_at_their_field(client: &Client) {
                         || (field.is_empty() && message.contains("metadata.name"))),
                     "{name}: expected {field}, found {fields:?}: {message}"
                 );
+                // A rule on a map tells the key.
+                for (case, said) in [
+                    ("parameter-turns-tls-off", "ssl sets what the operator owns"),
+                    ("parameter-misspelt", "max_conections names no setting"),
+                ] {
+                    if name == case {
+                        assert!(message.contains(said), "{name}: {message}");
+                        named += 1;
+                    }
+                }
                 refused += 1;
             }
         }
     }
     println!("{refused} bad Regions were refused by the API server at their field");
+    assert_eq!(named, 2, "rules that tell a key");
     assert!(refused >= 60, "only {refused} bad Regions were refused");
 }
 

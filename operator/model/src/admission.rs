@@ -1,5 +1,7 @@
-//! What the API server would say of a Region, said without one: the bounds of the schema first and then, when those
-//! are kept, the rules. A Region as JSON in, refusals out; no I/O.
+//! What the API server would say of a Region, said without one: its type and metadata and the bounds of the schema first
+//! and then, when those are kept, the rules. A Region as JSON in, refusals out; no I/O.
+
+mod object;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::region::{self, CrdError};
 use crate::region_object::without_places;
 use crate::spelling::nearest;
+use object::Schemas;
 
 /// Why the API server would refuse a Region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,7 @@ impl fmt::Display for Refusal {
 
 /// The definition of Region, ready to judge Regions.
 pub struct Admission {
+    objects: Schemas,
     schema: Value,
     rules: CompiledSchema,
     validator: Validator,
@@ -46,6 +50,7 @@ impl Admission {
         let definition = serde_json::to_value(region::crd()?)?;
         let schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
         Ok(Self {
+            objects: Schemas::new(),
             rules: compile_schema(&schema),
             schema,
             validator: Validator::new(),
@@ -61,20 +66,25 @@ impl Admission {
     /// Judges a Region that is created, or updated from `old`. None means that the API server would take it.
     #[must_use]
     pub fn refusals(&self, new: &Value, old: Option<&Value>) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        // Type, kind and metadata are the API server's own business, whatever the schema says of them.
+        let mut found = Refusals::of("Region");
+        self.objects.region(new, &mut found);
         if let Some(fields) = self.schema["properties"].as_object() {
-            for (name, schema) in fields {
+            // What every object has was looked at.
+            let own = fields
+                .iter()
+                .filter(|(name, _)| !object::OF_ALL.contains(&name.as_str()));
+            for (name, schema) in own {
                 if let Some(value) = new.get(name) {
-                    check(schema, value, name, &mut refusals);
+                    check(schema, value, name, &mut found);
                 } else if self.schema["required"]
                     .as_array()
                     .is_some_and(|all| all.contains(&name.as_str().into()))
                 {
-                    refusals.push(refusal(name, "is missing"));
+                    found.push(refusal(name, "is missing"));
                 }
             }
         }
+        let mut refusals = found.all;
         if !refusals.is_empty() {
             return refusals;
         }
@@ -90,6 +100,31 @@ impl Admission {
         }
         refusals
     }
+
+    /// Judges an object that must come with a Region by the schema of its kind. None of a kind that is not known here.
+    #[must_use]
+    pub fn refusals_beside(&self, object: &Value) -> Vec<Refusal> {
+        self.objects.beside(object)
+    }
+}
+
+/// What is found of an object of a kind.
+struct Refusals<'a> {
+    kind: &'a str,
+    all: Vec<Refusal>,
+}
+
+impl<'a> Refusals<'a> {
+    const fn of(kind: &'a str) -> Self {
+        Self {
+            kind,
+            all: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, refusal: Refusal) {
+        self.all.push(refusal);
+    }
 }
 
 fn refusal(field: &str, message: impl Into<String>) -> Refusal {
@@ -99,13 +134,11 @@ fn refusal(field: &str, message: impl Into<String>) -> Refusal {
     }
 }
 
-/// Holds a value to the parts of a structural schema that Region's uses.
-fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
-    if value.is_null() && schema["nullable"] == true {
-        return;
-    }
+/// What is wrong with the type of a value, or with the room that it needs.
+fn not_of_type(schema: &Value, value: &Value) -> Option<String> {
     let found = match value {
-        Value::Null => "null",
+        // The API server drops it, and nobody hears of it.
+        Value::Null => return Some(format!("is null, expected {}", wanted(schema))),
         Value::Bool(_) => "boolean",
         Value::Number(number) if number.is_i64() => "integer",
         Value::Number(_) => "number",
@@ -116,17 +149,27 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>)
     if let Some(expected) = schema["type"].as_str()
         && expected != found
     {
-        refusals.push(refusal(
-            path,
-            format!("is of type {found}, expected {expected}"),
-        ));
-        return;
+        let bare = expected == "string" && !matches!(value, Value::Array(_) | Value::Object(_));
+        let quotes = if bare { "; write it in quotes" } else { "" };
+        return Some(format!("is of type {found}, expected {expected}{quotes}"));
     }
     if schema["x-kubernetes-int-or-string"] == true && !["integer", "string"].contains(&found) {
-        refusals.push(refusal(
-            path,
-            format!("is of type {found}, expected a whole number or text; write it in quotes"),
+        return Some(format!(
+            "is of type {found}, expected a whole number or text; write it in quotes"
         ));
+    }
+    let is_larger = |number| i32::try_from(number).is_err();
+    (schema["format"] == "int32" && value.as_i64().is_some_and(is_larger))
+        .then(|| format!("is {value}, expected a whole number of at most 32 bits"))
+}
+
+/// Holds a value to the parts of a structural schema that Region's uses.
+fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Refusals<'_>) {
+    if value.is_null() && schema["nullable"] == true {
+        return;
+    }
+    if let Some(message) = not_of_type(schema, value) {
+        refusals.push(refusal(path, message));
         return;
     }
     words(schema, value, path, refusals);
@@ -187,11 +230,24 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>)
     }
 }
 
+/// What a schema wants in the place of nothing.
+fn wanted(schema: &Value) -> String {
+    let what = match schema["type"].as_str() {
+        _ if schema["x-kubernetes-int-or-string"] == true => "a whole number or text",
+        Some("object") => "fields",
+        Some("array") => "a list",
+        Some("string") => "text",
+        Some("boolean") => "true or false",
+        _ => "a number",
+    };
+    format!("{what}; give it a value or take it out")
+}
+
 fn check_fields(
     schema: &Value,
     fields: &Map<String, Value>,
     path: &str,
-    refusals: &mut Vec<Refusal>,
+    refusals: &mut Refusals<'_>,
 ) {
     for name in schema["required"]
         .as_array()
@@ -213,13 +269,13 @@ fn check_fields(
         } else if schema["additionalProperties"].is_object() {
             check(&schema["additionalProperties"], value, &path, refusals);
         } else if schema["properties"].is_object() {
-            refusals.push(refusal(&path, no_field(schema, name, &path)));
+            refusals.push(refusal(&path, no_field(refusals.kind, schema, name, &path)));
         }
     }
 }
 
 /// Holds a value to the words of its schema, and says which one was meant, if it is near.
-fn words(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
+fn words(schema: &Value, value: &Value, path: &str, refusals: &mut Refusals<'_>) {
     let Some(words) = schema["enum"].as_array() else {
         return;
     };
@@ -238,15 +294,16 @@ fn words(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>)
 }
 
 /// What to say of a field that there is not: the one that was meant, if it is near.
-fn no_field(schema: &Value, name: &str, path: &str) -> String {
+fn no_field(kind: &str, schema: &Value, name: &str, path: &str) -> String {
     let known = schema["properties"].as_object().into_iter().flatten();
     if let Some(known) = nearest(name, known.map(|(known, _)| known.as_str())) {
-        return format!("is no field of a Region; did you mean {known}?");
+        return format!("is no field of a {kind}; did you mean {known}?");
     }
     let parent = path.strip_suffix(name).unwrap_or(path);
+    let parents = format!("{}.{parent}", kind.to_ascii_lowercase());
     format!(
-        "is no field of a Region; `kubectl explain region.{}` has those that there are",
-        without_places(parent.trim_end_matches('.'))
+        "is no field of a {kind}; `kubectl explain {}` has those that there are",
+        without_places(parents.trim_end_matches('.'))
     )
 }
 
@@ -257,7 +314,7 @@ fn bounds(
     found: usize,
     what: &str,
     path: &str,
-    refusals: &mut Vec<Refusal>,
+    refusals: &mut Refusals<'_>,
 ) {
     let found = u64::try_from(found).unwrap_or(u64::MAX);
     if let Some(least) = schema[least].as_u64()
@@ -282,7 +339,7 @@ fn bounds(
 const ONE_LINE: &str = "^[^\\n\\r]*$";
 
 /// Holds text to the pattern of its schema: in the API server's words, which are the pattern, unless there are better ones.
-fn pattern(schema: &Value, text: &str, path: &str, refusals: &mut Vec<Refusal>) {
+fn pattern(schema: &Value, text: &str, path: &str, refusals: &mut Refusals<'_>) {
     if let Some(pattern) = schema["pattern"].as_str()
         && !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
     {
@@ -313,7 +370,7 @@ fn identity(schema: &Value, item: &Value) -> Option<String> {
     }
 }
 
-fn duplicates(schema: &Value, items: &[Value], path: &str, refusals: &mut Vec<Refusal>) {
+fn duplicates(schema: &Value, items: &[Value], path: &str, refusals: &mut Refusals<'_>) {
     let mut seen = HashSet::new();
     for (index, item) in items.iter().enumerate() {
         if let Some(identity) = identity(schema, item)

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use crate::endpoint;
 use crate::facts::{ApiServerAddress, Facts, Observed, StorageClassFact};
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::plan::Platform;
@@ -52,7 +53,7 @@ pub fn platform(region: &Region, given: Platform) -> Platform {
             let ranges = external
                 .cidrs
                 .iter()
-                .filter_map(|cidr| cidr.parse::<ipnet::IpNet>().ok());
+                .filter_map(|cidr| endpoint::range(cidr));
             location_addresses
                 .entry(external.location.clone())
                 .or_default()

@@ -9,7 +9,7 @@ pub(crate) mod placement;
 mod platform;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -288,10 +288,14 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// The first few of several names, and how many there are more.
+/// The first few of several names, and how many there are more. One that is there for several reasons is named once.
 fn some_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 3;
-    let names: Vec<&str> = names.into_iter().collect();
+    let mut seen = BTreeSet::new();
+    let names: Vec<&str> = names
+        .into_iter()
+        .filter(|name| seen.insert(*name))
+        .collect();
     let shown = names[..names.len().min(SHOWN)].join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,

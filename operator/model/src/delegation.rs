@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Refusal};
 use crate::names::{
     ANNOTATION_ARGO_SYNC, DELEGATED_CLUSTER_ROLE, LABEL_DELETION_PROTECTION, LABEL_JURISDICTION,
     LABEL_LOCATION, LABEL_REGION, MAX_INSTANCES, Names, OPERATOR_NAMESPACE,
@@ -22,7 +22,7 @@ use crate::names::{
 };
 use crate::offline;
 use crate::region::{Access, CrdError, Service};
-use crate::yaml;
+use crate::yaml::{self, read};
 
 /// The version of the Pod Security Standards that a Region's namespaces enforce; raised on purpose, not with the
 /// cluster.
@@ -144,26 +144,90 @@ fn option(field: &str) -> &'static str {
         .map_or("NAME", |(_, option)| option)
 }
 
+/// What was given to an option that may be repeated, where a field tells which one it is about, and how it is given.
+fn given(draft: &Draft, option: &str, field: &str) -> Option<(String, &'static str)> {
+    let (_, place) = field.split_once('[')?;
+    let index: usize = place.split_once(']')?.0.parse().ok()?;
+    let (given, form) = match option {
+        "--database" => (draft.databases.get(index)?.clone(), "clinical"),
+        "--bucket" => (draft.buckets.get(index)?.clone(), "documents"),
+        "--client" => {
+            let DraftClient { name, label, value } = draft.clients.get(index)?;
+            (format!("{name}:{label}={value}"), "patient:team=patient")
+        }
+        _ => return None,
+    };
+    Some((given, form))
+}
+
+/// What to say of a fault: the option, which of several it is, what was expected, and how it is given.
+fn line(draft: &Draft, fault: &Refusal) -> String {
+    let (option, message) = (option(&fault.field), &fault.message);
+    let Some((given, form)) = given(draft, option, &fault.field) else {
+        return match option {
+            "--storage-class" => format!(
+                "{option}: {message}: `{option} {}-local`, or leave it out",
+                draft.location
+            ),
+            _ => format!("{option}: {message}"),
+        };
+    };
+    let each: Vec<String> = given
+        .split([',', ';', ' '])
+        .filter(|part| !part.is_empty())
+        .map(|part| format!("{option} {part}"))
+        .collect();
+    let form = if each.len() > 1 {
+        format!("give it once for each, as `{}`", each.join(" "))
+    } else {
+        format!("give it as `{option} {form}`")
+    };
+    format!("{option} {given:?}: {message}; {form}")
+}
+
 /// What `check` would say of the file of a new Region, as a line for each option that is wrong.
 ///
 /// # Errors
 /// A defect of the types: the definition of Region or an object of the file cannot be written.
 fn faults(draft: &Draft, documents: &[Document]) -> Result<Vec<String>, DraftError> {
-    let objects: Vec<Value> = documents.iter().map(|it| it.object.clone()).collect();
-    let region = serde_json::to_value(region(draft)).map_err(CrdError::from)?;
+    let documents: Vec<read::Document> = objects(documents)?
+        .into_iter()
+        .map(|object| read::Document {
+            object,
+            ..read::Document::default()
+        })
+        .collect();
+    let Some(region) = documents.last() else {
+        return Ok(Vec::new());
+    };
     let admission = Admission::new()?;
     // No option is about a moment.
-    let found = offline::faults(&admission, &region, &objects, Timestamp::UNIX_EPOCH)?;
+    let found = offline::faults(&admission, region, &documents, Timestamp::UNIX_EPOCH)?;
     let mut lines = Vec::new();
     for fault in found {
-        let option = option(&fault.field);
         // Postgres and the object store have several values of one option.
-        let line = format!("{option}: {}", fault.message);
+        let line = line(draft, &fault);
         if !lines.contains(&line) {
             lines.push(line);
         }
     }
     Ok(lines)
+}
+
+/// The objects of documents, as the API server gets them.
+///
+/// # Errors
+/// A defect of the types: an object that JSON has no words for.
+pub fn objects(documents: &[Document]) -> Result<Vec<serde_json::Value>, DocumentError> {
+    documents
+        .iter()
+        .map(|document| {
+            serde_yaml::from_value(document.object.clone()).map_err(|source| DocumentError {
+                object: document.comment.clone(),
+                source,
+            })
+        })
+        .collect()
 }
 
 /// Whether a draft can be made could not be told: a defect of Bailiwick.

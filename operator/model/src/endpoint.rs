@@ -80,6 +80,15 @@ const PRIVATE: &[IpNet] = &[
     v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
 ];
 
+/// A range of addresses as the API server takes it: without leading zeros, which some read as octal. None of any other text.
+#[must_use]
+pub fn range(text: &str) -> Option<IpNet> {
+    let (address, length) = text.split_once('/')?;
+    let is_length = length == "0" || !length.starts_with(['0', '+']);
+    let length: u8 = length.parse().ok().filter(|_| is_length)?;
+    IpNet::new(address.parse().ok()?, length).ok()
+}
+
 /// What is wrong with the addresses of `spec.network.external`, in the order of the spec: the first fault of each range,
 /// and their number.
 #[must_use]
@@ -97,10 +106,10 @@ pub fn violations(spec: &RegionSpec, platform: &Platform, facts: &Facts) -> Vec<
                     format!("is {text} in {}, {message}", external.location),
                 )
             };
-            let Ok(range) = text.parse::<IpNet>() else {
+            let Some(range) = range(text) else {
                 found.push(refused(
                     Reason::Invalid,
-                    "which is no range of addresses; expected CIDR notation, as 203.0.113.10/32"
+                    "which is no range of addresses; expected CIDR notation without leading zeros, as 203.0.113.10/32"
                         .to_owned(),
                 ));
                 continue;
@@ -134,8 +143,7 @@ pub fn violations(spec: &RegionSpec, platform: &Platform, facts: &Facts) -> Vec<
 /// Whether a range holds an address; also when it is no range, since what cannot be told is not ruled out.
 #[must_use]
 pub fn may_hold(cidr: &str, address: IpAddr) -> bool {
-    cidr.parse::<IpNet>()
-        .map_or(true, |range| range.contains(&address))
+    range(cidr).is_none_or(|range| range.contains(&address))
 }
 
 /// How many addresses a range has.
@@ -232,11 +240,7 @@ fn of_the_cluster(range: IpNet, platform: &Platform, facts: &Facts) -> Option<&'
             .parse::<IpAddr>()
             .is_ok_and(|address| range.contains(&address))
     };
-    let touches = |other: &str| {
-        other
-            .parse::<IpNet>()
-            .is_ok_and(|other| overlap(range, other))
-    };
+    let touches = |other: &str| self::range(other).is_some_and(|other| overlap(range, other));
     if facts.node_addresses.values().any(|it| holds(it)) {
         return Some("a node");
     }

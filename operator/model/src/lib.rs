@@ -23,6 +23,8 @@ pub mod fence;
 pub mod names;
 pub mod offline;
 pub mod patroni;
+#[cfg(feature = "arguments")]
+pub mod piped;
 pub mod plan;
 pub mod policy;
 pub mod quantity;

@@ -1,9 +1,11 @@
 //! What the API server and the operator would say of a Region in a file: the schema, the rules, the namespaces and rights
 //! that must come with it, and the plan. Documents in, faults out; no I/O.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use serde_json::Value as Json;
-use serde_yaml::Value;
+use kube::Resource;
+use serde_json::Value;
 
 use crate::admission::{Admission, Refusal};
 use crate::assumption;
@@ -15,9 +17,48 @@ use crate::region_object::RegionObject;
 use crate::residency;
 use crate::settings;
 use crate::violation::Violation;
+use crate::yaml::read::{Document, Misread};
 
 /// Where the settings of PostgreSQL are.
 const PARAMETERS: &str = "spec.postgres.parameters";
+
+/// Whether a document is a Region, or was meant to be one: by its kind, or by its group.
+#[must_use]
+pub fn is_meant_as_region(object: &Value) -> bool {
+    let (kind, api_version) = (text(object, &["kind"]), text(object, &["apiVersion"]));
+    kind == Region::kind(&())
+        || api_version
+            .strip_prefix(&*Region::group(&()))
+            .is_some_and(|version| version.starts_with('/'))
+}
+
+/// What kubectl says of a document that is no object; none of one that is.
+#[must_use]
+pub fn no_object(object: &Value) -> Option<Refusal> {
+    ["kind", "apiVersion"]
+        .into_iter()
+        .find(|field| object[field].as_str().is_none_or(str::is_empty))
+        .map(|field| Refusal {
+            field: field.to_owned(),
+            message: "is missing, expected that of an object of Kubernetes".to_owned(),
+        })
+}
+
+/// What tells an object from all others of a cluster, for people: its kind, namespace and name. None of one without a name.
+#[must_use]
+pub fn identity(object: &Value) -> Option<String> {
+    let name = text(object, &["metadata", "name"]);
+    let namespace = text(object, &["metadata", "namespace"]);
+    let kind = text(object, &["kind"]);
+    match (name.is_empty(), namespace.is_empty()) {
+        (true, _) => None,
+        // A Region is in no namespace, whatever its file says.
+        (_, false) if !is_meant_as_region(object) => {
+            Some(format!("{kind} {name} of namespace {namespace}"))
+        }
+        _ => Some(format!("{kind} {name}")),
+    }
+}
 
 /// Everything that is wrong at `now` with a Region of these documents; nothing when it is in order.
 ///
@@ -25,8 +66,37 @@ const PARAMETERS: &str = "spec.postgres.parameters";
 /// A defect of the types: what must come with it cannot be written.
 pub fn faults(
     admission: &Admission,
-    region: &Json,
-    documents: &[Value],
+    region: &Document,
+    documents: &[Document],
+    now: Timestamp,
+) -> Result<Vec<Refusal>, DocumentError> {
+    let mut faults = of_object(admission, &region.object, documents, now)?;
+    explain(&mut faults, &region.misread);
+    Ok(faults)
+}
+
+/// Says of each refusal that what stands there is not read as it looks, and refuses numbers that are not: they may be in
+/// their bounds, and others than were meant.
+fn explain(refusals: &mut Vec<Refusal>, misread: &BTreeMap<String, Misread>) {
+    for (path, misread) in misread {
+        let mut refused = false;
+        for refusal in refusals.iter_mut().filter(|refusal| refusal.field == *path) {
+            refusal.message = format!("{}: {misread}", refusal.message);
+            refused = true;
+        }
+        if !refused && !matches!(misread, Misread::Boolean { .. }) {
+            refusals.push(Refusal {
+                field: path.clone(),
+                message: misread.to_string(),
+            });
+        }
+    }
+}
+
+fn of_object(
+    admission: &Admission,
+    region: &Value,
+    documents: &[Document],
     now: Timestamp,
 ) -> Result<Vec<Refusal>, DocumentError> {
     let refusals = admission.refusals(region, None);
@@ -43,7 +113,7 @@ pub fn faults(
             }]);
         }
     };
-    let mut faults = undelegated(&region, documents)?;
+    let mut faults = undelegated(admission, &region, documents)?;
     let mut violations = residency::ended_exceptions(&region.spec, now);
     let platform = assumption::platform(&region, Platform::default());
     if let Err(refused) = plan(&region, &platform, &assumption::facts(&region)) {
@@ -61,7 +131,7 @@ fn refusal(violation: Violation) -> Refusal {
 }
 
 /// The refusals, with each setting that is refused for its name at its own field: a rule on the map cannot name the key.
-fn with_settings_named(refusals: Vec<Refusal>, region: &Json) -> Vec<Refusal> {
+fn with_settings_named(refusals: Vec<Refusal>, region: &Value) -> Vec<Refusal> {
     let named: Vec<Refusal> = region["spec"]["postgres"]["parameters"]
         .as_object()
         .into_iter()
@@ -80,21 +150,18 @@ fn with_settings_named(refusals: Vec<Refusal>, region: &Json) -> Vec<Refusal> {
     others
 }
 
-/// What must come with the Region and does not, or comes otherwise.
-fn undelegated(region: &Region, documents: &[Value]) -> Result<Vec<Refusal>, DocumentError> {
+/// What must come with the Region and does not, or comes otherwise, or as the API server would not take it.
+fn undelegated(
+    admission: &Admission,
+    region: &Region,
+    documents: &[Document],
+) -> Result<Vec<Refusal>, DocumentError> {
     let residency = &region.spec.residency;
     let needed = delegation::delegation(
         &Names::of(region),
         &residency.jurisdiction,
         &residency.location,
     )?;
-    let key = |document: &Value| {
-        (
-            text(document, &["kind"]),
-            text(document, &["metadata", "namespace"]),
-            text(document, &["metadata", "name"]),
-        )
-    };
     let mut faults = Vec::new();
     let mut fault = |message: String| {
         faults.push(Refusal {
@@ -102,21 +169,36 @@ fn undelegated(region: &Region, documents: &[Value]) -> Result<Vec<Refusal>, Doc
             message,
         });
     };
-    for needed in needed.into_iter().map(|document| document.object) {
-        let (kind, namespace, name) = key(&needed);
-        let what = if namespace.is_empty() {
-            format!("{kind} {name}")
-        } else {
-            format!("{kind} {name} of namespace {namespace}")
+    for needed in delegation::objects(&needed)? {
+        let Some(what) = identity(&needed) else {
+            continue;
         };
-        let Some(found) = documents.iter().find(|found| key(found) == key(&needed)) else {
+        let is_needed =
+            |found: &&Document| identity(&found.object).is_some_and(|found| found == what);
+        let Some(found) = documents.iter().find(is_needed) else {
             fault(format!(
                 "{what} is not in the file; print it with `bailiwick-operator new`"
             ));
             continue;
         };
-        for difference in missing(&needed, found, "") {
-            fault(format!("{what} has not {difference}"));
+        let mut refusals: Vec<Refusal> = missing(&needed, &found.object, "")
+            .into_iter()
+            .map(|path| Refusal {
+                message: format!("has not the expected {path}"),
+                field: path,
+            })
+            .collect();
+        for refused in admission.refusals_beside(&found.object) {
+            // What is refused is not the expected either; the cause says more.
+            refusals.retain(|refusal| refusal.field != refused.field);
+            refusals.push(Refusal {
+                message: refused.to_string(),
+                field: refused.field,
+            });
+        }
+        explain(&mut refusals, &found.misread);
+        for refusal in refusals {
+            fault(format!("{what} {}", refusal.message));
         }
     }
     Ok(faults)
@@ -136,10 +218,9 @@ pub fn text(document: &Value, path: &[&str]) -> String {
 /// may not, since one more rule or subject is one more right.
 fn missing(needed: &Value, found: &Value, path: &str) -> Vec<String> {
     match (needed, found) {
-        (Value::Mapping(needed), Value::Mapping(found)) => needed
+        (Value::Object(needed), Value::Object(found)) => needed
             .iter()
             .flat_map(|(key, value)| {
-                let key = key.as_str().unwrap_or_default();
                 let path = if path.is_empty() {
                     key.to_owned()
                 } else {
@@ -149,13 +230,12 @@ fn missing(needed: &Value, found: &Value, path: &str) -> Vec<String> {
                 if path == "metadata.annotations" {
                     return Vec::new();
                 }
-                found.get(key).map_or_else(
-                    || vec![format!("the expected {path}")],
-                    |found| missing(value, found, &path),
-                )
+                found
+                    .get(key)
+                    .map_or_else(|| vec![path.clone()], |found| missing(value, found, &path))
             })
             .collect(),
         (needed, found) if needed == found => Vec::new(),
-        _ => vec![format!("the expected {path}")],
+        _ => vec![path.to_owned()],
     }
 }

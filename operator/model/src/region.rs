@@ -388,8 +388,7 @@ pub struct Postgres {
     /// case. A whole number may stand bare, as `200`; everything else is text, as `"1.1"`, `64MB` or `"on"`, which
     /// YAML would otherwise read as something else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = 100, "additionalProperties" = {"x-kubernetes-int-or-string": true, "maxLength": 1024, "pattern": "^[^\\n\\r]*$"}))]
-    #[x_kube(validation = rules::parameters_known(), validation = rules::parameters_allowed())]
+    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = 100, "additionalProperties" = {"x-kubernetes-int-or-string": true, "maxLength": 1024, "pattern": "^[^\\n\\r]*$"}, "x-kubernetes-validations" = rules::parameters()))]
     pub parameters: BTreeMap<String, SettingValue>,
     /// The databases. One that is removed from the list is retained unless its `reclaim` said `Delete`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -406,7 +405,11 @@ pub struct Postgres {
 
 /// A setting's value. Kubernetes takes a number for a number, so a whole one need not be text.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(untagged)]
+// In the form of all other complaints of the decoder: that no variant fits says nothing of what would.
+#[serde(
+    untagged,
+    expecting = "invalid type, expected a whole number of at most 64 bits or text"
+)]
 pub enum SettingValue {
     /// A whole number.
     Whole(i64),

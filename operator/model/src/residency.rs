@@ -189,8 +189,8 @@ impl Place for StorageClassPlace {
                 Ok(only.clone())
             }
             (Some(only), None) => Err(format!(
-                "storage class {} is of {only}, but its name does not say so, and the admission policies refuse its \
-                 volumes; use a class called {only} or {only}-<anything>",
+                "storage class {} is not called after {only}, and the admission policies refuse its volumes there; use a \
+                 class of {only}, which is called {only} or {only}-<anything>",
                 self.name
             )),
             (None, _) => Err(format!(

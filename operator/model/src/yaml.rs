@@ -4,6 +4,8 @@
 //! without quotes, so that Norway's jurisdiction would become `false`. Here, what any of the two could take for
 //! something else is quoted.
 
+pub mod read;
+
 use serde_json::Value as Json;
 use serde_yaml::Value;
 

@@ -7,6 +7,7 @@ mod cases;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_model::admission::Admission;
+use bailiwick_model::endpoint;
 use bailiwick_model::quantity;
 use bailiwick_model::region::Region;
 use cases::{Bad, RefusedBy};
@@ -82,11 +83,39 @@ fn without_indexes(path: &str) -> String {
 }
 
 fn ids(admission: &Admission, new: &Value, old: Option<&Value>) -> Vec<Id> {
+    let rules = rules(admission);
     admission
         .refusals(new, old)
         .into_iter()
-        .map(|refusal| (without_indexes(&refusal.field), refusal.message))
+        .map(|refusal| {
+            let id = (without_indexes(&refusal.field), refusal.message);
+            // A rule on a map names the key first.
+            let key =
+                id.1.split_once(' ')
+                    .map(|(_, said)| (id.0.clone(), said.to_owned()));
+            match key {
+                Some(rule) if rules.contains_key(&rule) => rule,
+                _ => id,
+            }
+        })
         .collect()
+}
+
+#[test]
+fn a_rule_on_the_names_of_settings_tells_the_name() {
+    let admission = Admission::new().unwrap();
+    let mut region = cases::valid()["small"].clone();
+    for (name, expected) in [
+        ("ssl", "ssl sets what the operator owns"),
+        ("work_mems", "work_mems names no setting of PostgreSQL"),
+    ] {
+        region["spec"]["postgres"]["parameters"] =
+            serde_json::json!({"work_mem": "64MB", name: "1"});
+        let refusals = admission.refusals(&region, None);
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert_eq!(refusals[0].field, "spec.postgres.parameters");
+        assert!(refusals[0].message.starts_with(expected), "{refusals:?}");
+    }
 }
 
 fn refused_by_admission() -> Vec<Bad> {
@@ -296,6 +325,53 @@ fn quantities_have_one_grammar() {
         taken[0] > 100 && taken[1] > 90 && taken[2] > 15,
         "{taken:?}"
     );
+}
+
+/// Ranges of addresses, and what looks like them, as `plan` knows them.
+#[test]
+fn ranges_have_one_grammar() {
+    let admission = Admission::new().unwrap();
+    let mut region = cases::valid()["full"].clone();
+    let addresses = [
+        "203.0.113.7",
+        "203.0.113.07",
+        "203.00.113.7",
+        "0203.0.113.7",
+        "203.0.113.007",
+        "203.0.113.0x7",
+        "203.0.113",
+        "203.0.113.256",
+        "2001:db8::7",
+        "2001:DB8::7",
+        "2001:0db8::0007",
+        "00ff::1",
+        "2001:db8::07",
+        "2001:00db8::7",
+        "2001:db8::192.0.2.7",
+        "2001:db8::192.0.2.07",
+        "fe80::1%eth0",
+        " 203.0.113.7",
+        "+203.0.113.7",
+        "",
+    ];
+    let lengths = [
+        "/32", "/128", "/032", "/+32", "/ 32", "/33", "/129", "/-1", "/", "", "/3 2", "/32/32",
+        "/0128",
+    ];
+    let mut taken = [0; 2];
+    for text in addresses
+        .iter()
+        .flat_map(|address| lengths.map(|length| format!("{address}{length}")))
+    {
+        region["spec"]["network"]["external"][0]["cidrs"] = serde_json::json!([text]);
+        let refusals = admission.refusals(&region, None);
+        let is_range = endpoint::range(&text)
+            .is_some_and(|range| range.prefix_len() >= if text.contains(':') { 116 } else { 20 });
+        assert_eq!(refusals.is_empty(), is_range, "{text}: {refusals:?}");
+        taken[usize::from(is_range)] += 1;
+    }
+    println!("of {} ranges taken: {}", taken[0] + taken[1], taken[1]);
+    assert!(taken[1] >= 6 && taken[0] >= 200, "{taken:?}");
 }
 
 /// Every day from 2026 to 2028, and as many that are none, as the decoder knows them.

@@ -364,6 +364,22 @@ fn a_way_that_is_changed_is_shut_and_one_that_is_opened_again_is_not() {
 }
 
 #[test]
+fn a_client_whose_selector_changed_twice_is_named_once() {
+    let mut looks = running();
+    for team in ["research", "another"] {
+        looks.edit(&BOTH.replace("team: lab", &format!("team: {team}")));
+        looks.look();
+    }
+    let plan = looks.look();
+    assert_eq!(shut(&plan).len(), 4);
+    let found = looks.finding(&plan, 2).unwrap();
+    assert!(
+        found.contains("client lab is let in to Postgres no more"),
+        "{found}"
+    );
+}
+
+#[test]
 fn a_way_that_is_shut_anew_counts_from_then() {
     let mut looks = running();
     looks.edit(ONE);

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::pin::pin;
 use std::time::Duration;
 
+use bailiwick_model::piped::Piped;
 use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 
@@ -45,7 +46,8 @@ impl Between {
     }
 }
 
-/// Shows what `look` yields whenever it differs from what was shown before, until Ctrl-C; returns the last exit code. A
+/// Shows what `look` yields whenever it differs from what was shown before, until Ctrl-C or until nobody reads it any more;
+/// returns the last exit code. A
 /// look that fails is shown as such in the page's place: nothing old is left standing as if it still held.
 ///
 /// # Errors
@@ -53,7 +55,7 @@ impl Between {
 pub async fn watch<F: Future<Output = Page>>(
     cluster: &Cluster,
     between: Between,
-    out: &mut impl Write,
+    out: &mut Piped<impl Write>,
     mut look: impl FnMut() -> F,
 ) -> Result<u8, CliError> {
     let mut changes = pin!(watcher(cluster.api(), watcher::Config::default()).default_backoff());
@@ -76,6 +78,9 @@ pub async fn watch<F: Future<Output = Page>>(
             }
             out.write_all(&page.text)?;
             out.flush()?;
+            if out.is_closed() {
+                return Ok(code);
+            }
             shown = Some(page.text);
         }
         tokio::select! {

@@ -3,17 +3,22 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use bailiwick_model::admission::Admission;
 use bailiwick_model::assumption;
 use bailiwick_model::desired::desired;
-use bailiwick_model::offline::text;
+use bailiwick_model::offline::{is_meant_as_region, text};
 use bailiwick_model::plan::{Plan, Platform, plan};
 use bailiwick_model::region::Region;
+use bailiwick_model::region_object::RegionObject;
+use bailiwick_model::violation::{Reason, Violation};
 use bailiwick_model::yaml;
 use clap::Args;
+use serde_json::Value;
 
 use super::CommandError;
-use super::check::{is_region, read};
+use super::check::read;
 use super::run::{registry, versioned_image};
 
 /// What is rendered, and the platform that is assumed.
@@ -85,14 +90,18 @@ pub fn run(
         ..Platform::default()
     };
     let documents = read(&file)?;
+    let admission = Admission::new()?;
     let mut rendered = 0;
-    for document in documents.into_iter().filter(is_region) {
-        let name = text(&document, &["metadata", "name"]);
-        let region: Region =
-            serde_yaml::from_value(document).map_err(|source| CommandError::Yaml {
-                file: file.clone(),
-                source,
-            })?;
+    for document in documents {
+        let object = document.object;
+        if !is_meant_as_region(&object) {
+            continue;
+        }
+        let name = text(&object, &["metadata", "name"]);
+        let region = region(&admission, object).map_err(|violations| CommandError::Refused {
+            name: name.clone(),
+            violations,
+        })?;
         let region = assumption::applied(region);
         let platform = assumption::platform(&region, given.clone());
         let plan = plan(&region, &platform, &assumption::facts(&region))
@@ -113,6 +122,29 @@ pub fn run(
         file.display()
     )?;
     Ok(())
+}
+
+/// The Region that the API server would hand to the operator.
+///
+/// # Errors
+/// It would take no such Region, or the operator could not decode it.
+fn region(admission: &Admission, object: Value) -> Result<Region, Vec<Violation>> {
+    let refusals = admission.refusals(&object, None);
+    if !refusals.is_empty() {
+        return Err(refusals
+            .into_iter()
+            .map(|refusal| Violation::new(refusal.field, Reason::Invalid, refusal.message))
+            .collect());
+    }
+    match serde_json::from_value(object) {
+        Ok(RegionObject::Decoded(region)) => Ok(Arc::unwrap_or_clone(region)),
+        Ok(RegionObject::Undecodable(region)) => Err(vec![region.violation()]),
+        Err(error) => Err(vec![Violation::new(
+            "metadata",
+            Reason::Undecodable,
+            format!("cannot be decoded: {error}"),
+        )]),
+    }
 }
 
 fn print(plan: &Plan, out: &mut impl Write) -> Result<(), CommandError> {

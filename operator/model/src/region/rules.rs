@@ -212,12 +212,13 @@ pub(super) fn host() -> Rule {
 /// Addresses, and no range of more than [`crate::endpoint::MOST_ADDRESSES`].
 pub(super) fn cidrs() -> Rule {
     Rule::new(
-        "self.all(c, isCIDR(c) && cidr(c).prefixLength() >= (c.contains(':') ? 116 : 20) && \
+        // The API server's own parser takes no leading zeros, those of tools do.
+        "self.all(c, isCIDR(c) && !c.matches('(^|[.])0[0-9]+([.]|/)|/0[0-9]') && cidr(c).prefixLength() >= (c.contains(':') ? 116 : 20) && \
          cidr(c) == cidr(c).masked())",
     )
     .message(
         "expected addresses in CIDR notation and a prefix of /20 (IPv6: /116) or longer, as `203.0.113.10/32`, without \
-         address bits after the prefix; name the addresses of this place alone",
+         leading zeros and without address bits after the prefix; name the addresses of this place alone",
     )
 }
 
@@ -285,30 +286,43 @@ pub(super) fn failover_in_range() -> Rule {
         )
 }
 
-/// Names of settings that there are; PostgreSQL does not tell their case apart, a map does.
-pub(super) fn parameters_known() -> Rule {
-    let known = list(settings::all().keys().copied());
-    Rule::new(format!("self.all(k, k in {known})")).message(Message::Message(format!(
-        "names no setting of PostgreSQL {} or of an extension in its image, in lower case; \
-         docs/reference/postgres-parameters.md has those that can be set, and `bailiwick-operator check` says which \
-         name it is",
-        settings::VERSION
-    )))
-}
-
-/// Settings that the operator keeps.
-pub(super) fn parameters_allowed() -> Rule {
-    let kept = list(
-        settings::all()
-            .values()
-            .filter(|setting| setting.keeper.is_some())
-            .map(|setting| setting.name),
-    );
-    Rule::new(format!("!self.exists(k, k in {kept})")).message(
-        "sets what the operator owns or what would break the Region's promises (TLS, addresses, files, archive, \
-         recovery, replication, durability, libraries, sessions of the operator, logs of statements); take it out: \
-         docs/reference/postgres-parameters.md has the reason of each",
-    )
+/// The rules of the names of settings, as a schema has them: each tells the name, which no field path can. That is computed
+/// when a rule is broken; where it cannot be, the mere sentence stands.
+pub(super) fn parameters() -> serde_json::Value {
+    // PostgreSQL does not tell the case of names apart, a map does.
+    let known = format!("k in {}", list(settings::all().keys().copied()));
+    let kept = settings::all()
+        .values()
+        .filter(|setting| setting.keeper.is_some())
+        .map(|setting| setting.name);
+    let kept = format!("k in {}", list(kept));
+    let rule = |rule: String, offends: String, message: String| {
+        serde_json::json!({
+            "rule": rule,
+            "messageExpression": format!("self.filter(k, {offends})[0] + \" {message}\""),
+            "message": message,
+        })
+    };
+    serde_json::json!([
+        rule(
+            format!("self.all(k, {known})"),
+            format!("!({known})"),
+            format!(
+                "names no setting of PostgreSQL {} or of an extension in its image, in lower case; \
+                 docs/reference/postgres-parameters.md has those that can be set, and `bailiwick-operator check` says which \
+                 name it is",
+                settings::VERSION
+            ),
+        ),
+        rule(
+            format!("!self.exists(k, {kept})"),
+            kept,
+            "sets what the operator owns or what would break the Region's promises (TLS, addresses, files, archive, \
+             recovery, replication, durability, libraries, sessions of the operator, logs of statements); take it out: \
+             docs/reference/postgres-parameters.md has the reason of each"
+                .to_owned(),
+        ),
+    ])
 }
 
 /// A name in Postgres that needs no quoting.
