@@ -622,7 +622,7 @@ pub async fn tell_undecodable(
     let violation = undecodable.violation();
     let names = deleting.then(|| Names::new(region));
     let next = status::undecodable(
-        conditions.clone(),
+        &conditions,
         metadata.generation,
         &violation,
         names.as_ref(),

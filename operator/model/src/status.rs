@@ -175,14 +175,14 @@ pub fn status(region: &Region, outcome: &Outcome<'_>, now: Timestamp) -> RegionS
 /// `lastTransitionTime` and nothing else.
 #[must_use]
 pub fn undecodable(
-    before: Vec<Condition>,
+    before: &[Condition],
     generation: Option<i64>,
     violation: &Violation,
     deleted: Option<&Names>,
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut conditions = Conditions {
-        list: own(&before),
+        list: own(before),
         generation,
         now,
     };

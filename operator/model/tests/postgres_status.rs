@@ -438,7 +438,7 @@ fn of_a_region_that_cannot_be_decoded_or_is_refused_nothing_from_before_is_belie
     );
     let undecodable = RegionStatus {
         conditions: status::undecodable(
-            seen.conditions.clone(),
+            &seen.conditions,
             Some(2),
             &violation,
             None,
@@ -479,7 +479,7 @@ fn a_region_that_is_deleted_and_cannot_be_decoded_says_what_keeps_it() {
     );
     let told = |deleted: Option<&Names>| {
         status::undecodable(
-            Vec::new(),
+            &[],
             Some(2),
             &violation,
             deleted,

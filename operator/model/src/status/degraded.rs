@@ -149,13 +149,12 @@ pub(super) fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
 /// That nothing is seen to be amiss where not all could be read: nobody knows whether something is.
 fn unread(applied: &Applied<'_>) -> Option<Verdict> {
     let facts = applied.facts;
-    let postgres = facts.patroni.unread().or(facts.postgres.unread());
-    let (unread, condition) = postgres
-        .map(|unread| (unread, "PostgresAvailable"))
-        .or(facts
-            .store
-            .unread()
-            .map(|unread| (unread, "ObjectStoreAvailable")))?;
+    let postgres = facts.patroni.unread().or_else(|| facts.postgres.unread());
+    let (unread, condition) = match (postgres, facts.store.unread()) {
+        (Some(unread), _) => (unread, "PostgresAvailable"),
+        (None, Some(unread)) => (unread, "ObjectStoreAvailable"),
+        (None, None) => return None,
+    };
     Some(Verdict::new(
         State::Unknown,
         unread.failure.as_str(),
