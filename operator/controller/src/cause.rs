@@ -131,10 +131,37 @@ fn code(error: &(dyn StdError + 'static)) -> Option<String> {
     (error.get_ref().is_none() || !wraps).then(|| format!("{:?}", error.kind()))
 }
 
-/// What the API server answered: its status, its word, and the fields that it refused, without their values.
+/// How the API server begins to say who refused a request, what that is, and what stands behind its name
+/// (`k8s.io/apiserver`, packages `admission` and `quota`, of Kubernetes 1.33). Each name is that of an object of the cluster.
+const REFUSERS: [(&str, &str, char); 4] = [
+    (
+        "ValidatingAdmissionPolicy '",
+        "ValidatingAdmissionPolicy",
+        '\'',
+    ),
+    ("admission webhook \"", "admission webhook", '"'),
+    ("failed calling webhook \"", "admission webhook", '"'),
+    ("exceeded quota: ", "ResourceQuota", ','),
+];
+
+/// Who of the cluster refused a request, by what the API server said of it; none when it does not name one.
+fn refuser(said: &str) -> Option<String> {
+    REFUSERS.iter().find_map(|(begins, what, ends)| {
+        let (_, rest) = said.split_once(begins)?;
+        let (name, _) = rest.split_once(*ends)?;
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || "-.:".contains(letter);
+        (!name.is_empty() && name.len() <= 253 && name.chars().all(is_name))
+            .then(|| format!("{what} {name}"))
+    })
+}
+
+/// What the API server answered: its status, its word, who refused it, and the fields, without their values.
 #[must_use]
 pub fn api_server(status: &kube::core::Status) -> String {
     let mut told = format!("HTTP {} {}", status.code, status.reason);
+    if let Some(refuser) = refuser(&status.message) {
+        told = format!("{told} by {refuser}");
+    }
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let fields: Vec<String> = causes
         .filter(|cause| !cause.field.is_empty())
@@ -187,6 +214,45 @@ mod tests {
     use rustls::{AlertDescription, CertificateError};
 
     /// Every kind of error that a client of ours meets, wrapped as it is met, and the code that must be told.
+    #[test]
+    fn who_refused_is_named_and_what_they_said_is_not() {
+        for (said, who) in [
+            (
+                "networkpolicies.networking.k8s.io \"x\" is forbidden: ValidatingAdmissionPolicy 'no-policies' with binding \
+                 'no-policies' denied request: hunter2",
+                " by ValidatingAdmissionPolicy no-policies",
+            ),
+            (
+                "admission webhook \"validate.kyverno.svc-fail\" denied the request: hunter2",
+                " by admission webhook validate.kyverno.svc-fail",
+            ),
+            (
+                "Internal error occurred: failed calling webhook \"gate.example.org\": hunter2",
+                " by admission webhook gate.example.org",
+            ),
+            (
+                "services \"x\" is forbidden: exceeded quota: few-services, requested: count/services=1, used: hunter2",
+                " by ResourceQuota few-services",
+            ),
+            (
+                "admission webhook \"hunter2 or what not\" denied the request",
+                "",
+            ),
+            (
+                "Service \"x\" is invalid: spec.ports[0].port: Invalid value: hunter2",
+                "",
+            ),
+        ] {
+            let status = kube::core::Status {
+                code: 403,
+                reason: "Forbidden".to_owned(),
+                message: said.to_owned(),
+                ..kube::core::Status::default()
+            };
+            assert_eq!(api_server(&status), format!("HTTP 403 Forbidden{who}"));
+        }
+    }
+
     #[test]
     fn each_kind_of_error_is_told_by_its_code() {
         let wrapped = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);

@@ -478,15 +478,9 @@ fn a_region_that_is_deleted_and_cannot_be_decoded_says_what_keeps_it() {
         "is no number",
     );
     let told = |deleted: Option<&Names>| {
-        status::undecodable(
-            &[],
-            Some(2),
-            &violation,
-            deleted,
-            Timestamp::UNIX_EPOCH,
-        )
-        .into_iter()
-        .find(|condition| condition.type_ == status::DELETION_BLOCKED)
+        status::undecodable(&[], Some(2), &violation, deleted, Timestamp::UNIX_EPOCH)
+            .into_iter()
+            .find(|condition| condition.type_ == status::DELETION_BLOCKED)
     };
     assert_eq!(told(None), None);
     let blocked = told(Some(&Names::new("tr"))).expect("the condition is set");
