@@ -331,7 +331,7 @@ traces() {
 }
 
 down_leaves_nothing() {
-  local pids pid
+  local pids pid state
   # A pod may end meanwhile, and its group with it.
   pids=$(for name in "${nodes[@]}"; do
     find "/sys/fs/cgroup" -path "*/$prefix-$name/*" -name cgroup.procs -exec cat {} + 2>/dev/null || true
@@ -343,8 +343,9 @@ down_leaves_nothing() {
   [[ ! -s $scratch/traces ]]
   for pid in $pids; do
     # Numbers are used again within minutes on a busy machine, and what has ended waits to be collected by the
-    # machine's first process.
-    if [[ ${pid#*:} && $(start_time "${pid%:*}") == "${pid#*:}" ]] && ! grep -q '^State:.Z' "/proc/${pid%:*}/status"; then
+    # machine's first process, which may happen at any moment.
+    state=$(awk '$1 == "State:" { print $2 }' "/proc/${pid%:*}/status" 2>/dev/null || true)
+    if [[ $state && $state != Z && ${pid#*:} && $(start_time "${pid%:*}") == "${pid#*:}" ]]; then
       ps -o pid,ppid,stat,args -p "${pid%:*}"
       return 1
     fi

@@ -264,7 +264,7 @@ async fn current(
 
 /// Deletes the Region's watched children of prunable kinds that are no longer desired, each with its uid as a
 /// precondition. Volumes, Secrets, namespaces and Patroni's own ConfigMaps are of no prunable kind. One that the API server
-/// does not let us delete is added to `refused`, and the others go.
+/// does not let us delete is added to `refused`, and the others go; while anything is refused, policies alone do.
 ///
 /// # Errors
 /// [`Error::Delete`] with the object's name when the API server gave no answer of this one object, and
@@ -282,8 +282,10 @@ pub async fn prune(
         .collect();
     let mut deletes = 0;
     for (resource, found) in ctx.watched.prunable(region) {
+        // What replaces it, or no longer needs it, may be refused. A policy that goes only shuts.
+        let waits = resource.kind != "NetworkPolicy" && !refused.objects.is_empty();
         for (object, version) in found {
-            if wanted.contains(&(resource.kind.as_str(), object.clone())) {
+            if waits || wanted.contains(&(resource.kind.as_str(), object.clone())) {
                 continue;
             }
             ctx.lease.check()?;

@@ -170,6 +170,23 @@ fn check_finds_rights_that_are_missing_or_too_many() {
 }
 
 #[test]
+fn what_a_file_holds_begins_no_line_and_steers_no_terminal() {
+    let folder = Folder::new("escapes");
+    let region = "apiVersion: bailiwick.dev/v1alpha1\nkind: Region\nmetadata: {name: tr}\nspec: \
+                  {\"a\\nother.yaml: Region tr: forged\": 1, \"b\\e[31mred\": 2}\n";
+    let said = out(&check(&folder.file("escapes", region)));
+    assert!(
+        said.contains("forged") && said.contains("[31mred"),
+        "{said}"
+    );
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    assert!(
+        said.lines().all(|line| !line.starts_with("other.yaml")),
+        "{said}"
+    );
+}
+
+#[test]
 fn check_of_nothing_is_no_success() {
     let folder = Folder::new("nothing");
     for (name, contents) in [

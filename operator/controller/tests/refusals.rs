@@ -343,3 +343,37 @@ async fn a_region_can_be_stopped_while_its_boundary_is_refused() {
     let claims = harness.api.all("persistentvolumeclaims", "tr");
     assert!(claims.len() >= 3, "{}", claims.len());
 }
+
+#[tokio::test]
+async fn what_leaves_stays_while_what_may_still_need_it_is_refused_and_policies_go() {
+    let mut harness = Harness::running().await;
+    let service = harness
+        .api
+        .get(&Key::new("services", "tr", "tr-pg-rw"))
+        .unwrap();
+    let left = Key::new("services", "tr", "tr-of-before");
+    let before = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": left.name, "namespace": "tr", "labels": service["metadata"]["labels"],
+            "ownerReferences": service["metadata"]["ownerReferences"],
+        },
+        "spec": service["spec"],
+    });
+    let refused = Key::new("statefulsets", "tr", "tr-pg");
+    refuse(&harness, &refused, 422);
+    let mut region = with_memory("768Mi");
+    region["spec"]["network"] = json!({});
+    harness.api.operator_applied(&left, &before);
+    harness.apply(&region);
+    looks(&mut harness).await;
+    assert!(harness.api.get(&left).is_some());
+    let external = Key::new("networkpolicies", "tr", "external");
+    assert!(
+        harness.api.get(&external).is_none(),
+        "a policy that goes shuts"
+    );
+    harness.journal.heal();
+    harness.settle().await;
+    assert!(harness.api.get(&left).is_none());
+}

@@ -56,7 +56,8 @@ pub fn run(check: Check, out: &mut impl Write, hints: &mut impl Write) -> Result
             }
             for fault in found {
                 count += 1;
-                writeln!(out, "{}: {what}: {fault}", file.display())?;
+                let line = format!("{}: {what}: {fault}", file.display());
+                writeln!(out, "{}", escaped(&line))?;
             }
         }
         if regions == before {
@@ -81,6 +82,18 @@ pub fn run(check: Check, out: &mut impl Write, hints: &mut impl Write) -> Result
         files.len()
     )?;
     Ok(())
+}
+
+/// A line as it may be shown: names and keys of a file could else begin lines of their own, or steer the terminal.
+fn escaped(line: &str) -> String {
+    let shown = line.chars().map(|letter| {
+        if letter.is_control() {
+            letter.escape_default().to_string()
+        } else {
+            letter.to_string()
+        }
+    });
+    shown.collect()
 }
 
 /// What is wrong with an object that is in the files already: of two, the one that is applied last would be the cluster's.
