@@ -762,11 +762,11 @@ start_member "$stale"
 expect "it is made anew when the member comes back" within 120 rejoined
 expect "with every row" within 30 followed
 stop_member "$stale"
-rm "$data/global/pg_control"
+rm "$data/global/pg_control" "$data/base/1/PG_VERSION"
 : >"$work/$stale.log"
 start_member "$stale"
-expect "data that has lost its control file is taken for no copy" within 60 grep -q 'system ID is invalid' "$work/$stale.log"
-expect "and left as it is" test -e "$data/base/1/PG_VERSION"
+expect "data that has lost its control file and more is taken for no copy" within 60 grep -q 'system ID is invalid' "$work/$stale.log"
+expect "and left as it is" compgen -G "$data/base/*/PG_VERSION"
 begins_anew 200M
 expect "a member whose volume was emptied follows" within 120 rejoined
 expect "with every row" within 30 followed
