@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 
 use crate::desired::{object_store, postgres};
@@ -195,9 +195,15 @@ fn told_apart(shut: &BTreeMap<String, Timestamp>) -> Vec<ShutWay> {
 }
 
 /// From when on nothing was let through a way any more that was shut then, on any node: a pod that is made before that may
-/// have been connected to anew.
-pub(crate) fn closed_at(since: Timestamp) -> Timestamp {
-    since.checked_add(SETTLE).unwrap_or(Timestamp::MAX)
+/// have been connected to anew. A whole second, since the API server tells in whole seconds, rounded down, when a pod was
+/// made: one that is made in the last part of a second would else count as one of before.
+#[must_use]
+pub fn closed_at(since: Timestamp) -> Timestamp {
+    let closed = since.checked_add(SETTLE).unwrap_or(Timestamp::MAX);
+    let second = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Ceil);
+    closed.round(second).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether a way that was shut may still have connections. What was not read may hold some.

@@ -318,6 +318,28 @@ fn the_object_store_may_hold_connections_until_all_its_pods_are_made_anew() {
     assert_eq!((shut(&plan), looks.finding(&plan, 2)), (vec![], None));
 }
 
+/// The API server tells in whole seconds, rounded down, when a pod was made.
+#[test]
+fn a_pod_that_is_made_anew_at_the_moment_that_is_told_helps() {
+    let mut looks = running();
+    looks.facts.now = "2026-11-21T08:00:00.654321Z".parse().unwrap();
+    looks.edit(ONE);
+    looks.look();
+    looks.pass(SignedDuration::from_hours(1));
+    let plan = looks.look();
+    looks.end(&plan);
+    let plan = looks.look();
+    let found = looks.finding(&plan, 2).unwrap();
+    assert!(found.contains("from 2026-11-21T08:00:31Z on"), "{found}");
+    let mut made = |at: &str| {
+        let pod = looks.facts.pods.live.get_mut("tr-s3-0").unwrap();
+        pod.made = Some(at.parse().unwrap());
+        shut(&looks.look()).contains(&Kind::ObjectStore)
+    };
+    assert!(made("2026-11-21T08:00:30Z"), "it may be of 08:00:30.1");
+    assert!(!made("2026-11-21T08:00:31Z"));
+}
+
 #[test]
 fn an_endpoint_that_is_taken_out_ends_sessions_and_is_told_of_until_postgres_is_made_anew() {
     let mut looks = running();

@@ -392,7 +392,7 @@ async fn made_anew(cluster: &Cluster, place: &Place) -> Outcome {
     let now = cluster.regions().get(REGION).await?;
     let ways = now.status.and_then(|it| it.residency?.ways);
     let shut = ways.iter().flat_map(|ways| &ways.shut);
-    let closed = shut.filter_map(|it| it.since.checked_add(ways::SETTLE).ok());
+    let closed = shut.map(|it| ways::closed_at(it.since));
     if let Some(closed) = closed.max() {
         let left = closed.duration_since(Timestamp::now());
         tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
