@@ -138,10 +138,7 @@ impl EvidenceLog {
         // Whatever goes wrong below, the end is read anew next time.
         let mut tail = match cached.take() {
             Some(tail) => Some(tail),
-            None => {
-                self.read_tail(known.and_then(EvidenceStatus::anchor))
-                    .await?
-            }
+            None => self.read_tail(known.and_then(Anchor::of)).await?,
         };
         let mut written = 0;
         let mut races = 0;

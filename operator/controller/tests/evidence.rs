@@ -217,7 +217,7 @@ fn anchor_of(text: &str) -> Anchor {
 }
 
 fn anchor(status: &EvidenceStatus) -> Anchor {
-    status.anchor().expect("an anchor")
+    Anchor::of(status).expect("an anchor")
 }
 
 #[tokio::test]

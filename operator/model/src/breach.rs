@@ -69,11 +69,3 @@ pub fn known(status: BreachStatus, written: Option<&BreachStatus>) -> BreachStat
         _ => status,
     }
 }
-
-impl BreachStatus {
-    /// Whether the Region is shut off now.
-    #[must_use]
-    pub const fn is_active(&self) -> bool {
-        !self.channels.is_empty()
-    }
-}

@@ -111,6 +111,18 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// The anchor that a status holds; none when it is not one.
+    #[must_use]
+    pub fn of(status: &EvidenceStatus) -> Option<Self> {
+        let sequence = u64::try_from(status.sequence)
+            .ok()
+            .filter(|sequence| *sequence > 0)?;
+        Some(Self {
+            sequence,
+            hash: status.hash.parse().ok()?,
+        })
+    }
+
     /// The anchor as the status of a Region holds it, with the key that signed its record.
     #[must_use]
     pub fn status(&self, signer: KeyId) -> EvidenceStatus {
@@ -120,20 +132,6 @@ impl Anchor {
             key_id: signer.to_string(),
             told: String::new(),
         }
-    }
-}
-
-impl EvidenceStatus {
-    /// The anchor in a status; none when it is not one.
-    #[must_use]
-    pub fn anchor(&self) -> Option<Anchor> {
-        let sequence = u64::try_from(self.sequence)
-            .ok()
-            .filter(|sequence| *sequence > 0)?;
-        Some(Anchor {
-            sequence,
-            hash: self.hash.parse().ok()?,
-        })
     }
 }
 

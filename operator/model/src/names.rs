@@ -84,8 +84,7 @@ pub const AUDITOR_USER: &str = "evidence-auditor";
 /// The store's users of every Region, whatever its spec says.
 pub const OWN_USERS: [&str; 2] = [BACKUP_USER, AUDITOR_USER];
 
-/// The most members that a Postgres cluster may have.
-pub const MAX_INSTANCES: i32 = 9;
+pub use bailiwick_api::MAX_INSTANCES;
 
 /// TCP ports, as the programs document them.
 pub mod port {

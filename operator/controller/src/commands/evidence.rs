@@ -15,7 +15,7 @@ use bailiwick_model::evidence::{
     Anchor, Expected, Finding, PREFIX, PublicKey, Stored, Verified, verify,
 };
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::region::{EvidenceStatus, Region};
+use bailiwick_model::region::Region;
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use kube::Api;
@@ -389,7 +389,7 @@ async fn anchor_in_cluster(name: &str) -> Result<Anchor, CommandError> {
         .and_then(|status| status.residency)
         .and_then(|residency| residency.evidence)
         .as_ref()
-        .and_then(EvidenceStatus::anchor)
+        .and_then(Anchor::of)
         .ok_or_else(|| {
             CommandError::Argument(format!(
                 "Region {name}: status.residency.evidence is not there, expected the end of its log; wait until the \

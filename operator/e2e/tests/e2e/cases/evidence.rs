@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bailiwick_model::evidence::{Anchor, Record, object_key, sequence_of};
 use bailiwick_model::names::{AUDITOR_USER, BACKUP_BUCKET, EVIDENCE_BUCKET};
-use bailiwick_model::region::EvidenceStatus;
 use bailiwick_model::secret::SIGNING_PUBLIC_KEY;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use futures::future::try_join_all;
@@ -423,7 +422,7 @@ async fn anchor(cluster: &Cluster, place: &Place) -> Outcome<Anchor> {
         .and_then(|status| status.residency)
         .and_then(|residency| residency.evidence)
         .as_ref()
-        .and_then(EvidenceStatus::anchor)
+        .and_then(Anchor::of)
         .ok_or_else(|| Failure::new("status.residency.evidence is not there"))
 }
 
