@@ -13,9 +13,9 @@ use jiff::SignedDuration;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::postgres::PostgresFacts;
 use crate::names::{BACKUP_BUCKET, Names};
 use crate::region::Residency;
-use crate::sql::PostgresFacts;
 
 /// The marker's key in the bucket. pgBackRest keeps to the folder that is called as the Region.
 pub const MARKER: &str = ".residency.json";
