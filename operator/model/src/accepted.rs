@@ -3,25 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::DynamicObject;
 
-use crate::desired::{Manifest, owned};
-use crate::names::{LABEL_REGION, Names};
+use crate::manifest::{Manifest, owned};
 use crate::plan::Plan;
 use crate::region::{Region, RegionSpec, Residency};
 use crate::violation::{Reason, Violation};
-
-/// Whether an object is what [`manifest`] makes.
-#[must_use]
-pub fn is_accepted(object: &DynamicObject) -> bool {
-    let labels = object.metadata.labels.as_ref();
-    let region = labels.and_then(|labels| labels.get(LABEL_REGION));
-    object
-        .types
-        .as_ref()
-        .is_some_and(|it| it.kind == "ConfigMap")
-        && region.map(|region| Names::new(region).accepted()) == object.metadata.name
-}
 
 /// The key of the ConfigMap with the generation.
 const GENERATION: &str = "generation";

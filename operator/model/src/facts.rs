@@ -6,6 +6,7 @@ mod inventory;
 mod observed;
 pub mod patroni;
 pub mod postgres;
+pub mod repository;
 pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,9 +20,9 @@ pub use self::inventory::*;
 pub use self::observed::*;
 use self::patroni::PatroniFacts;
 use self::postgres::PostgresFacts;
+use self::repository::ReadBack;
 use self::store::StoreFacts;
 use crate::region::{BreachStatus, WaysStatus};
-use crate::repository::ReadBack;
 
 /// Everything that `plan` needs and the spec does not say.
 #[derive(Clone, Debug, Default, PartialEq)]

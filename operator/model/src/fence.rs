@@ -6,8 +6,9 @@ use std::time::Duration;
 use bailiwick_fence::RESPONDER_PORT;
 pub use bailiwick_fence::{Family, Outcome, Report, Targets};
 
-use crate::canary::{Guise, declared};
+use crate::endpoint;
 use crate::facts::{Facts, FenceFact, PodFact};
+use crate::flow::Guise;
 use crate::names::{FENCE_NAMESPACE, FENCE_SERVICE, LABEL_TASK};
 use crate::residency::{ExternalEndpoint, Resident};
 use crate::violation::{Reason, Violation};
@@ -157,4 +158,16 @@ pub fn held(facts: &Facts, set: &str) -> Option<String> {
                 "Pod {name} waits for its fence: {why}; see docs/runbooks/network-enforced.md"
             ))
         })
+}
+
+/// Whether the spec opens this endpoint to Postgres.
+pub(crate) fn declared(externals: &[Resident<ExternalEndpoint>], address: SocketAddr) -> bool {
+    externals.iter().any(|external| {
+        let external = external.place();
+        external.ports.contains(&i32::from(address.port()))
+            && external
+                .cidrs
+                .iter()
+                .any(|cidr| endpoint::may_hold(cidr, address.ip()))
+    })
 }

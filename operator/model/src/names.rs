@@ -1,8 +1,10 @@
 //! Every label, annotation, port and object name, declared once. Names in, names out; no I/O.
 
-use crate::canary::Guise;
-use crate::region::Region;
 use kube::ResourceExt;
+
+pub use crate::flow::Flow;
+use crate::flow::Guise;
+use crate::region::Region;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "bailiwick-operator";
@@ -86,6 +88,18 @@ pub const OWN_USERS: [&str; 2] = [BACKUP_USER, AUDITOR_USER];
 
 pub use bailiwick_api::MAX_INSTANCES;
 
+/// Components: the value of `app.kubernetes.io/name` on all that belongs to one.
+pub mod component {
+    /// Postgres with Patroni and pgBackRest.
+    pub const POSTGRES: &str = "postgres";
+    /// The object store.
+    pub const OBJECT_STORE: &str = "object-store";
+    /// The network boundary and the start fence.
+    pub const BOUNDARY: &str = "boundary";
+    /// The canaries.
+    pub const CANARY: &str = "canary";
+}
+
 /// TCP ports, as the programs document them.
 pub mod port {
     /// PostgreSQL.
@@ -100,32 +114,6 @@ pub mod port {
     pub const DNS: i32 = 53;
     /// The operator's `/livez`, `/readyz` and `/metrics`.
     pub const OPERATOR: i32 = 8080;
-}
-
-/// What a pod of ours may talk to. NetworkPolicies select pods by this label and by nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// A member of the Postgres cluster.
-    Postgres,
-    /// A server of the object store.
-    ObjectStore,
-    /// A Job that speaks to Postgres' pgBackRest server and to the object store.
-    Backup,
-    /// A probe that stands for a pod without rights of its own: cluster DNS and the object store's door.
-    Canary,
-}
-
-impl Flow {
-    /// The value of [`LABEL_FLOW`].
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::ObjectStore => "object-store",
-            Self::Backup => "backup",
-            Self::Canary => "canary",
-        }
-    }
 }
 
 /// The name of every object of one Region. Made from the Region's name, which the CRD holds to 30

@@ -6,47 +6,31 @@
 //! the primary, each only while all the others serve; then a switchover, and the former primary as a replica. One
 //! pass disturbs one member at most: what remains is found by the next look.
 
+pub mod step;
+
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::desired::Manifest;
+pub use self::step::*;
 use crate::desired::postgres::jobs::{JobResult, Task, job};
 use crate::desired::postgres::parameters::{NEVER_BELOW_PRIMARY, dynamic};
 pub use crate::facts::patroni::*;
+use crate::facts::store::StoreFacts;
 use crate::facts::{Facts, PodFact};
+use crate::manifest::Manifest;
 use crate::names::BACKUP_USER;
 use crate::plan::Plan;
 use crate::region::Durability;
-use crate::rotation;
 use crate::scale::{Departure, Leaving};
 use crate::step::Step;
-use crate::store::{self, StoreFacts};
+use crate::{rotation, store};
 
 /// How long after a failed stanza or backup Job the next try begins.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// The label that Kubernetes puts on the pods of a Job.
 pub(crate) const LABEL_JOB: &str = "batch.kubernetes.io/job-name";
-
-/// One call to Patroni's REST API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PatroniStep {
-    /// `PATCH /config` on any member.
-    PatchConfig(Value),
-    /// `POST /restart` on a member whose changed settings wait for it.
-    Restart {
-        /// The member.
-        member: String,
-    },
-    /// `POST /switchover`.
-    Switchover {
-        /// The primary that steps down.
-        from: String,
-        /// The replica that takes over.
-        to: String,
-    },
-}
 
 /// What to do with Patroni, its pods and the archive now.
 #[must_use]
@@ -102,22 +86,6 @@ fn difference(
         }
     }
     patch
-}
-
-/// Whether Patroni takes two values of its configuration for the same.
-pub(crate) fn same(one: &Value, other: &Value) -> bool {
-    as_patroni_compares(one) == as_patroni_compares(other)
-}
-
-/// A value as the text by which Patroni decides whether a patch changes anything: what it takes for equal it does
-/// not write, and a patch of it would be sent for ever.
-fn as_patroni_compares(value: &Value) -> String {
-    match value {
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// One member of the wanted ones, with all that is known of it.

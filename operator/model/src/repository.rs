@@ -5,8 +5,6 @@
 //! The marker is an object beside pgBackRest's own path. Its HMAC is of a key that is derived from the one that the
 //! repository is encrypted with: whoever has a copy of a bucket, or a bucket of another Region, has no marker that fits.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
@@ -14,6 +12,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::postgres::PostgresFacts;
+pub use crate::facts::repository::*;
 use crate::names::{BACKUP_BUCKET, Names};
 use crate::region::Residency;
 
@@ -49,50 +48,6 @@ pub struct Owner {
 struct Stored {
     owner: Owner,
     hmac_sha256: String,
-}
-
-/// What a bucket says about whose repository it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marker {
-    /// The store answered that there is no marker.
-    Missing,
-    /// It is the Region's.
-    Ours,
-    /// It is another's, or was changed.
-    Foreign(Difference),
-}
-
-/// The first thing in which a marker differs from the Region's own. A closed list: nothing that was read is quoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Difference {
-    /// It is no marker at all.
-    Form,
-    /// It is of another version of this format.
-    Version,
-    /// It names another Region.
-    Region,
-    /// It names another jurisdiction.
-    Jurisdiction,
-    /// It names another location.
-    Location,
-    /// It names another bucket.
-    Bucket,
-    /// It names all as the Region's own does, and was made with another key.
-    Key,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Form => "is no marker",
-            Self::Version => "is of another version",
-            Self::Region => "names another Region",
-            Self::Jurisdiction => "names another jurisdiction",
-            Self::Location => "names another location",
-            Self::Bucket => "names another bucket",
-            Self::Key => "was made with another key",
-        })
-    }
 }
 
 impl Owner {
@@ -177,15 +132,6 @@ pub struct ArchivedFile {
     major: i32,
     name: String,
     recent: bool,
-}
-
-/// What became of the newest file that Postgres says was archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadBack {
-    /// Whether it is in the repository.
-    pub found: bool,
-    /// Whether it was archived so short a time ago that it must be.
-    pub recent: bool,
 }
 
 impl ArchivedFile {

@@ -3,8 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::desired::object_store;
-use crate::names::Names;
+use crate::names::{Names, component};
 
 /// How long the evidence log is waited for: a store that does not answer must not keep the Region.
 pub const RECORD_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
@@ -158,7 +157,7 @@ pub fn retirement(names: &Names, remains: &Remains) -> Retirement {
     let (store_pods, other_pods): (Vec<&RemnantPod>, Vec<&RemnantPod>) = remains
         .pods
         .iter()
-        .partition(|pod| pod.component == object_store::COMPONENT);
+        .partition(|pod| pod.component == component::OBJECT_STORE);
 
     // Without a store there is nothing to write into.
     if remains.unrecorded && !store.is_empty() && remains.waited < RECORD_PATIENCE {

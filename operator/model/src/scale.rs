@@ -7,10 +7,11 @@
 
 use std::fmt;
 
-use crate::desired::postgres::parameters::synchronous;
+use serde_json::{Value, json};
+
+use crate::facts::patroni::{MemberFact, MemberRole, PatroniFacts, same};
 use crate::facts::{Facts, PodFact};
 use crate::names::{MAX_INSTANCES, Names};
-use crate::patroni::{MemberFact, MemberRole, PatroniFacts, same};
 use crate::region::{Durability, RegionSpec};
 
 /// The members of a Region's Postgres, now.
@@ -325,4 +326,23 @@ impl<'a> Cluster<'a> {
                 .map(|ordinal| self.names.postgres_member(ordinal))
                 .any(|name| name != self.primary && self.could_lead(&name))
     }
+}
+
+/// What commits wait for with so many members, in Patroni's words.
+#[must_use]
+pub fn synchronous(spec: &RegionSpec, members: i32) -> [(&'static str, Value); 2] {
+    let durability = spec.postgres.durability;
+    let mode = match (durability, members) {
+        (Durability::Bounded, _) => json!(false),
+        // With one standby there is no choice for a quorum to make.
+        (_, ..=2) => json!(true),
+        _ => json!("quorum"),
+    };
+    [
+        ("synchronous_mode", mode),
+        (
+            "synchronous_mode_strict",
+            json!(durability == Durability::ZeroLoss),
+        ),
+    ]
 }

@@ -6,35 +6,29 @@ mod foreign;
 mod retiring;
 mod unreadable;
 
+use degraded::degraded;
+pub use foreign::foreign;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+pub use retiring::{DELETION_BLOCKED, retiring};
+pub use unreadable::{Unreadable, unreadable};
 
 use crate::archive::Archive;
 use crate::canary::verdict as canaries;
 use crate::channel::{self, Channels};
+use crate::facts::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
 use crate::facts::{Facts, Observed, ReadFailure, Unread};
-use crate::fence;
 use crate::names::{NODE_REGION, Names};
-use crate::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
 use crate::plan::Plan;
 use crate::region::{
     BackupRecord, BackupStatus, BreachStatus, BreachedChannel, CertificatesStatus, ChannelState,
     InstanceStatus, ObjectStoreStatus, PostgresStatus, Region, RegionStatus, RepoStatus,
     ResidencyStatus, WalArchiveStatus,
 };
-use crate::rotation;
 use crate::scale::Departure;
-use crate::settings;
-use crate::sql;
 use crate::step::Retained;
-use crate::store;
 use crate::violation::Violation;
-use crate::volume;
-
-use degraded::degraded;
-pub use foreign::foreign;
-pub use retiring::{DELETION_BLOCKED, retiring};
-pub use unreadable::{Unreadable, unreadable};
+use crate::{fence, growth, rotation, settings, sql, store};
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]
@@ -1228,7 +1222,7 @@ fn progressing(applied: &Applied<'_>) -> Verdict {
             ),
         );
     }
-    let growing = volume::growing(applied.plan, applied.facts);
+    let growing = growth::growing(applied.plan, applied.facts);
     if !growing.is_empty() {
         return Verdict::new(
             State::True,

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 
-use crate::desired::{object_store, postgres};
 use crate::evidence::Hash;
+use crate::facts::postgres::Sessions;
 use crate::facts::{Facts, PodFact};
-use crate::names::LABEL_NAME;
+use crate::names::{LABEL_NAME, component};
 use crate::plan::Plan;
 use crate::region::{ResidencyStatus, Service, ShutWay, WaysStatus};
-use crate::sql::Sessions;
 
 /// How long after a way left the policies a connection of it may still be made, on the slowest of nodes: plugins take
 /// seconds. Differences of clocks are in it as well.
@@ -211,11 +210,11 @@ fn may_stand(facts: &Facts, way: &str, since: Timestamp) -> bool {
     let closed = closed_at(since);
     match Kind::of(way) {
         None => false,
-        Some(Kind::ObjectStore) => has_older_pod(facts, object_store::COMPONENT, closed),
-        Some(Kind::External) => has_older_pod(facts, postgres::COMPONENT, closed),
+        Some(Kind::ObjectStore) => has_older_pod(facts, component::OBJECT_STORE, closed),
+        Some(Kind::External) => has_older_pod(facts, component::POSTGRES, closed),
         Some(Kind::Postgres) => {
             facts.now < closed
-                || pods_of(facts, postgres::COMPONENT)
+                || pods_of(facts, component::POSTGRES)
                     .filter(|(_, pod)| is_older(pod, closed))
                     .any(|(member, _)| {
                         sessions_of(facts, member).is_none_or(|sessions| {

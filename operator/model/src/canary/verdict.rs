@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Answer, Class, Guise, Question, Tried, questions};
+use super::question::{Answer, Class, Question, Tried};
+use super::questions;
 use crate::facts::Facts;
+use crate::flow::Guise;
 use crate::names::LABEL_TASK;
 use crate::plan::Plan;
 

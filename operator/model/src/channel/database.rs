@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Sight, Verdict, counted};
 use crate::facts::Observed;
-use crate::sql::{EXTENSIONS, PostgresFacts};
+use crate::facts::postgres::PostgresFacts;
+use crate::sql::EXTENSIONS;
 
 /// The database that every server has, and that nobody but a superuser makes anything in.
 const MAINTENANCE_DATABASE: &str = "postgres";

@@ -6,11 +6,10 @@ use jiff::Timestamp;
 
 use super::fence::closed_before_start;
 use super::{Sight, Verdict, counted, some_of};
-use crate::canary::Class;
+use crate::canary::question::Class;
 use crate::canary::verdict::ClassVerdict;
-use crate::desired::{object_store, postgres};
 use crate::facts::{Inventory, Observed};
-use crate::names::{LABEL_REGION, NODE_REGION};
+use crate::names::{LABEL_REGION, NODE_REGION, component};
 use crate::ways::{Kind, OF_BEFORE, closed_at, first_older_pod, let_through, name_of};
 
 /// API groups by which networks of several clusters become one.
@@ -168,7 +167,7 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
                 &format!(
                     "client {who} is let in to the object store no more and may hold {OF_BEFORE}"
                 ),
-                (object_store::COMPONENT, &names.object_store()),
+                (component::OBJECT_STORE, &names.object_store()),
                 closed,
             ),
             Kind::External => made_anew(
@@ -176,7 +175,7 @@ fn and_standing(sight: &Sight<'_>, verdict: Verdict, kinds: &[Kind]) -> Verdict 
                 &format!(
                     "endpoint {who} is let through no more, and Postgres may hold {OF_BEFORE}"
                 ),
-                (postgres::COMPONENT, &names.postgres()),
+                (component::POSTGRES, &names.postgres()),
                 closed,
             ),
         })

@@ -2,7 +2,7 @@
 
 use super::network::{absent, admission, inventory, none_of, tried};
 use super::{Sight, Verdict, counted};
-use crate::canary::Class;
+use crate::canary::question::Class;
 use crate::rights;
 
 pub(super) fn api(sight: &Sight<'_>) -> Verdict {

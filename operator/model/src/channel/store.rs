@@ -5,8 +5,10 @@ use std::fmt::Display;
 use super::network::admission;
 use super::{Sight, Verdict, counted};
 use crate::facts::Observed;
-use crate::repository::{MARKER, Marker, ReadBack};
-use crate::store::{BucketOutlet, Drift, Lifecycle, StoreFacts, drift};
+use crate::facts::repository::{Marker, ReadBack};
+use crate::facts::store::{BucketOutlet, Lifecycle, StoreFacts};
+use crate::repository::MARKER;
+use crate::store::{Drift, drift};
 
 fn store<'a>(sight: &Sight<'a>) -> Result<&'a StoreFacts, Verdict> {
     match &sight.facts.store {

@@ -11,9 +11,10 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Manifest, kept};
+use crate::flow::Flow;
+use crate::manifest::{Manifest, kept};
 use crate::names::{
-    Flow, LABEL_FLOW, LABEL_NAME, LABEL_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
+    LABEL_FLOW, LABEL_NAME, LABEL_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
 };
 use crate::plan::Plan;
 use crate::region::{Client, Service};
@@ -21,7 +22,7 @@ use crate::region::{Client, Service};
 /// The label that the API server itself puts on every namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// The value of [`LABEL_NAME`] on the boundary's objects.
-pub(super) const COMPONENT: &str = "boundary";
+use crate::names::component::BOUNDARY as COMPONENT;
 
 /// The boundary, default deny first.
 #[must_use]

@@ -7,15 +7,18 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest, Sha256};
 
-use super::fence::{Start, behind};
-use super::{Manifest, affinity, container_security, labels, owned, pod_security, resources};
-use crate::canary::{Guise, Question, VARIABLE, questions, verdict};
+use crate::canary::question::{Question, VARIABLE};
+use crate::canary::{questions, verdict};
+use crate::desired::fence::{Start, behind};
+use crate::flow::Guise;
+use crate::manifest::{Manifest, labels, owned};
 use crate::names::{LABEL_FLOW, LABEL_TASK, OPERATOR_UID};
 use crate::plan::Plan;
 use crate::region::Resources;
+use crate::workload::{affinity, container_security, pod_security, resources};
 
 /// The component's name in labels: that of nothing that a Service, a StatefulSet or a budget selects.
-pub const COMPONENT: &str = "canary";
+pub use crate::names::component::CANARY as COMPONENT;
 /// How long a canary may take, its images included and its fence aside: each attempt is bounded by a few seconds.
 const DEADLINE_SECONDS: i64 = 120;
 /// How long a Job of its own stays after its end. By then the schedule has asked the same.

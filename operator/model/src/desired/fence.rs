@@ -7,12 +7,13 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, PodSpec, Volume, VolumeMount,
 };
 
-use super::boundary::COMPONENT;
-use super::{container_security, owned, resources};
 use crate::fence::CONTAINER;
+use crate::manifest::owned;
+use crate::names::component::BOUNDARY as COMPONENT;
 use crate::names::port;
 use crate::plan::Plan;
 use crate::region::Resources;
+use crate::workload::{container_security, resources};
 
 /// Where the ConfigMap is mounted.
 const FOLDER: &str = "/fence";

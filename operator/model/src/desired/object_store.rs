@@ -17,13 +17,12 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::fence::{Start, behind};
-use super::{
-    Manifest, affinity, container_security, disruption_budget, labels, owned, pod_security,
-    resources, selector,
-};
+use crate::desired::fence::{Start, behind};
+use crate::flow::Flow;
+use crate::manifest::{Manifest, labels, owned, selector};
+pub use crate::names::component::OBJECT_STORE as COMPONENT;
 use crate::names::{
-    BACKUP_BUCKET, EVIDENCE_BUCKET, Flow, LABEL_FLOW, Names, OBJECT_STORE_UID, OWN_USERS, port,
+    BACKUP_BUCKET, EVIDENCE_BUCKET, LABEL_FLOW, Names, OBJECT_STORE_UID, OWN_USERS, port,
 };
 use crate::plan::Plan;
 use crate::quantity;
@@ -34,9 +33,8 @@ use crate::region::{
 use crate::secret::{Contents, SecretWanted};
 use crate::violation::{Reason, Violation};
 use crate::volume::template_annotations;
+use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};
 
-/// The value of `app.kubernetes.io/name` on all that belongs to the object store.
-pub const COMPONENT: &str = "object-store";
 /// The key of the root user's name in its Secret.
 pub const ACCESS_KEY: &str = "access-key";
 /// The key of the root user's secret in its Secret.

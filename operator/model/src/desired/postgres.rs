@@ -4,6 +4,7 @@
 pub mod config;
 pub mod jobs;
 pub mod parameters;
+pub mod preloaded;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -22,14 +23,14 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+pub use rules::violations;
 
-use super::fence::{Start, behind};
-use super::{
-    Manifest, affinity, container_security, disruption_budget, labels, owned, pod_security,
-    resources, selector,
-};
+use crate::desired::fence::{Start, behind};
+use crate::flow::Flow;
+use crate::manifest::{Manifest, labels, owned, selector};
+pub use crate::names::component::POSTGRES as COMPONENT;
 use crate::names::{
-    ANNOTATION_ARGO_IGNORE_UPDATES, ANNOTATION_CONFIG_HASH, Flow, LABEL_FLOW, LABEL_ROLE, Names,
+    ANNOTATION_ARGO_IGNORE_UPDATES, ANNOTATION_CONFIG_HASH, LABEL_FLOW, LABEL_ROLE, Names,
     POSTGRES_UID, port,
 };
 use crate::plan::Plan;
@@ -38,11 +39,8 @@ use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
 use crate::volume::template_annotations;
+use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};
 
-pub use rules::violations;
-
-/// The component's name, in [`labels`] and [`selector`].
-pub const COMPONENT: &str = "postgres";
 /// The label by which Patroni tells clusters apart; its value is the scope, [`Names::postgres`].
 pub const LABEL_SCOPE: &str = "cluster-name";
 /// The labels beside [`LABEL_SCOPE`] by which Patroni finds its members and its ConfigMaps. None of them is one of

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Hash, KeyId, PublicKey};
-pub use crate::canary::{Class, Guise};
+pub use crate::canary::question::Class;
+pub use crate::flow::Guise;
 use crate::region::Assurance;
 pub use crate::region::ChannelState;
 use crate::violation::Reason;

@@ -10,8 +10,10 @@ use sha2::{Digest, Sha256};
 
 use super::Entry;
 use super::entry::{CanaryAnswer, CanaryTry, Channel, Class, Guise, Name, ObjectRef, Reach};
+use crate::canary::question::{Answer, Attempt, Question, Target, Tried};
+use crate::canary::questions;
+use crate::canary::schedule::made_of;
 use crate::canary::verdict::Hearing;
-use crate::canary::{Answer, Attempt, Question, Target, Tried, made_of, questions};
 use crate::channel::placement::{host_of, location_of, place_of, running_pods, volumes_of};
 use crate::facts::{Facts, JobFact};
 use crate::fence;

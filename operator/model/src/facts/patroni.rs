@@ -118,3 +118,19 @@ pub enum MemberRole {
     /// It follows.
     Replica,
 }
+
+/// Whether Patroni takes two values of its configuration for the same.
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
+    as_patroni_compares(one) == as_patroni_compares(other)
+}
+
+/// A value as the text by which Patroni decides whether a patch changes anything: what it takes for equal it does
+/// not write, and a patch of it would be sent for ever.
+fn as_patroni_compares(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -6,8 +6,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Observed;
+use super::repository::Marker;
 use crate::region::{ObjectRetention, Reclaim};
-use crate::repository::Marker;
 
 /// What the object store says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

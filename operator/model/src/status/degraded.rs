@@ -3,15 +3,12 @@
 
 use super::{Applied, CREDENTIALS_REPLACED, State, Verdict, with_held};
 use crate::facts::Facts;
-use crate::patroni::{MemberRole, UNREACHABLE};
+use crate::facts::patroni::{MemberRole, UNREACHABLE};
 use crate::plan::Plan;
 use crate::region::Durability;
-use crate::rotation;
 use crate::scale::Departure;
 use crate::secret::{self, Due};
-use crate::sql;
-use crate::store;
-use crate::volume;
+use crate::{growth, rotation, sql, store};
 
 /// How long what is told of one kind of fault may become, in characters, before the rest is counted: people read it.
 const MOST_OF_A_FAULT: usize = 800;
@@ -103,7 +100,7 @@ impl Fault {
             }
             Self::ObjectMissing => all_of(&objects_missing(applied.facts)),
             Self::StepFailed => steps_failed(applied),
-            Self::VolumeCannotGrow => all_of(&volume::stuck(applied.plan, applied.facts)),
+            Self::VolumeCannotGrow => all_of(&growth::stuck(applied.plan, applied.facts)),
             Self::ObjectStoreDrifted => {
                 let seen = applied.facts.store.seen()?;
                 let drift = store::drift(applied.plan, seen);

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{certificate, config, file, mount, read_only, repository_env, scratch, value};
 use crate::desired::fence::{Start, behind};
-use crate::desired::{affinity, container_security, labels, owned, pod_security, resources};
-use crate::names::{Flow, LABEL_FLOW, LABEL_TASK, POSTGRES_UID};
+use crate::flow::Flow;
+use crate::manifest::{labels, owned};
+use crate::names::{LABEL_FLOW, LABEL_TASK, POSTGRES_UID};
 use crate::plan::Plan;
 use crate::region::Resources;
+use crate::workload::{affinity, container_security, pod_security, resources};
 
 /// The component's name in labels: not that of the members, whose selectors must not match a Job's pod.
 pub const COMPONENT: &str = "backup";

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::Facts;
-use crate::names::CONTROL_ROLE;
-use crate::patroni::MAX_LAG_ON_FAILOVER;
-use crate::plan::Plan;
-use crate::quantity;
-use crate::region::{Durability, RegionSpec};
-use crate::settings;
-use crate::sql::CRON;
 use serde_json::{Value, json};
+
+pub use super::preloaded::Preloaded;
+use crate::desired::postgres::preloaded::{CRON_DATABASE, LIBRARIES};
+use crate::facts::patroni::MAX_LAG_ON_FAILOVER;
+use crate::plan::Plan;
+use crate::region::RegionSpec;
+use crate::scale::synchronous;
+use crate::{quantity, settings};
 
 /// The settings that a hot standby may not have smaller than its primary. After a decrease the primary restarts
 /// first, else its standbys could not start (PostgreSQL's documentation, "Hot Standby", administrator's overview).
@@ -22,13 +22,6 @@ pub const NEVER_BELOW_PRIMARY: &[&str] = &[
     "max_wal_senders",
     "max_worker_processes",
 ];
-
-/// The libraries that an extension of the same name needs loaded at the server's start.
-const PRELOADED: &[&str] = &["pg_cron", "pgaudit"];
-/// The setting that names them.
-const LIBRARIES: &str = "shared_preload_libraries";
-/// The setting that names the database of pg_cron's jobs.
-const CRON_DATABASE: &str = "cron.database_name";
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -67,25 +60,6 @@ pub fn dynamic(plan: &Plan) -> Value {
         settings.extend(synchronous.map(|(key, value)| (key.to_owned(), value)));
     }
     settings
-}
-
-/// What commits wait for with so many members, in Patroni's words.
-#[must_use]
-pub fn synchronous(spec: &RegionSpec, members: i32) -> [(&'static str, Value); 2] {
-    let durability = spec.postgres.durability;
-    let mode = match (durability, members) {
-        (Durability::Bounded, _) => json!(false),
-        // With one standby there is no choice for a quorum to make.
-        (_, ..=2) => json!(true),
-        _ => json!("quorum"),
-    };
-    [
-        ("synchronous_mode", mode),
-        (
-            "synchronous_mode_strict",
-            json!(durability == Durability::ZeroLoss),
-        ),
-    ]
 }
 
 /// The settings in the dynamic configuration: computed ones, with those of users over them.
@@ -187,86 +161,4 @@ fn in_units(bytes: u64) -> String {
     } else {
         format!("{}kB", bytes / KIB)
     }
-}
-
-/// What is loaded at the server's start for extensions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preloaded {
-    /// The libraries, in a fixed order.
-    pub libraries: Vec<&'static str>,
-    /// The database that pg_cron keeps its jobs in.
-    pub cron_database: Option<String>,
-}
-
-impl Preloaded {
-    /// What the spec's extensions need, and those that left the spec and stayed in a database: without its library,
-    /// pgaudit's event triggers make every change of a table fail. Where the databases are not known, what is loaded
-    /// stays loaded.
-    #[must_use]
-    pub fn of(spec: &RegionSpec, facts: &Facts) -> Self {
-        let libraries: Vec<&str> = PRELOADED
-            .iter()
-            .copied()
-            .filter(|library| is_in_spec(spec, library) || is_in_use(facts, library))
-            .collect();
-        let cron_database = libraries
-            .contains(&CRON)
-            .then(|| {
-                cron_database(spec)
-                    .map_or_else(|| cron_database_now(facts), |it| Some(it.to_owned()))
-            })
-            .flatten();
-        Self {
-            libraries,
-            cron_database,
-        }
-    }
-}
-
-fn is_in_spec(spec: &RegionSpec, extension: &str) -> bool {
-    spec.postgres
-        .databases
-        .iter()
-        .any(|database| database.extensions.iter().any(|it| it == extension))
-}
-
-/// Whether a database of the operator's has an extension, or may have it and its library is loaded.
-fn is_in_use(facts: &Facts, extension: &str) -> bool {
-    let is_loaded = || {
-        let now = setting_now(facts, LIBRARIES);
-        now.is_some_and(|now| now.split(',').any(|it| it.trim() == extension))
-    };
-    let Some(seen) = facts.postgres.seen() else {
-        return is_loaded();
-    };
-    seen.databases
-        .values()
-        .filter(|database| database.owner == CONTROL_ROLE)
-        .any(|database| {
-            database
-                .inside
-                .as_ref()
-                .map_or_else(is_loaded, |it| it.extensions.contains_key(extension))
-        })
-}
-
-fn cron_database_now(facts: &Facts) -> Option<String> {
-    let seen = facts.postgres.seen();
-    seen.and_then(|seen| seen.cron_database.clone())
-        .or_else(|| setting_now(facts, CRON_DATABASE).map(str::to_owned))
-}
-
-/// A setting as Patroni has it now.
-fn setting_now<'a>(facts: &'a Facts, name: &str) -> Option<&'a str> {
-    let config = &facts.patroni.seen()?.config;
-    config["postgresql"]["parameters"][name].as_str()
-}
-
-/// The database that pg_cron keeps its jobs in: it can be only one.
-fn cron_database(spec: &RegionSpec) -> Option<&str> {
-    spec.postgres
-        .databases
-        .iter()
-        .find(|database| database.extensions.iter().any(|it| it == CRON))
-        .map(|database| database.name.as_str())
 }
