@@ -1,7 +1,9 @@
 //! What does not do its work, as one condition: the most severe fault gives the reason, and the message names every one, so
 //! that none hides another. No I/O.
 
-use super::{Applied, CREDENTIALS_REPLACED, State, Verdict, with_held};
+use super::Applied;
+use super::aggregate::with_held;
+use super::verdict::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::Facts;
 use crate::facts::patroni::{MemberRole, UNREACHABLE};
 use crate::plan::Plan;

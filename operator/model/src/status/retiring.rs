@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Conditions, State, not_looked_at};
+use super::not_looked_at;
+use super::verdict::{Conditions, State};
 use crate::region::{EvidenceStatus, Region, RegionStatus};
 use crate::retire::{Blocker, Phase};
 
