@@ -8,6 +8,7 @@ pub mod object_store;
 pub mod postgres;
 
 use crate::accepted;
+use crate::component::COMPONENTS;
 pub use crate::manifest::*;
 use crate::plan::Plan;
 pub use crate::workload::*;
@@ -15,11 +16,10 @@ pub use crate::workload::*;
 /// Every Kubernetes object of a Region, in apply order. Jobs are steps and Secrets are minted: neither is here.
 #[must_use]
 pub fn desired(plan: &Plan) -> Vec<Manifest> {
-    let mut manifests = boundary::manifests(plan);
-    manifests.extend(fence::config_map(plan).iter().map(Manifest::of));
-    manifests.extend(object_store::manifests(plan));
-    manifests.extend(postgres::manifests(plan));
-    manifests.extend(canary::manifests(plan));
+    let mut manifests: Vec<Manifest> = COMPONENTS
+        .iter()
+        .flat_map(|component| (component.manifests)(plan))
+        .collect();
     // Last: what could not be applied is not what is in force.
     manifests.extend(accepted::manifest(plan));
     manifests

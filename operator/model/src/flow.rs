@@ -1,6 +1,10 @@
-//! What pods of a Region may talk to, by the label that the policies select, and what a canary passes for. No I/O.
+//! Who may connect to whom in a Region, as data: the NetworkPolicies of both sides, what canaries try, and the table in
+//! the documentation are made from it. No I/O.
 
 use serde::{Deserialize, Serialize};
+
+use crate::names::component;
+use crate::region::Service;
 
 /// What a pod of ours may talk to. NetworkPolicies select pods by this label and by nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +20,25 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// The value of [`LABEL_FLOW`].
+    /// All of them, in the order of their NetworkPolicies.
+    pub const ALL: [Self; 4] = [
+        Self::Postgres,
+        Self::ObjectStore,
+        Self::Backup,
+        Self::Canary,
+    ];
+
+    /// The component whose pods have it and listen; none of pods that run to their end and listen nowhere.
+    #[must_use]
+    pub const fn component(self) -> Option<&'static str> {
+        match self {
+            Self::Postgres => Some(component::POSTGRES),
+            Self::ObjectStore => Some(component::OBJECT_STORE),
+            Self::Backup | Self::Canary => None,
+        }
+    }
+
+    /// The value of [`crate::names::LABEL_FLOW`], and the name of the NetworkPolicy of its pods.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -57,6 +79,59 @@ impl Guise {
         match self {
             Self::Plain => "canary",
             Self::Postgres => "canary-pg",
+        }
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The Region's pods with this flow.
+    Pods(Flow),
+    /// The operator's pods.
+    Operator,
+    /// The clients that the spec lets in to this service; nobody while the Region is shut off.
+    Clients(Service),
+    /// The API server, by its addresses and ports: no selector can name it.
+    ApiServer,
+}
+
+/// A connection that the boundary lets through, over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Who connects.
+    pub from: Peer,
+    /// Who listens.
+    pub to: Peer,
+    /// The port that it listens on; none where the peer has ports of its own.
+    pub port: Option<i32>,
+    /// What for.
+    pub why: &'static str,
+}
+
+impl Connection {
+    /// To the pods of a flow.
+    #[must_use]
+    pub const fn to(from: Peer, to: Flow, port: i32, why: &'static str) -> Self {
+        Self {
+            from,
+            to: Peer::Pods(to),
+            port: Some(port),
+            why,
+        }
+    }
+}
+
+impl Peer {
+    /// The order in which a NetworkPolicy lists where a pod may connect to.
+    #[must_use]
+    pub fn rank(self) -> usize {
+        let flow = |own: Flow| Flow::ALL.iter().position(|it| *it == own);
+        match self {
+            Self::Pods(own) => flow(own).unwrap_or(Flow::ALL.len()),
+            Self::Operator => Flow::ALL.len() + 1,
+            Self::Clients(_) => Flow::ALL.len() + 2,
+            Self::ApiServer => Flow::ALL.len() + 3,
         }
     }
 }

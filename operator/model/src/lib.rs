@@ -13,6 +13,8 @@ pub mod assumption;
 pub mod breach;
 pub mod canary;
 pub mod channel;
+pub mod component;
+mod condition;
 pub mod delegation;
 pub mod desired;
 pub mod endpoint;
@@ -24,6 +26,7 @@ pub mod growth;
 pub mod manifest;
 pub mod names;
 pub mod offline;
+pub mod outcome;
 pub mod patroni;
 #[cfg(feature = "arguments")]
 pub mod piped;

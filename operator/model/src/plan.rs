@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::desired::postgres::preloaded::Preloaded;
 use crate::facts::{ApiServerAddress, Neighbour};
+use crate::flow::Connection;
 use crate::names::Names;
 pub use crate::planner::{plan, secrets};
 use crate::region::{Assurance, BreachStatus, RegionSpec, WaysStatus};
@@ -96,6 +97,8 @@ pub struct Plan {
     pub externals: Vec<Resident<ExternalEndpoint>>,
     /// Whether the platform says which addresses are in which location: else nobody but the Region says where they are.
     pub addresses_are_told: bool,
+    /// Who may connect to whom.
+    pub connections: Vec<Connection>,
     /// Where the API server answers, for Patroni's flow to it.
     pub api_server: Vec<ApiServerAddress>,
     /// What is around the Region, for canaries to try.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use kube::Resource;
 
 use crate::breach::{breach, known};
+use crate::component::{self, COMPONENTS};
 use crate::desired::postgres::preloaded::Preloaded;
 use crate::facts::Facts;
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
@@ -16,7 +17,7 @@ use crate::residency::{
 };
 use crate::secret::{self, SecretWanted};
 use crate::violation::{Reason, Violation};
-use crate::{channel, endpoint, fence, scale, volume, ways};
+use crate::{channel, fence, scale, volume, ways};
 
 /// Judges a Region against the platform and the facts.
 ///
@@ -45,7 +46,6 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
     violations.extend(foreign_claims(&policy, facts));
     violations.extend(other_version(&spec, facts));
     let places = admit_places(&spec, &policy, platform, facts, &mut violations);
-    violations.extend(endpoint::violations(&spec, platform, facts));
     let owner = region.controller_owner_ref(&());
     if owner.is_none() {
         violations.push(Violation::new(
@@ -59,9 +59,9 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
         // Secrets are read only where the operator may: without that, none is known to be missing.
         violations.extend(lost_keys(&secrets, facts));
     }
-    violations.extend(fence::violation(facts));
-    violations.extend(crate::desired::postgres::violations(&spec));
-    violations.extend(crate::desired::object_store::violations(&spec));
+    for component in COMPONENTS {
+        violations.extend((component.violations)(&spec, platform, facts));
+    }
 
     match (places, owner) {
         (Some(places), Some(owner)) if violations.is_empty() => Ok(with_breach(
@@ -85,6 +85,7 @@ pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan,
                 buckets: places.buckets,
                 externals: places.externals,
                 addresses_are_told: !platform.location_addresses.is_empty(),
+                connections: component::connections(),
                 api_server: facts.api_server.iter().cloned().collect(),
                 surroundings: surroundings(platform, facts),
                 secrets,
@@ -157,8 +158,9 @@ impl Plan {
 #[must_use]
 pub fn secrets(names: &Names, spec: &RegionSpec) -> Vec<SecretWanted> {
     let mut secrets = secret::authority(names);
-    secrets.extend(crate::desired::object_store::secrets(names, spec));
-    secrets.extend(crate::desired::postgres::secrets(names, spec));
+    for component in COMPONENTS {
+        secrets.extend((component.secrets)(names, spec));
+    }
     secrets
 }
 

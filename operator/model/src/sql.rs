@@ -27,6 +27,7 @@ mod remnants;
 pub mod step;
 #[cfg(test)]
 mod tests;
+pub(crate) mod untold;
 mod wanted;
 
 use std::collections::BTreeMap;

@@ -2,18 +2,14 @@
 //! fact changed. Messages are made of names and closed words: never of what a server said. No I/O.
 
 mod aggregate;
-mod archive;
 mod degraded;
 mod foreign;
-mod object_store;
-mod postgres;
 mod record;
 mod recording;
 mod refused;
 mod residency;
 mod retiring;
 mod unreadable;
-pub(crate) mod verdict;
 
 use degraded::degraded;
 pub use foreign::foreign;
@@ -23,62 +19,19 @@ pub use recording::{Recording, evidence_recorded};
 pub use retiring::{DELETION_BLOCKED, retiring};
 pub use unreadable::{Unreadable, unreadable};
 
-use crate::archive::Archive;
 use crate::canary::verdict as canaries;
 use crate::channel::{self, Channels};
-use crate::facts::{Facts, ReadFailure};
+use crate::component::COMPONENTS;
+use crate::condition::archive::certificates;
+use crate::condition::{Conditions, State, Verdict};
 use crate::names::Names;
-use crate::plan::Plan;
-use crate::region::{BackupRecord, Region, RegionStatus};
+pub use crate::outcome::{Applied, Outcome};
+use crate::region::{Region, RegionStatus};
 use crate::status::aggregate::{progressing, ready};
-use crate::status::archive::{archive, certificates};
-use crate::status::object_store::{contained, object_store};
-use crate::status::postgres::{pending_restart, postgres};
 use crate::status::record::record;
 use crate::status::refused::{another_in_force, first_reason, lines, refused};
-use crate::status::residency::{network, of_channels, quarantined, residency, residency_enforced};
-use crate::status::verdict::{Conditions, State};
-use crate::step::Retained;
+use crate::status::residency::{of_channels, quarantined, residency, residency_enforced};
 use crate::violation::Violation;
-
-/// How a look at a Region went.
-#[derive(Clone, Debug)]
-pub enum Outcome<'a> {
-    /// It was refused; nothing was applied.
-    Refused(&'a [Violation]),
-    /// Everything that can be done now was done.
-    Applied(Applied<'a>),
-    /// The API server did not let us.
-    Failed {
-        /// A closed word.
-        reason: &'a str,
-        /// The object and what the API server called it.
-        message: &'a str,
-        /// Why the spec is refused, where that was found before: what was accepted of it is not news then.
-        refused: &'a [Violation],
-    },
-}
-
-/// A Region that was applied.
-#[derive(Clone, Debug)]
-pub struct Applied<'a> {
-    /// What was planned.
-    pub plan: &'a Plan,
-    /// What was observed.
-    pub facts: &'a Facts,
-    /// How many steps were due when the look began, apart from those that failed.
-    pub steps_due: usize,
-    /// The steps that failed: which, why, and the code that the system answered with.
-    pub failed_steps: &'a [(String, ReadFailure, Option<String>)],
-    /// What the archive does.
-    pub archive: Archive,
-    /// The newest full backup that a Job of this look reported.
-    pub full_backup: Option<BackupRecord>,
-    /// What left the spec and was retained.
-    pub retained: Retained,
-    /// Why the newest spec is refused, while an older one is in force: then the plan is of that one.
-    pub refused: &'a [Violation],
-}
 
 /// The new status of a Region. `now` moves `lastTransitionTime` and nothing else.
 #[must_use]
@@ -319,15 +272,14 @@ fn judge(
         asleep,
     );
 
-    let postgres = postgres(applied);
-    let store = object_store(applied);
-    let contained = contained(applied);
-    let archive = archive(applied);
+    let of_components: Vec<(&'static str, Verdict)> = COMPONENTS
+        .iter()
+        .flat_map(|component| (component.conditions)(applied))
+        .collect();
     let certificates = certificates(status, facts);
-    let restart = pending_restart(applied.plan, facts);
     let progress = progressing(applied);
-    let degraded = degraded(applied, &archive);
-    let ready = ready(applied, status.provisioned_generation, &postgres, &store);
+    let degraded = degraded(applied, &of_components);
+    let ready = ready(applied, status.provisioned_generation, &of_components);
     let of_older = (ready.state == State::True)
         .then_some(status.provisioned_generation)
         .flatten();
@@ -339,16 +291,13 @@ fn judge(
         ("PlacementEnforced", of_channels(channels, &[12])),
         ("StorageResident", of_channels(channels, &[13, 16])),
         ("BackupsResident", of_channels(channels, &[17, 18, 19, 22])),
-        ("PostgresAvailable", postgres),
-        ("ObjectStoreAvailable", store),
-        ("ObjectStoreContained", contained),
-        ("WALArchiving", archive),
-        ("NetworkEnforced", network(applied)),
         ("CertificatesValid", certificates),
-        ("PendingRestart", restart),
         ("Progressing", progress),
         ("Degraded", degraded),
-    ] {
+    ]
+    .into_iter()
+    .chain(of_components)
+    {
         conditions.set(type_, verdict.state, verdict.reason, &verdict.message);
     }
     // It is True of what clients can use: whoever waits for a newer spec goes by its observedGeneration.

@@ -3,19 +3,22 @@
 
 use std::collections::BTreeSet;
 
+use crate::component::COMPONENTS;
 use crate::facts::Facts;
 use crate::facts::postgres::PostgresFacts;
 use crate::facts::store::StoreFacts;
 use crate::names::Names;
+pub use crate::outcome::Retained;
 use crate::plan::{self, Plan};
 use crate::region::{Reclaim, RegionSpec, RegionStatus};
 use crate::sql::step::SqlStep;
+use crate::sql::untold::is_untold;
 use crate::step::{Step, Subject};
 use crate::store::step::StoreStep;
-use crate::{canary, growth, patroni, rotation, sql, store};
+use crate::{growth, rotation, sql, store};
 
-/// What is to be done now; of a Region that is paused, only what a leak asks for. In order: room first; then the store, since the archive needs it; then canaries, which wait
-/// for nothing else; then Patroni, then SQL.
+/// What is to be done now; of a Region that is paused, only what a leak asks for. Room first, then each component in the
+/// order of the table: the object store before what archives to it.
 #[must_use]
 pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     if plan.spec.lifecycle.paused {
@@ -34,14 +37,8 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     steps.extend(growth::unmarked(facts).into_iter().map(Step::MarkClaim));
     steps.extend(orphans(plan, facts));
     steps.extend(rotation::steps(plan, facts));
-    if let Some(seen) = facts.store.seen() {
-        steps.extend(store::steps(plan, seen).into_iter().map(Step::Store));
-    }
-    steps.extend(canary::schedule::steps(plan, facts));
-    steps.extend(patroni::steps(plan, facts));
-    if let Some(seen) = facts.postgres.seen() {
-        let due = sql::steps(plan, seen).into_iter();
-        steps.extend(due.filter(|it| !is_untold(plan, facts, it)).map(Step::Sql));
+    for component in COMPONENTS {
+        steps.extend((component.steps)(plan, facts));
     }
     steps
 }
@@ -53,13 +50,8 @@ fn steps_without_pods(plan: &Plan, facts: &Facts) -> Vec<Step> {
         .into_iter()
         .map(Step::MarkClaim)
         .collect();
-    if let Some(seen) = facts.store.seen() {
-        steps.extend(store::steps(plan, seen).into_iter().map(Step::Store));
-    }
-    steps.extend(canary::schedule::steps(plan, facts));
-    if let Some(seen) = facts.postgres.seen() {
-        let due = sql::steps(plan, seen).into_iter();
-        steps.extend(due.filter(|it| !is_untold(plan, facts, it)).map(Step::Sql));
+    for component in COMPONENTS {
+        steps.extend((component.steps_without_pods)(plan, facts));
     }
     let (lacking, mut steps): (Vec<Step>, _) = steps
         .into_iter()
@@ -150,16 +142,6 @@ fn orphans(plan: &Plan, facts: &Facts) -> Vec<Step> {
         .collect()
 }
 
-/// Whether a role is to be dropped whose Secret the status does not announce yet: an operator that ends after it was dropped
-/// would leave a Secret behind that nobody knows of.
-fn is_untold(plan: &Plan, facts: &Facts, step: &SqlStep) -> bool {
-    let SqlStep::DropRole { role, .. } = step else {
-        return false;
-    };
-    let secret = plan.names.postgres_role(role);
-    facts.left_over.contains_key(&secret) && !facts.announced.contains(&secret)
-}
-
 /// How many steps wait until the status tells of what they leave.
 #[must_use]
 pub fn untold(plan: &Plan, facts: &Facts) -> usize {
@@ -171,17 +153,6 @@ pub fn untold(plan: &Plan, facts: &Facts) -> usize {
         let steps = sql::steps(plan, seen);
         steps.iter().filter(|it| is_untold(plan, facts, it)).count()
     })
-}
-
-/// What is left of what a spec does not name any more, for the status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Retained {
-    /// Databases, roles and the Secrets of such roles, each with what removes it.
-    pub postgres: Vec<String>,
-    /// Buckets, users and the Secrets of such users, each with what removes it.
-    pub object_store: Vec<String>,
-    /// The Secrets that go once their roles are dropped.
-    pub secrets_to_delete: Vec<String>,
 }
 
 /// What was retained, and of a role what removes it and no data.

@@ -11,7 +11,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::flow::Flow;
+use crate::facts::ApiServerAddress;
+use crate::flow::{Flow, Peer};
 use crate::manifest::{Manifest, kept};
 use crate::names::{
     LABEL_FLOW, LABEL_NAME, LABEL_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
@@ -34,10 +35,7 @@ pub fn manifests(plan: &Plan) -> Vec<Manifest> {
         .map(|namespace| default_deny(plan, namespace))
         .collect();
     policies.push(dns(plan));
-    policies.push(postgres(plan));
-    policies.push(object_store(plan));
-    policies.push(backup(plan));
-    policies.push(canary(plan));
+    policies.extend(Flow::ALL.map(|own| of_flow(plan, own)));
     policies.extend(external(plan));
     policies.iter().map(Manifest::of).collect()
 }
@@ -92,74 +90,65 @@ fn dns(plan: &Plan) -> NetworkPolicy {
     policy(plan, &plan.names.namespace(), "dns", spec)
 }
 
-fn postgres(plan: &Plan) -> NetworkPolicy {
-    let mut sql_clients = vec![flow(Flow::Postgres), operator()];
-    sql_clients.extend(clients(plan, Service::Postgres));
-    let mut egress = vec![
-        to(vec![flow(Flow::Postgres)], &[port::POSTGRES, port::PATRONI]),
-        to(vec![flow(Flow::ObjectStore)], &[port::S3]),
-    ];
-    // Patroni keeps its state in the API server, whose addresses no selector can name.
-    for address in &plan.api_server {
+/// The policy of the pods of a flow: what the components' connections let in and out, and nothing else.
+fn of_flow(plan: &Plan, own: Flow) -> NetworkPolicy {
+    let mut ingress: Vec<(Option<i32>, Vec<NetworkPolicyPeer>)> = Vec::new();
+    let mut egress: Vec<(Peer, Vec<i32>)> = Vec::new();
+    for connection in &plan.connections {
+        if connection.to == Peer::Pods(own) {
+            let peers = peers(plan, connection.from);
+            match ingress.iter_mut().find(|it| it.0 == connection.port) {
+                Some((_, others)) => others.extend(peers),
+                None => ingress.push((connection.port, peers)),
+            }
+        }
+        if connection.from == Peer::Pods(own) {
+            match egress.iter_mut().find(|it| it.0 == connection.to) {
+                Some((_, ports)) => ports.extend(connection.port),
+                None => egress.push((connection.to, connection.port.into_iter().collect())),
+            }
+        }
+    }
+    let ingress: Vec<_> = ingress
+        .into_iter()
+        .map(|(port, peers)| from(peers, port.as_slice()))
+        .collect();
+    let egress: Vec<_> = egress
+        .into_iter()
+        .flat_map(|(peer, ports)| match peer {
+            Peer::ApiServer => api_server(plan),
+            _ => vec![to(peers(plan, peer), &ports)],
+        })
+        .collect();
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labels(&[(LABEL_FLOW, own.label())])),
+        policy_types: Some(both_directions()),
+        ingress: (!ingress.is_empty()).then_some(ingress),
+        egress: (!egress.is_empty()).then_some(egress),
+    };
+    policy(plan, &plan.names.namespace(), own.label(), spec)
+}
+
+/// A peer in the words of a NetworkPolicy; nobody for one that has addresses instead.
+fn peers(plan: &Plan, peer: Peer) -> Vec<NetworkPolicyPeer> {
+    match peer {
+        Peer::Pods(pods) => vec![flow(pods)],
+        Peer::Operator => vec![operator()],
+        Peer::Clients(service) => clients(plan, service).collect(),
+        Peer::ApiServer => Vec::new(),
+    }
+}
+
+/// To the API server, whose addresses no selector can name.
+fn api_server(plan: &Plan) -> Vec<NetworkPolicyEgressRule> {
+    let rule = |address: &ApiServerAddress| {
         let width = if address.ip.contains(':') { 128 } else { 32 };
-        egress.push(to(
+        to(
             vec![block(&format!("{}/{width}", address.ip))],
             &[address.port],
-        ));
-    }
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Postgres.label())])),
-        policy_types: Some(both_directions()),
-        ingress: Some(vec![
-            from(sql_clients, &[port::POSTGRES]),
-            from(vec![flow(Flow::Postgres), operator()], &[port::PATRONI]),
-            from(vec![flow(Flow::Backup)], &[port::PGBACKREST]),
-        ]),
-        egress: Some(egress),
+        )
     };
-    policy(plan, &plan.names.namespace(), "postgres", spec)
-}
-
-fn object_store(plan: &Plan) -> NetworkPolicy {
-    let mut s3_clients = vec![
-        flow(Flow::ObjectStore),
-        flow(Flow::Postgres),
-        flow(Flow::Backup),
-        flow(Flow::Canary),
-        operator(),
-    ];
-    s3_clients.extend(clients(plan, Service::ObjectStore));
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::ObjectStore.label())])),
-        policy_types: Some(both_directions()),
-        ingress: Some(vec![from(s3_clients, &[port::S3])]),
-        egress: Some(vec![to(vec![flow(Flow::ObjectStore)], &[port::S3])]),
-    };
-    policy(plan, &plan.names.namespace(), "object-store", spec)
-}
-
-fn backup(plan: &Plan) -> NetworkPolicy {
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Backup.label())])),
-        policy_types: Some(both_directions()),
-        ingress: None,
-        egress: Some(vec![
-            to(vec![flow(Flow::Postgres)], &[port::PGBACKREST]),
-            to(vec![flow(Flow::ObjectStore)], &[port::S3]),
-        ]),
-    };
-    policy(plan, &plan.names.namespace(), "backup", spec)
-}
-
-/// A canary without rights of its own still needs one door: what reaches nothing shows nothing.
-fn canary(plan: &Plan) -> NetworkPolicy {
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(labels(&[(LABEL_FLOW, Flow::Canary.label())])),
-        policy_types: Some(both_directions()),
-        ingress: None,
-        egress: Some(vec![to(vec![flow(Flow::ObjectStore)], &[port::S3])]),
-    };
-    policy(plan, &plan.names.namespace(), "canary", spec)
+    plan.api_server.iter().map(rule).collect()
 }
 
 /// The declared places outside the cluster, for Postgres alone: nothing else of ours speaks to the outside.

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::desired::fence::{Start, behind};
-use crate::flow::Flow;
+use crate::flow::{Connection, Flow, Peer};
 use crate::manifest::{Manifest, labels, owned, selector};
 pub use crate::names::component::OBJECT_STORE as COMPONENT;
 use crate::names::{
@@ -27,13 +27,53 @@ use crate::names::{
 use crate::plan::Plan;
 use crate::quantity;
 use crate::region::{
-    Bucket, ObjectStore, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES, RESERVED_BUCKETS,
-    RegionSpec, StoreUser,
+    self, Bucket, ObjectStore, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES,
+    RESERVED_BUCKETS, RegionSpec, StoreUser,
 };
 use crate::secret::{Contents, SecretWanted};
 use crate::violation::{Reason, Violation};
 use crate::volume::template_annotations;
 use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};
+
+/// Who connects to the object store.
+pub const CONNECTIONS: &[Connection] = &[
+    Connection::to(
+        Peer::Pods(Flow::ObjectStore),
+        Flow::ObjectStore,
+        port::S3,
+        "its servers share the objects among them",
+    ),
+    Connection::to(
+        Peer::Pods(Flow::Postgres),
+        Flow::ObjectStore,
+        port::S3,
+        "WAL is archived and fetched",
+    ),
+    Connection::to(
+        Peer::Pods(Flow::Backup),
+        Flow::ObjectStore,
+        port::S3,
+        "backups are written",
+    ),
+    Connection::to(
+        Peer::Pods(Flow::Canary),
+        Flow::ObjectStore,
+        port::S3,
+        "what reaches nothing shows nothing: a canary has this one door",
+    ),
+    Connection::to(
+        Peer::Operator,
+        Flow::ObjectStore,
+        port::S3,
+        "the operator reads and changes what the spec asks for",
+    ),
+    Connection::to(
+        Peer::Clients(region::Service::ObjectStore),
+        Flow::ObjectStore,
+        port::S3,
+        "applications",
+    ),
+];
 
 /// The key of the root user's name in its Secret.
 pub const ACCESS_KEY: &str = "access-key";

@@ -26,7 +26,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use rules::violations;
 
 use crate::desired::fence::{Start, behind};
-use crate::flow::Flow;
+use crate::flow::{Connection, Flow, Peer};
 use crate::manifest::{Manifest, labels, owned, selector};
 pub use crate::names::component::POSTGRES as COMPONENT;
 use crate::names::{
@@ -35,11 +35,57 @@ use crate::names::{
 };
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
+use crate::region::{self, DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
 use crate::volume::template_annotations;
 use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};
+
+/// Who connects to Postgres, and where its members connect to beside what others list.
+pub const CONNECTIONS: &[Connection] = &[
+    Connection::to(
+        Peer::Pods(Flow::Postgres),
+        Flow::Postgres,
+        port::POSTGRES,
+        "standbys stream from the primary",
+    ),
+    Connection::to(
+        Peer::Operator,
+        Flow::Postgres,
+        port::POSTGRES,
+        "the operator reads and changes what the spec asks for",
+    ),
+    Connection::to(
+        Peer::Clients(region::Service::Postgres),
+        Flow::Postgres,
+        port::POSTGRES,
+        "applications",
+    ),
+    Connection::to(
+        Peer::Pods(Flow::Postgres),
+        Flow::Postgres,
+        port::PATRONI,
+        "Patroni asks the other members",
+    ),
+    Connection::to(
+        Peer::Operator,
+        Flow::Postgres,
+        port::PATRONI,
+        "the operator asks Patroni",
+    ),
+    Connection::to(
+        Peer::Pods(Flow::Backup),
+        Flow::Postgres,
+        port::PGBACKREST,
+        "backups are read from the members",
+    ),
+    Connection {
+        from: Peer::Pods(Flow::Postgres),
+        to: Peer::ApiServer,
+        port: None,
+        why: "Patroni keeps its state there",
+    },
+];
 
 /// The label by which Patroni tells clusters apart; its value is the scope, [`Names::postgres`].
 pub const LABEL_SCOPE: &str = "cluster-name";

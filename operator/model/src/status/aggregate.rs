@@ -1,28 +1,21 @@
 //! Whether a Region is settled, and whether clients can use it. What was planned and seen in, verdicts out; no I/O.
 
+use crate::component::COMPONENTS;
+use crate::condition::starting::with_held;
+use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
+use crate::outcome::Applied;
 use crate::scale::Departure;
-use crate::status::verdict::{CREDENTIALS_REPLACED, State, Verdict};
-use crate::status::{Applied, degraded};
-use crate::{fence, growth, rotation};
-
-/// Nothing of a StatefulSet is up, and why if that is known.
-pub(super) fn starting(applied: &Applied<'_>, set: &str, message: &str) -> Verdict {
-    Verdict::new(State::False, "Starting", with_held(applied, set, message))
-}
-
-/// The message, and which pod of a StatefulSet its fence holds.
-pub(super) fn with_held(applied: &Applied<'_>, set: &str, message: &str) -> String {
-    match fence::held(applied.facts, set) {
-        Some(held) => format!("{message} {held}."),
-        None => message.to_owned(),
-    }
-}
+use crate::status::degraded;
+use crate::{growth, rotation};
 
 pub(super) fn progressing(applied: &Applied<'_>) -> Verdict {
-    let sets = [
-        applied.plan.names.postgres(),
-        applied.plan.names.object_store(),
-    ];
+    // The last needs those before it: it is told of first.
+    let sets: Vec<String> = COMPONENTS
+        .iter()
+        .rev()
+        .filter_map(|component| component.stateful_set)
+        .map(|name| name(&applied.plan.names))
+        .collect();
     // One that was only just applied is not seen yet, and has no pod.
     let unready: Vec<&str> = sets
         .iter()
@@ -87,8 +80,7 @@ pub(super) fn progressing(applied: &Applied<'_>) -> Verdict {
 pub(super) fn ready(
     applied: &Applied<'_>,
     provisioned: Option<i64>,
-    postgres: &Verdict,
-    store: &Verdict,
+    of_components: &[(&'static str, Verdict)],
 ) -> Verdict {
     let plan = applied.plan;
     if plan.spec.lifecycle.hibernated {
@@ -111,19 +103,22 @@ pub(super) fn ready(
             "Clients and declared endpoints are shut off: see condition Quarantined.",
         );
     }
-    if postgres.state != State::True {
-        return Verdict::new(
-            postgres.state,
-            "PostgresUnavailable",
-            "See condition PostgresAvailable.",
-        );
-    }
-    if store.state != State::True {
-        return Verdict::new(
-            store.state,
-            "ObjectStoreUnavailable",
-            "See condition ObjectStoreAvailable.",
-        );
+    // The last needs those before it: it is told of first.
+    for component in COMPONENTS.iter().rev() {
+        let Some(availability) = component.availability else {
+            continue;
+        };
+        let found = of_components
+            .iter()
+            .find(|(type_, _)| *type_ == availability.condition);
+        let state = found.map_or(State::Unknown, |(_, verdict)| verdict.state);
+        if state != State::True {
+            return Verdict::new(
+                state,
+                availability.reason,
+                format!("See condition {}.", availability.condition),
+            );
+        }
     }
     match provisioned {
         None => Verdict::new(

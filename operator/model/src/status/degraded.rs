@@ -1,11 +1,11 @@
 //! What does not do its work, as one condition: the most severe fault gives the reason, and the message names every one, so
 //! that none hides another. No I/O.
 
-use super::Applied;
-use super::aggregate::with_held;
-use super::verdict::{CREDENTIALS_REPLACED, State, Verdict};
+use crate::condition::starting::with_held;
+use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::Facts;
 use crate::facts::patroni::{MemberRole, UNREACHABLE};
+use crate::outcome::Applied;
 use crate::plan::Plan;
 use crate::region::Durability;
 use crate::scale::Departure;
@@ -78,9 +78,15 @@ impl Fault {
     }
 
     /// What is told of it; none when it is not so.
-    fn told(self, applied: &Applied<'_>, archive: &Verdict) -> Option<String> {
+    fn told(
+        self,
+        applied: &Applied<'_>,
+        of_components: &[(&'static str, Verdict)],
+    ) -> Option<String> {
         match self {
-            Self::WalArchivingFailing => (archive.state == State::False)
+            Self::WalArchivingFailing => of_components
+                .iter()
+                .any(|(type_, it)| *type_ == "WALArchiving" && it.state == State::False)
                 .then(|| "WAL is not archived: see condition WALArchiving.".to_owned()),
             Self::MembersMissing => members_missing(applied),
             Self::FailoverPaused => failover_paused(applied),
@@ -117,10 +123,13 @@ impl Fault {
 }
 
 /// The condition `Degraded` of a Region that was applied.
-pub(super) fn degraded(applied: &Applied<'_>, archive: &Verdict) -> Verdict {
+pub(super) fn degraded(
+    applied: &Applied<'_>,
+    of_components: &[(&'static str, Verdict)],
+) -> Verdict {
     let found: Vec<(Fault, String)> = Fault::ALL
         .into_iter()
-        .filter_map(|fault| Some((fault, fault.told(applied, archive)?)))
+        .filter_map(|fault| Some((fault, fault.told(applied, of_components)?)))
         .collect();
     let Some((worst, _)) = found.first() else {
         if let Some(unread) = unread(applied) {

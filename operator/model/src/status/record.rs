@@ -6,11 +6,11 @@ use crate::archive::Archive;
 use crate::facts::patroni::{MemberRole, PatroniFacts};
 use crate::facts::{Facts, Observed};
 use crate::names::NODE_REGION;
+use crate::outcome::Applied;
 use crate::region::{
     BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus, PostgresStatus,
     RegionStatus, RepoStatus, WalArchiveStatus,
 };
-use crate::status::Applied;
 use crate::{sql, store};
 
 /// Whether what the spec asks for in Postgres and in the object store is all there; none when either was not read.

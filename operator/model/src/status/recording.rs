@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::condition::{Conditions, State};
 use crate::facts::Unread;
 use crate::region::RegionStatus;
-use crate::status::verdict::{Conditions, State};
 
 /// What became of the entries for the evidence log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What the status says of a spec that is refused. Violations in, conditions out; no I/O.
 
-use crate::status::verdict::{Conditions, State};
-use crate::status::{Applied, not_looked_at};
+use crate::condition::{Conditions, State};
+use crate::outcome::Applied;
+use crate::status::not_looked_at;
 use crate::violation::Violation;
 
 /// That the newest spec is refused and the one before it in force.

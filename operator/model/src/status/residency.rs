@@ -2,11 +2,10 @@
 
 use jiff::SignedDuration;
 
-use crate::canary::verdict as canaries;
 use crate::channel::Channels;
-use crate::region::{BreachStatus, BreachedChannel, ChannelState, ResidencyStatus};
-use crate::status::Applied;
-use crate::status::verdict::{State, Verdict};
+use crate::condition::{State, Verdict};
+use crate::outcome::Applied;
+use crate::region::{BreachStatus, ChannelState, ResidencyStatus};
 
 /// What became of the residency in this look. Its time moves when something else does, and every five minutes.
 pub(super) fn residency(
@@ -150,20 +149,4 @@ pub(super) fn of_channels(channels: &Channels, ids: &[u8]) -> Verdict {
             ),
         ),
     }
-}
-
-/// Whether the boundary held when the canaries last tried it.
-pub(super) fn network(applied: &Applied<'_>) -> Verdict {
-    // A leak that a canary found stands until a canary finds none, though the boundary has changed since.
-    let leak = |breached: &&BreachedChannel| ["1", "2", "9"].contains(&breached.id.as_str());
-    if let Some(breached) = applied.plan.breach.channels.iter().find(leak) {
-        return Verdict::new(
-            State::False,
-            "LeakFound",
-            format!("Channel {}: {}.", breached.id, breached.finding),
-        );
-    }
-    let enforced = canaries::verdict(applied.plan, applied.facts).enforced(applied.plan);
-    let state = enforced.state.map_or(State::Unknown, State::of);
-    Verdict::new(state, enforced.reason, enforced.message)
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::not_looked_at;
-use super::verdict::{Conditions, State};
+use crate::condition::{Conditions, State};
 use crate::region::{EvidenceStatus, Region, RegionStatus};
 use crate::retire::{Blocker, Phase};
 

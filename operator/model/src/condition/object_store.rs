@@ -1,12 +1,12 @@
 //! The conditions of the object store. What was planned and seen in, verdicts out; no I/O.
 
+use crate::condition::starting::starting;
+use crate::condition::{CREDENTIALS_REPLACED, State, Verdict, some_of};
 use crate::facts::Observed;
-use crate::status::Applied;
-use crate::status::aggregate::starting;
-use crate::status::verdict::{CREDENTIALS_REPLACED, State, Verdict, some_of};
+use crate::outcome::Applied;
 use crate::{rotation, store};
 
-pub(super) fn object_store(applied: &Applied<'_>) -> Verdict {
+pub(crate) fn object_store(applied: &Applied<'_>) -> Verdict {
     if applied.plan.spec.lifecycle.hibernated {
         return Verdict::new(
             State::False,
@@ -39,7 +39,7 @@ pub(super) fn object_store(applied: &Applied<'_>) -> Verdict {
 }
 
 /// Whether nothing leads out of the object store. Of the channels of the store, those that its own settings open.
-pub(super) fn contained(applied: &Applied<'_>) -> Verdict {
+pub(crate) fn contained(applied: &Applied<'_>) -> Verdict {
     let Some(seen) = applied.facts.store.seen() else {
         return Verdict::new(
             State::Unknown,

@@ -1,14 +1,14 @@
 //! The conditions of Postgres. What was planned and seen in, verdicts out; no I/O.
 
+use crate::condition::starting::starting;
+use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::patroni::{MemberFact, PatroniFacts, UNREACHABLE};
 use crate::facts::{Facts, Observed, ReadFailure, Unread};
+use crate::outcome::Applied;
 use crate::plan::Plan;
 use crate::settings;
-use crate::status::Applied;
-use crate::status::aggregate::starting;
-use crate::status::verdict::{CREDENTIALS_REPLACED, State, Verdict};
 
-pub(super) fn postgres(applied: &Applied<'_>) -> Verdict {
+pub(crate) fn postgres(applied: &Applied<'_>) -> Verdict {
     let facts = applied.facts;
     if applied.plan.spec.lifecycle.hibernated {
         return Verdict::new(
@@ -63,7 +63,7 @@ pub(super) fn postgres(applied: &Applied<'_>) -> Verdict {
 }
 
 /// No member that answers leads; one that does not answer may.
-pub(super) fn no_primary(patroni: &PatroniFacts) -> Verdict {
+pub(crate) fn no_primary(patroni: &PatroniFacts) -> Verdict {
     let silent: Vec<&str> = patroni
         .members
         .iter()
@@ -87,7 +87,7 @@ pub(super) fn no_primary(patroni: &PatroniFacts) -> Verdict {
 }
 
 /// The database does not take the operator's password.
-pub(super) fn passwords_refused(applied: &Applied<'_>, unread: &Unread) -> Verdict {
+pub(crate) fn passwords_refused(applied: &Applied<'_>, unread: &Unread) -> Verdict {
     let secret = applied.plan.names.postgres_internal();
     let edited = applied
         .facts
@@ -109,7 +109,7 @@ pub(super) fn passwords_refused(applied: &Applied<'_>, unread: &Unread) -> Verdi
     )
 }
 
-pub(super) fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
+pub(crate) fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
     let Some(patroni) = facts.patroni.seen() else {
         return Verdict::new(State::Unknown, "NotRead", "Patroni has not been read.");
     };
@@ -125,7 +125,7 @@ pub(super) fn pending_restart(plan: &Plan, facts: &Facts) -> Verdict {
 }
 
 /// The settings that wait for restarts; none when no member does.
-pub(super) fn settings_changed(patroni: &PatroniFacts) -> Option<Verdict> {
+pub(crate) fn settings_changed(patroni: &PatroniFacts) -> Option<Verdict> {
     let waiting = |member: &&MemberFact| member.pending_restart;
     let count = patroni.members.values().filter(waiting).count();
     if count == 0 {
@@ -145,7 +145,7 @@ pub(super) fn settings_changed(patroni: &PatroniFacts) -> Option<Verdict> {
 }
 
 /// Whether the server's files have a setting that it cannot take: whatever else waits for a restart waits for that.
-pub(super) fn setting_refused(facts: &Facts) -> Option<Verdict> {
+pub(crate) fn setting_refused(facts: &Facts) -> Option<Verdict> {
     let running = facts.postgres.seen()?.running.as_ref()?;
     let refused: Vec<String> = running
         .not_taken()
@@ -165,7 +165,7 @@ pub(super) fn setting_refused(facts: &Facts) -> Option<Verdict> {
 }
 
 /// Whether the primary has every setting of the spec, as it was read back: what Patroni was told is not yet in force.
-pub(super) fn in_force(plan: &Plan, facts: &Facts) -> Verdict {
+pub(crate) fn in_force(plan: &Plan, facts: &Facts) -> Verdict {
     let wanted = &plan.spec.postgres.parameters;
     let Some(running) = facts.postgres.seen().and_then(|it| it.running.as_ref()) else {
         return if wanted.is_empty() {

@@ -1,13 +1,13 @@
 //! The conditions of the archive and of certificates. What was planned and seen in, verdicts out; no I/O.
 
 use crate::archive::Archive;
+use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::Facts;
+use crate::outcome::Applied;
 use crate::region::RegionStatus;
 use crate::rotation;
-use crate::status::Applied;
-use crate::status::verdict::{CREDENTIALS_REPLACED, State, Verdict};
 
-pub(super) fn archive(applied: &Applied<'_>) -> Verdict {
+pub(crate) fn archive(applied: &Applied<'_>) -> Verdict {
     if applied.plan.spec.lifecycle.hibernated {
         return Verdict::new(
             State::Unknown,
@@ -41,7 +41,7 @@ pub(super) fn archive(applied: &Applied<'_>) -> Verdict {
     }
 }
 
-pub(super) fn certificates(status: &RegionStatus, facts: &Facts) -> Verdict {
+pub(crate) fn certificates(status: &RegionStatus, facts: &Facts) -> Verdict {
     match status
         .certificates
         .as_ref()

@@ -1,5 +1,11 @@
 //! One condition: its state, reason and message, and how it is written over the one before. No I/O.
 
+pub(crate) mod archive;
+pub(crate) mod network;
+pub(crate) mod object_store;
+pub(crate) mod postgres;
+pub(crate) mod starting;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -25,7 +31,7 @@ impl State {
     }
 }
 
-pub(super) struct Conditions {
+pub(crate) struct Conditions {
     pub list: Vec<Condition>,
     pub generation: Option<i64>,
     pub now: Timestamp,
@@ -75,10 +81,10 @@ impl Verdict {
 }
 
 /// The reason of conditions that tell of a credential that was made anew and that processes still run without.
-pub(super) const CREDENTIALS_REPLACED: &str = "CredentialsReplaced";
+pub(crate) const CREDENTIALS_REPLACED: &str = "CredentialsReplaced";
 
 /// The first few of several sentences, and how many there are more.
-pub(super) fn some_of(sentences: &[String]) -> String {
+pub(crate) fn some_of(sentences: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = sentences[..sentences.len().min(SHOWN)].join("; ");
     match sentences.len().saturating_sub(SHOWN) {
