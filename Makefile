@@ -34,21 +34,28 @@ binaries: ## Build the engine-less cluster's Go commands into the cache
 	@$(dev_local)/engineless/binaries.sh
 
 .PHONY: images
-images: ## Build the container images into the cache, without a container engine
+images: programs ## Build the container images into the cache, without a container engine
 	@$(dev_local)/engineless/images.sh
 
 .PHONY: crds
-crds: ## Write crds/regions.yaml and docs/reference anew from the types
-	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
-	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
-	@cargo run --quiet --package bailiwick-operator -- reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
-	@cargo run --quiet --package bailiwick-operator -- reference postgres-parameters > docs/reference/postgres-parameters.md.part && mv docs/reference/postgres-parameters.md.part docs/reference/postgres-parameters.md
+crds: programs ## Write crds/regions.yaml and docs/reference anew from the types
+	@$(operator) crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
+	@$(operator) reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
+	@$(operator) reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
+	@$(operator) reference postgres-parameters > docs/reference/postgres-parameters.md.part && mv docs/reference/postgres-parameters.md.part docs/reference/postgres-parameters.md
+
+# Every cargo command chooses the whole workspace: a choice of packages is a choice of their dependencies' features too,
+# and what differs is built anew (infra/features.sh).
+operator := $(or $(CARGO_TARGET_DIR),target)/debug/bailiwick-operator
+.PHONY: programs
+programs:
+	@cargo build --quiet --locked --workspace --bins
 
 .PHONY: check
-check: deny ## Formatting, lints of code and manifests, licences and sources, and the model crate alone
+check: deny ## Formatting, lints of code and manifests, licences and sources, and that the model is pure
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
-	cargo check --locked --package bailiwick-model --quiet
+	@infra/pure.sh
 	@infra/features.sh
 	$(cargo_deny) --log-level error check bans licenses sources
 	@infra/lint.sh
@@ -70,8 +77,7 @@ test: ## Everything: checks, unit tests, and the real cluster end to end (root; 
 	@infra/test.sh
 
 .PHONY: test-e2e
-test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
-	@cargo build --quiet --locked --workspace --bins
+test-e2e: programs ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
 	@cargo test --quiet --locked --workspace --test e2e -- $(CASES)
 
 .PHONY: soak
@@ -82,4 +88,4 @@ soak: ## Run the long campaigns against the engine-less cluster of make dev, the
 
 .PHONY: bench
 bench: ## Measure the figures of docs/performance.md against an API server without nodes (minutes)
-	@cargo bench --quiet --locked --package bailiwick-operator --bench figures
+	@cargo bench --quiet --locked --workspace --bench figures
