@@ -84,10 +84,8 @@ test-e2e: programs ## Run the end-to-end suite against the engine-less cluster o
 	@cargo test --quiet --locked --workspace --test e2e -- $(CASES)
 
 .PHONY: soak
-soak: ## Run the long campaigns against the engine-less cluster of make dev, the operator's release binary in it; CASES="name ..." chooses
-	@OPERATOR_PROFILE=release $(dev_local)/dev.sh operator
-	@cargo build --quiet --locked --workspace --bins
-	@cargo test --quiet --locked --workspace --test e2e -- $(or $(CASES),soak-)
+soak: programs ## Run the long campaigns against the engine-less cluster of make dev, with the release operator; SUITE=failovers runs one
+	@infra/soak.sh $(or $(SUITE),$(CASES))
 
 .PHONY: bench
 bench: ## Measure the figures of docs/performance.md against an API server without nodes (minutes)

@@ -20,15 +20,15 @@ passed=0 failed=0
 # $1 title, then a command that is true when the case holds. A job of its own, because errexit is off wherever a
 # status is asked for.
 check() {
-  local title=$1
+  local title=$1 start=$SECONDS
   shift
   (set -e; "$@") >"$scratch/out" 2>&1 &
   if wait $!; then
     passed=$((passed + 1))
-    echo "  ok      $title"
+    echo "  ok      $title $((SECONDS - start)) s"
   else
     failed=$((failed + 1))
-    echo "  FAILED  $title"
+    echo "  FAILED  $title $((SECONDS - start)) s"
     tail -n 15 "$scratch/out" | sed 's/^/          /'
   fi
 }
