@@ -40,10 +40,21 @@ tests_of_the_images() {
 # Prints the names of the images that hold no program of cargo's.
 images_without_programs() { "$engineless/images.sh" --list | awk '$5 !~ /^bailiwick-/ {print $1}'; }
 
-# Without these nothing else can be judged.
-if suite "Debian packages" 0 600 "$engineless/packages.sh" &&
+# On a fresh machine the one waits for the network and disks, and the other computes.
+commands_and_base() {
+  local beside code=0
+  (BESIDE=1 suite "images of Debian packages" 0 900 "$engineless/images.sh" probe postgres) &
+  beside=$!
+  : >"$suites/running/$beside"
   suite "Go commands" 0 2400 "$engineless/binaries.sh" \
-    etcd containerd kubernetes coredns local-path-provisioner minio kube-router kube-score; then
+    etcd containerd kubernetes coredns local-path-provisioner minio kube-router kube-score || code=1
+  wait "$beside"
+  rm -f "$suites/running/$beside"
+  return "$code"
+}
+
+# Without these nothing else can be judged.
+if suite "Debian packages" 0 600 "$engineless/packages.sh" && commands_and_base; then
   # shellcheck disable=SC2046 # names are words
   suite "images" 0 900 "$engineless/images.sh" $(images_without_programs)
   if BAILIWICK_TEST_POSTGRES=$("$engineless/rootfs.sh" postgres); then
