@@ -127,7 +127,7 @@ is_built() { [[ -n ${BAILIWICK_BUILT:-} ]]; }
 install_packages() { is_built || "$here/packages.sh"; }
 build_commands() { is_built || "$here/binaries.sh"; }
 build_operator() {
-  if is_built; then return; fi
+  if is_built && [[ $OPERATOR_PROFILE == debug ]]; then return; fi
   cd "$checkout"
   # All programs: a choice of packages would be a choice of their dependencies' features, each built anew.
   cargo build --quiet --locked --workspace --bins
