@@ -21,11 +21,12 @@ tests_of_the_code() {
   suite "unit, invariant and integration tests" 630 1500 nice -n 5 infra/cargo-tests.sh run
 }
 
-# What waits: each in networks of its own, one cluster at a time. Its output is shown when each has ended. The status is that
-# of the development cluster's start.
-tests_of_the_images() {
+# What waits: each in networks of its own, one cluster at a time. Its output is shown when it has ended.
+tests_of_the_images() { BESIDE=1 suite "Postgres image" 173 900 platform/images/postgres/test.sh; }
+
+# The status is that of the development cluster's start.
+tests_of_the_cluster() {
   export BESIDE=1
-  suite "Postgres image" 173 900 platform/images/postgres/test.sh
   if ! suite "engine-less cluster" 33 1200 "$engineless/test.sh"; then
     # One that was ended by its deadline may have left its cluster.
     DEV_INSTANCE=cluster-test "$engineless/cluster.sh" erase >/dev/null 2>&1
@@ -37,19 +38,32 @@ tests_of_the_images() {
   suite "development cluster" 0 900 make --no-print-directory dev-reset
 }
 
+# $1 and on: a command; begins it beside what follows, with its process in $begun.
+begin() {
+  "$@" &
+  begun=$!
+  : >"$suites/running/$begun"
+}
+
+# $1 the process of what was begun; waits for it, and returns its status.
+join() {
+  local code=0
+  wait "$1" || code=$?
+  rm -f "$suites/running/$1"
+  return "$code"
+}
+
 # Prints the names of the images that hold no program of cargo's.
 images_without_programs() { "$engineless/images.sh" --list | awk '$5 !~ /^bailiwick-/ {print $1}'; }
 
 # On a fresh machine the one waits for the network and disks, and the other computes.
+debian_images() { BESIDE=1 suite "images of Debian packages" 0 900 "$engineless/images.sh" probe postgres; }
 commands_and_base() {
-  local beside code=0
-  (BESIDE=1 suite "images of Debian packages" 0 900 "$engineless/images.sh" probe postgres) &
-  beside=$!
-  : >"$suites/running/$beside"
+  local code=0
+  begin debian_images
   suite "Go commands" 0 2400 "$engineless/binaries.sh" \
     etcd containerd kubernetes coredns local-path-provisioner minio kube-router kube-score || code=1
-  wait "$beside"
-  rm -f "$suites/running/$beside"
+  join "$begun"
   return "$code"
 }
 
@@ -62,14 +76,14 @@ if suite "Debian packages" 0 600 "$engineless/packages.sh" && commands_and_base;
   fi
   # Nobody below looks again whether packages, commands and programs must be made.
   export BAILIWICK_BUILT=1
-  tests_of_the_images &
-  beside=$!
-  : >"$suites/running/$beside"
+  begin tests_of_the_images
+  images_begun=$begun
+  begin tests_of_the_cluster
+  cluster_begun=$begun
   tests_of_the_code
-  wait "$beside"
-  started=$?
-  rm -f "$suites/running/$beside"
-  if ((started == 0)); then
+  join "$images_begun"
+  # The end-to-end suite has the machine to itself: it measures how long clients wait.
+  if join "$cluster_begun"; then
     suite "end to end" 44 2400 make --no-print-directory test-e2e
   fi
   suite "development cluster stops" 0 300 make --no-print-directory dev-down
