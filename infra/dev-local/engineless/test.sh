@@ -14,21 +14,43 @@ cluster=$here/cluster.sh
 export KUBECONFIG=$kubeconfig PATH=$bin:$PATH
 scratch=$(mktemp -d)
 passed=0 failed=0
+job= # the case's that runs
 
 # --- cases ------------------------------------------------------------------------------------------------------
 
+# No case may take longer, in seconds: it is ended then, and tells what ran.
+readonly longest=300
+
 # $1 title, then a command that is true when the case holds. A job of its own, because errexit is off wherever a
-# status is asked for.
+# status is asked for; a group of its own, so that it can be ended.
 check() {
-  local title=$1
+  local title=$1 start=$SECONDS
   shift
-  (set -e; "$@") >"$scratch/out" 2>&1 &
-  if wait $!; then
+  set -m
+  (set -e; "$@") </dev/null >"$scratch/out" 2>&1 &
+  job=$!
+  set +m
+  while kill -0 "$job" 2>/dev/null; do
+    if ((SECONDS - start >= longest)); then
+      {
+        echo "it had not ended after $longest s; running then:"
+        ps -eo pid,pgid,etime,args --forest | awk -v group="$job" '$2 == group' | cut -c1-150
+      } >>"$scratch/out"
+      kill -TERM -- "-$job" 2>/dev/null || true
+      sleep 2
+      kill -KILL -- "-$job" 2>/dev/null || true
+      break
+    fi
+    sleep 0.1
+  done
+  if wait "$job"; then
+    job=
     passed=$((passed + 1))
-    echo "  ok      $title"
+    echo "  ok      $title $((SECONDS - start)) s"
   else
+    job=
     failed=$((failed + 1))
-    echo "  FAILED  $title"
+    echo "  FAILED  $title $((SECONDS - start)) s"
     tail -n 15 "$scratch/out" | sed 's/^/          /'
   fi
 }
@@ -362,6 +384,7 @@ kind_not_kept() {
 # --- main -------------------------------------------------------------------------------------------------------
 
 finish() {
+  [[ -z $job ]] || kill -TERM -- "-$job" 2>/dev/null || true
   "$cluster" erase >/dev/null 2>&1 || true
   rm -rf "$scratch"
 }
@@ -370,6 +393,8 @@ trap finish EXIT
 "$cluster" erase >/dev/null
 check "a kind of cluster that cannot run here is not remembered" kind_not_kept
 check "comes up from nothing" up_with_an_open_file
+# Some twenty starts follow: nothing that they run from changes meanwhile.
+export BAILIWICK_BUILT=1
 check "keeps no file open of whoever started it" nothing_open
 check "pods run on both nodes" workload
 check "pods reach pods of another node, and Services by name" traffic
