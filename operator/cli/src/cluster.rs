@@ -19,7 +19,7 @@ use kube::{Api, Client, Config, Resource};
 
 use crate::audit::namespace_deletion;
 use crate::children::Child;
-use crate::commands::CliError;
+use crate::error::{CliError, named};
 
 /// How long an answer may take: people wait for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -192,9 +192,4 @@ impl Cluster {
         }
         (children, not_shown)
     }
-}
-
-/// `Region tr`, or `the Regions`.
-pub(crate) fn named(name: Option<&str>) -> String {
-    name.map_or_else(|| "the Regions".to_owned(), |name| format!("Region {name}"))
 }

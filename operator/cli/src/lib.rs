@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod commands;
 pub mod complete;
 pub mod condition;
+pub mod error;
 pub mod explain;
 pub mod freshness;
 pub mod report;

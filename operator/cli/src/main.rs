@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use bailiwick_cli::cluster::{Cluster, Target};
 use bailiwick_cli::commands::watch::{Between, Page, watch};
-use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
+use bailiwick_cli::commands::{self, Format, Found, Style};
 use bailiwick_cli::complete::candidates;
+use bailiwick_cli::error::CliError;
 use bailiwick_cli::text::{Palette, one_line};
 use bailiwick_model::piped::Piped;
 use clap::{Args, CommandFactory, Parser, Subcommand};

@@ -1,5 +1,8 @@
 //! Text for terminals and scripts: tables with fixed columns, colour where it is wanted. Words in, text out; no I/O.
 
+use comfy_table::ContentArrangement;
+use comfy_table::presets::NOTHING;
+
 /// How well something is, as a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -88,30 +91,90 @@ impl From<String> for Cell {
     }
 }
 
-/// A table: a line of headings, then the rows, columns apart by two blanks or more. Nothing is cut off or wrapped.
+/// A table: a line of headings, then the rows, columns apart by two blanks or more. Nothing is cut off or wrapped, however
+/// wide the terminal is: a row is a line.
 #[must_use]
 pub fn table(headings: &[&str], rows: &[Vec<Cell>], palette: Palette) -> String {
-    let headings: Vec<Cell> = headings
-        .iter()
-        .map(|heading| Cell::from(*heading))
-        .collect();
-    let mut widths = vec![0; headings.len()];
-    for row in std::iter::once(&headings).chain(rows) {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.text.chars().count());
-        }
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(headings)
+        .add_rows(
+            rows.iter()
+                .map(|row| row.iter().map(|cell| cell.text.as_str())),
+        );
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     let mut text = String::new();
-    for row in std::iter::once(&headings).chain(rows) {
-        for (index, cell) in row.iter().enumerate() {
-            text.push_str(&palette.paint(cell.tone, &cell.text));
-            if index + 1 < row.len() {
-                let width = widths.get(index).copied().unwrap_or_default();
-                let blanks = width.saturating_sub(cell.text.chars().count()) + 2;
-                text.extend(std::iter::repeat_n(' ', blanks));
-            }
+    let plain = table.trim_fmt();
+    for (index, line) in plain.lines().enumerate() {
+        match index.checked_sub(1).and_then(|index| rows.get(index)) {
+            Some(row) => text.push_str(&painted(line, row, palette)),
+            None => text.push_str(line),
         }
         text.push('\n');
     }
     text
+}
+
+/// The line of a row with its cells in their colours: widths are counted without them.
+fn painted(line: &str, row: &[Cell], palette: Palette) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    for cell in row {
+        // Between two cells are blanks alone, and no cell begins with one.
+        let Some((blanks, behind)) = rest.split_once(&cell.text) else {
+            continue;
+        };
+        text.push_str(blanks);
+        text.push_str(&palette.paint(cell.tone, &cell.text));
+        rest = behind;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Vec<Cell>> {
+        let row = |name: &str, state, tone, detail: &str| {
+            vec![name.into(), Cell::new(state, tone), detail.into()]
+        };
+        vec![
+            row("Ok", "Ok", Tone::Good, "Ok"),
+            // Each of these signs takes two columns of a terminal.
+            row("東京", "Open", Tone::Bad, &"evidence ".repeat(60)),
+            row("\u{1b}[31mtr", "", Tone::Notice, "a\tb\n\nc"),
+        ]
+    }
+
+    #[test]
+    fn a_row_is_a_line_however_long_it_is() {
+        let long = ["evidence"; 60].join(" ");
+        assert_eq!(
+            table(&["NAME", "STATE", "DETAIL"], &rows(), Palette::Plain),
+            format!(
+                "NAME    STATE  DETAIL\nOk      Ok     Ok\n東京    Open   {long}\n[31mtr  -      a b c\n"
+            )
+        );
+        assert_eq!(table(&["NAME"], &[], Palette::Colour), "NAME\n");
+    }
+
+    #[test]
+    fn colour_is_of_a_cell_alone_and_moves_no_column() {
+        let headings = ["NAME", "STATE", "DETAIL"];
+        let coloured = table(&headings, &rows(), Palette::Colour);
+        let lines: Vec<&str> = coloured.lines().collect();
+        assert_eq!(lines[1], "Ok      \u{1b}[32mOk\u{1b}[0m     Ok");
+        assert!(lines[2].starts_with("東京    \u{1b}[31mOpen\u{1b}[0m   evidence"));
+        assert_eq!(lines[3], "[31mtr  \u{1b}[33m-\u{1b}[0m      a b c");
+        let mut plain = coloured;
+        for code in ["32", "31", "33", "0"] {
+            plain = plain.replace(&format!("\u{1b}[{code}m"), "");
+        }
+        assert_eq!(plain, table(&headings, &rows(), Palette::Plain));
+    }
 }

@@ -4,7 +4,8 @@
 mod fixture;
 
 use bailiwick_cli::audit::{Audit, Row, RowResult, audit, namespace_deletion};
-use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
+use bailiwick_cli::commands::{self, Format, Found, Style};
+use bailiwick_cli::error::CliError;
 use bailiwick_cli::text::Palette;
 use bailiwick_model::channel::CHANNELS;
 use bailiwick_model::region::{Assurance, ChannelState, Region};

@@ -153,7 +153,7 @@ fn size(range: IpNet) -> u128 {
 }
 
 fn overlap(one: IpNet, other: IpNet) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
+    one.contains(&other) || other.contains(&one)
 }
 
 /// Why a range is refused that has bits of an address after its prefix: the API server takes no NetworkPolicy with it.

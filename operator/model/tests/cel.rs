@@ -443,3 +443,54 @@ fn the_types_own_methods_agree() {
     }
     assert!(refused >= 8, "only {refused} bad Regions were refused");
 }
+
+/// What the definition has of a schema that `check` knows, each by its own code or, as defaults, without a need of one. Where
+/// a field is of another, the API server would refuse what `check` takes.
+const KNOWN: &[&str] = &[
+    "additionalProperties",
+    "default",
+    "description",
+    "enum",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "minItems",
+    "minLength",
+    "minimum",
+    "nullable",
+    "pattern",
+    "properties",
+    "required",
+    "title",
+    "type",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-validations",
+];
+
+#[test]
+fn check_knows_every_keyword_of_the_definition() {
+    fn walk<'a>(schema: &'a Value, keywords: &mut BTreeMap<&'a str, usize>) {
+        for (keyword, value) in schema.as_object().into_iter().flatten() {
+            *keywords.entry(keyword).or_default() += 1;
+            match keyword.as_str() {
+                "properties" => {
+                    for schema in value.as_object().into_iter().flat_map(|all| all.values()) {
+                        walk(schema, keywords);
+                    }
+                }
+                "items" | "additionalProperties" => walk(value, keywords),
+                _ => {}
+            }
+        }
+    }
+    let admission = Admission::new().unwrap();
+    let mut keywords = BTreeMap::new();
+    walk(admission.schema(), &mut keywords);
+    let found: Vec<&str> = keywords.keys().copied().collect();
+    assert_eq!(found, KNOWN);
+    assert!(keywords["type"] >= 200, "{keywords:?}");
+}

@@ -7,8 +7,9 @@ use bailiwick_model::region::{ChannelState, Region};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CliError, Format, Found, Style, document};
+use super::{Format, Found, Style, document};
 use crate::audit::{Audit, Row, RowResult, audit};
+use crate::error::CliError;
 use crate::freshness::moment;
 use crate::text::{Cell, Tone, one_line, table};
 

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{CliError, Format, Style, document};
+use super::{Format, Style, document};
+use crate::error::CliError;
 use crate::explain::{Explanation, all, matching};
 use crate::text::{Cell, table};
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bailiwick_model::delegation::{self, Draft};
 
-use super::CliError;
+use crate::error::CliError;
 
 pub use bailiwick_model::delegation::arguments::New;
 

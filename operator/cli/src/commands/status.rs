@@ -6,8 +6,9 @@ use bailiwick_model::region::Region;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CliError, Format, Style, document};
+use super::{Format, Style, document};
 use crate::children::{Child, tree};
+use crate::error::CliError;
 use crate::freshness::{age, moment};
 use crate::report::{Mark, Report, Verdict, report};
 use crate::text::{Cell, Tone, one_line, table};

@@ -9,8 +9,9 @@ use bailiwick_model::piped::Piped;
 use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 
-use super::{CliError, Format};
+use super::Format;
 use crate::cluster::Cluster;
+use crate::error::CliError;
 
 /// How often it is looked again without a change.
 const EVERY: Duration = Duration::from_secs(30);

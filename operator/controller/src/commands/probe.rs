@@ -1,12 +1,14 @@
 //! `bailiwick-operator probe`: what a canary pod does. A question in the environment in, attempts at its targets, an
 //! answer in the termination message and on standard output. Network I/O: one attempt a target, each bounded.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+mod dns;
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use bailiwick_model::canary::{Answer, Attempt, Question, Target, Tried, VARIABLE};
 use clap::Args;
@@ -15,8 +17,6 @@ use super::CommandError;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long a resolver may take, over UDP and then over TCP each.
-const ASK: Duration = Duration::from_secs(2);
 /// How long the pod's own way of looking up names may take, search domains and all.
 const LOOK_UP: Duration = Duration::from_secs(6);
 /// The most bytes of a termination message that Kubernetes keeps.
@@ -101,7 +101,7 @@ fn try_all(targets: &[Target], resolvers: &[SocketAddr]) -> Vec<Tried> {
 fn attempt(attempt: &Attempt, resolvers: &[SocketAddr]) -> Tried {
     match attempt {
         Attempt::Connect(endpoint) => connect(endpoint),
-        Attempt::Resolve(name) => resolve(name, resolvers),
+        Attempt::Resolve(name) => dns::resolve(name, resolvers),
         Attempt::ResolveInside(name) => match look_up(&format!("{name}:0")) {
             Some(addresses) if !addresses.is_empty() => Tried::Resolved,
             _ => Tried::NotResolved,
@@ -193,94 +193,9 @@ fn resolvers(file: &Path) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Asks each resolver for the address of a name, over UDP and over TCP. One that tells is enough.
-fn resolve(name: &str, resolvers: &[SocketAddr]) -> Tried {
-    let Some(message) = dns_question(name) else {
-        return Tried::Failed;
-    };
-    if resolvers.is_empty() {
-        return Tried::Failed;
-    }
-    let told = resolvers.iter().any(|resolver| {
-        [ask_udp(*resolver, &message), ask_tcp(*resolver, &message)]
-            .into_iter()
-            .flatten()
-            .any(|response| has_answer(&message, &response))
-    });
-    if told {
-        Tried::Resolved
-    } else {
-        Tried::NotResolved
-    }
-}
-
-/// A question for the IPv4 address of a name (RFC 1035, section 4); none for what is no name.
-fn dns_question(name: &str) -> Option<Vec<u8>> {
-    let id = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos())
-        .to_be_bytes();
-    // Recursion desired, one question.
-    let mut message = vec![id[2], id[3], 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.trim_end_matches('.').split('.') {
-        let length = u8::try_from(label.len())
-            .ok()
-            .filter(|length| (1..=63).contains(length))?;
-        message.push(length);
-        message.extend(label.as_bytes());
-    }
-    // The root, type A, class IN.
-    message.extend([0, 0, 1, 0, 1]);
-    (message.len() <= 255 + 17).then_some(message)
-}
-
-/// Whether a response is to this question, says no error and holds an answer.
-fn has_answer(question: &[u8], response: &[u8]) -> bool {
-    match (question, response) {
-        ([a, b, ..], [c, d, flags, code, _, _, many, few, ..]) => {
-            let answers = u16::from_be_bytes([*many, *few]);
-            a == c && b == d && flags & 0x80 != 0 && code % 16 == 0 && answers > 0
-        }
-        _ => false,
-    }
-}
-
-fn ask_udp(resolver: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
-    let any: IpAddr = if resolver.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(resolver).ok()?;
-    socket.set_read_timeout(Some(ASK)).ok()?;
-    socket.send(message).ok()?;
-    let mut response = vec![0; 4096];
-    let length = socket.recv(&mut response).ok()?;
-    response.truncate(length);
-    Some(response)
-}
-
-fn ask_tcp(resolver: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
-    let end = Instant::now() + ASK;
-    let mut stream = TcpStream::connect_timeout(&resolver, ASK).ok()?;
-    let left = end.saturating_duration_since(Instant::now());
-    stream
-        .set_read_timeout(Some(left.max(Duration::from_millis(1))))
-        .ok()?;
-    let length = u16::try_from(message.len()).ok()?;
-    stream.write_all(&length.to_be_bytes()).ok()?;
-    stream.write_all(message).ok()?;
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).ok()?;
-    let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut response).ok()?;
-    Some(response)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::TcpListener;
     use std::sync::Mutex;
 
     use bailiwick_model::canary::Class;
@@ -288,7 +203,7 @@ mod tests {
     use super::*;
 
     /// Held by whoever counts ICMP "unreachable" and whoever causes one: the kernel counts for the whole machine.
-    static UNREACHABLES: Mutex<()> = Mutex::new(());
+    pub(super) static UNREACHABLES: Mutex<()> = Mutex::new(());
 
     fn connect_to(address: SocketAddr) -> Target {
         Target {
@@ -296,43 +211,6 @@ mod tests {
             name: "loopback".to_owned(),
             attempt: Attempt::Connect(address.to_string()),
         }
-    }
-
-    /// A resolver on loopback that answers over UDP with these flags and this many answers.
-    fn resolver(code: u8, answers: u8) -> SocketAddr {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        thread::spawn(move || {
-            let mut question = [0; 512];
-            while let Ok((length, client)) = socket.recv_from(&mut question) {
-                let mut response = question[..length].to_vec();
-                response[2] = 0x81;
-                response[3] = 0x80 | code;
-                response[7] = answers;
-                let _ = socket.send_to(&response, client);
-            }
-        });
-        address
-    }
-
-    /// The same over TCP, on a port where nobody answers over UDP.
-    fn resolver_over_tcp() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let mut length = [0; 2];
-                stream.read_exact(&mut length).unwrap();
-                let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-                stream.read_exact(&mut message).unwrap();
-                message[2] = 0x81;
-                message[3] = 0x80;
-                message[7] = 1;
-                stream.write_all(&length).unwrap();
-                stream.write_all(&message).unwrap();
-            }
-        });
-        address
     }
 
     #[test]
@@ -391,26 +269,6 @@ mod tests {
         };
         let error = run(&probe, &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains(VARIABLE), "{error}");
-    }
-
-    #[test]
-    fn a_name_is_told_only_by_an_answer() {
-        const REFUSED: u8 = 5;
-        const NO_SUCH_NAME: u8 = 3;
-        // Over UDP nobody is behind one of the ports.
-        let _counted = UNREACHABLES.lock();
-        let ask = |resolver: SocketAddr| resolve("outside.test", &[resolver]);
-        assert_eq!(ask(resolver(0, 1)), Tried::Resolved);
-        assert_eq!(ask(resolver(0, 0)), Tried::NotResolved);
-        assert_eq!(ask(resolver(REFUSED, 0)), Tried::NotResolved);
-        assert_eq!(ask(resolver(NO_SUCH_NAME, 0)), Tried::NotResolved);
-        assert_eq!(ask(resolver_over_tcp()), Tried::Resolved);
-        // One that tells is enough.
-        let both = [resolver(REFUSED, 0), resolver(0, 1)];
-        assert_eq!(resolve("outside.test", &both), Tried::Resolved);
-        for name in ["", "a..b", &"x".repeat(64)] {
-            assert_eq!(resolve(name, &both), Tried::Failed, "{name}");
-        }
     }
 
     #[test]

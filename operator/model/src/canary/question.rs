@@ -148,6 +148,6 @@ pub enum Tried {
     Resolved,
     /// The name has none, or nobody would say.
     NotResolved,
-    /// The attempt itself could not be made.
+    /// The attempt itself could not be made, or what came back cannot be read.
     Failed,
 }
