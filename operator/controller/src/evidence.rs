@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use crate::cause::Cause;
 use crate::credentials::Credentials;
 use crate::store::Store;
+use crate::store::failure::Failure;
 use crate::store::records::{Listed, Put};
-use crate::store::signed::Failure;
 
 /// How long the store lets nobody remove a record: what happened in a year can be audited in the months after it.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);

@@ -3,14 +3,11 @@
 
 mod admin;
 mod bucket;
+pub(crate) mod failure;
 pub(crate) mod records;
 mod repository;
-pub mod seal;
-pub(crate) mod signed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_credential_types::Credentials as Signer;
 use aws_sdk_s3::Client;
@@ -22,6 +19,7 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use bailiwick_minio_admin::{CALL_TIMEOUT, CONNECT_TIMEOUT, Client as AdminClient, Info};
 use bailiwick_model::desired::object_store::{ACCESS_KEY, SECRET_KEY};
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, Names, OWN_USERS};
@@ -33,15 +31,13 @@ use bailiwick_model::store::{
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use reqwest::Method;
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use serde_json::Value;
 
 use crate::credentials::Credentials;
 use crate::error::StepError;
-use admin::Info;
-use bucket::{done_or, s3_failure};
-use signed::{CALL_TIMEOUT, CONNECT_TIMEOUT, Failure, Signed};
+use crate::tls;
+use bucket::done_or;
+use failure::{Failure, s3_failure};
 
 /// How many buckets or users are read at once.
 const READS_AT_ONCE: usize = 4;
@@ -50,9 +46,6 @@ const PAGES: usize = 20;
 /// How many folders deep the newest object is looked for.
 const DEPTH: usize = 8;
 
-/// One sealed body at a time, in the whole process: each takes 64 MiB while its key is made.
-static SEALING: Mutex<()> = Mutex::const_new(());
-
 /// One of several reads that run at once.
 type Read<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
@@ -60,8 +53,7 @@ type Read<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 #[derive(Clone, Debug)]
 pub struct Store {
     s3: Client,
-    signed: Signed,
-    sealed: Arc<AtomicU64>,
+    admin: AdminClient,
 }
 
 impl Store {
@@ -78,7 +70,14 @@ impl Store {
         ca_pem: &[u8],
     ) -> Result<Self, ReadFailure> {
         let root = Signer::new(access_key, secret_key, None, None, "bailiwick");
-        let signed = Signed::new(endpoint, region, root.clone(), ca_pem)?;
+        let admin = AdminClient::new(
+            endpoint,
+            region,
+            access_key,
+            secret_key,
+            tls::trusting(ca_pem)?,
+        )
+        .map_err(|error| Failure::from(error).kind)?;
         let tls = TlsContext::builder()
             .with_trust_store(TrustStore::empty().with_pem_certificate(ca_pem))
             .build()
@@ -108,8 +107,7 @@ impl Store {
             .build();
         Ok(Self {
             s3: Client::from_conf(config),
-            signed,
-            sealed: Arc::default(),
+            admin,
         })
     }
 
@@ -144,7 +142,7 @@ impl Store {
     /// How many bodies were sealed or opened, each at the price of 64 MiB for a moment.
     #[must_use]
     pub fn sealed_bodies(&self) -> u64 {
-        self.sealed.load(Ordering::Relaxed)
+        self.admin.sealed_bodies()
     }
 
     /// Reads the store: every bucket, the repository's marker, the users of the spec and of every policy that the operator
@@ -178,57 +176,20 @@ impl Store {
         region: &Region,
         credentials: &Credentials,
     ) -> Result<StoreFacts, Failure> {
-        let wanted: BTreeSet<&str> = region
-            .spec
-            .object_store
-            .buckets
-            .iter()
-            .map(|bucket| bucket.name.as_str())
-            .chain([BACKUP_BUCKET, EVIDENCE_BUCKET])
-            .collect();
         let info = self.online().await?;
-        let (outlets, mut targets) = futures::try_join!(self.outlets(&info), self.targets())?;
-        let buckets = self.s3.list_buckets().send().await.map_err(s3_failure)?;
-        // Boxed and collected first: a stream of closures would not be `Send` for every lifetime.
-        let reads: Vec<Read<'_, (String, BucketFact)>> = buckets
-            .buckets()
-            .iter()
-            .filter_map(|bucket| bucket.name().map(str::to_owned))
-            .map(|bucket| {
-                let left = !wanted.contains(bucket.as_str());
-                async move {
-                    let fact = Box::pin(self.bucket(&bucket, left)).await?;
-                    Ok((bucket, fact))
-                }
-                .boxed()
-            })
-            .collect();
-        let buckets: BTreeMap<String, BucketFact> = stream::iter(reads)
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        let buckets: BTreeMap<String, BucketFact> = buckets
-            .into_iter()
-            .map(|(name, mut fact)| {
-                let known = targets.remove(&name).unwrap_or_default();
-                fact.outlets
-                    .extend(known.into_iter().map(BucketOutlet::Target));
-                (name, fact)
-            })
-            .collect();
+        let (outlets, targets) = futures::try_join!(self.outlets(&info), self.targets())?;
+        let buckets = self.buckets(region, targets).await?;
         let policies: BTreeMap<String, Value> = self
-            .get::<BTreeMap<String, Value>>("list-canned-policies", &[])
+            .admin
+            .policies()
             .await?
             .into_iter()
             .filter(|(name, _)| policy_user(name).is_some())
             .map(|(name, document)| (name, canonical(document)))
             .collect();
-        let mut users: BTreeSet<String> = policies
-            .keys()
-            .filter_map(|policy| policy_user(policy).map(str::to_owned))
-            .collect();
-        users.extend(OWN_USERS.map(str::to_owned));
-        users.extend(
+        let users = policies.keys().filter_map(|policy| policy_user(policy));
+        let users = users.chain(OWN_USERS).map(str::to_owned);
+        let users = users.chain(
             region
                 .spec
                 .object_store
@@ -236,24 +197,7 @@ impl Store {
                 .iter()
                 .map(|user| user.name.clone()),
         );
-        let reads: Vec<Read<'_, Option<(String, UserFact)>>> = users
-            .into_iter()
-            .map(|user| {
-                async move {
-                    let secret = names.object_store_user(&user);
-                    let fact = self
-                        .user(&user, credentials.text(&secret, SECRET_KEY))
-                        .await?;
-                    Ok(fact.map(|fact| (user, fact)))
-                }
-                .boxed()
-            })
-            .collect();
-        let users: Vec<Option<(String, UserFact)>> = stream::iter(reads)
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        let users = users.into_iter().flatten().collect();
+        let users = self.users(users.collect(), names, credentials).await?;
         let marker = if buckets.contains_key(BACKUP_BUCKET) {
             Box::pin(self.marker(names, region, credentials)).await
         } else {
@@ -275,9 +219,74 @@ impl Store {
         })
     }
 
+    /// Every bucket, those that are not of the spec too, with the remote stores that each knows.
+    async fn buckets(
+        &self,
+        region: &Region,
+        mut targets: BTreeMap<String, Vec<String>>,
+    ) -> Result<BTreeMap<String, BucketFact>, Failure> {
+        let wanted: BTreeSet<&str> = region
+            .spec
+            .object_store
+            .buckets
+            .iter()
+            .map(|bucket| bucket.name.as_str())
+            .chain([BACKUP_BUCKET, EVIDENCE_BUCKET])
+            .collect();
+        let listed = self.s3.list_buckets().send().await.map_err(s3_failure)?;
+        // Boxed and collected first: a stream of closures would not be `Send` for every lifetime.
+        let reads: Vec<Read<'_, (String, BucketFact)>> = listed
+            .buckets()
+            .iter()
+            .filter_map(|bucket| bucket.name().map(str::to_owned))
+            .map(|bucket| {
+                let left = !wanted.contains(bucket.as_str());
+                let known = targets.remove(&bucket).unwrap_or_default();
+                async move {
+                    let mut fact = Box::pin(self.bucket(&bucket, left)).await?;
+                    fact.outlets
+                        .extend(known.into_iter().map(BucketOutlet::Target));
+                    Ok((bucket, fact))
+                }
+                .boxed()
+            })
+            .collect();
+        stream::iter(reads)
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Those of these users that the store has.
+    async fn users(
+        &self,
+        users: BTreeSet<String>,
+        names: &Names,
+        credentials: &Credentials,
+    ) -> Result<BTreeMap<String, UserFact>, Failure> {
+        let reads: Vec<Read<'_, Option<(String, UserFact)>>> = users
+            .into_iter()
+            .map(|user| {
+                async move {
+                    let secret = names.object_store_user(&user);
+                    let fact = self
+                        .user(&user, credentials.text(&secret, SECRET_KEY))
+                        .await?;
+                    Ok(fact.map(|fact| (user, fact)))
+                }
+                .boxed()
+            })
+            .collect();
+        let users: Vec<Option<(String, UserFact)>> = stream::iter(reads)
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(users.into_iter().flatten().collect())
+    }
+
     /// What a server says of itself. It answers before it has read its own settings: it would take requests for any region.
     async fn online(&self) -> Result<Info, Failure> {
-        let info: Info = self.get("info", &[]).await?;
+        let info = self.admin.info().await?;
         if info.mode != "online" || info.region.is_empty() {
             return Err(Failure::because(
                 ReadFailure::NotReady,
@@ -293,16 +302,8 @@ impl Store {
     /// # Errors
     /// Why it could not be read.
     pub async fn unknown_users(&self, seen: &StoreFacts) -> Result<BTreeSet<Outlet>, ReadFailure> {
-        let sealed = self
-            .call(Method::GET, "list-users", &[], Vec::new())
-            .await
-            .map_err(|failure| failure.kind)?;
-        let plain = self
-            .sealing(move |password| seal::open(password, &sealed))
-            .await
-            .map_err(|failure| failure.kind)?;
-        let users: BTreeMap<String, Value> =
-            serde_json::from_slice(&plain).map_err(|_| ReadFailure::Malformed)?;
+        let users = self.admin.users().await;
+        let users = users.map_err(|error| Failure::from(error).kind)?;
         Ok(users
             .into_keys()
             .filter(|user| !seen.users.contains_key(user))
@@ -401,66 +402,30 @@ impl Store {
                 noncurrent_days,
             } => self.set_lifecycle(bucket, *noncurrent_days).await,
             StoreStep::SetQuota { bucket, bytes } => {
-                let quota = match bytes {
-                    Some(bytes) => json!({"quota": bytes, "size": bytes, "quotatype": "hard"}),
-                    None => json!({"quota": 0, "size": 0}),
-                };
-                self.put("set-bucket-quota", &[("bucket", bucket)], &quota)
-                    .await
+                Ok(self.admin.set_bucket_quota(bucket, *bytes).await?)
             }
             StoreStep::SetDefaultRetention { bucket, retention } => {
                 self.set_default_retention(bucket, *retention).await
             }
             StoreStep::RemoveOutlet { bucket, outlet } => self.remove_outlet(bucket, outlet).await,
             StoreStep::PutPolicy { name, document } => {
-                self.put("add-canned-policy", &[("name", name)], document)
-                    .await
+                Ok(self.admin.put_policy(name, document).await?)
             }
             StoreStep::CreateUser { user, secret } => {
                 // The condition Degraded tells of it; the other users have theirs.
                 let secret_key = credentials
                     .text(secret, SECRET_KEY)
                     .ok_or_else(|| lacking(ReadFailure::Malformed, secret, SECRET_KEY))?;
-                let plain = json!({"secretKey": secret_key, "status": "enabled"}).to_string();
-                let body = self
-                    .sealing(move |password| seal::seal(password, plain.as_bytes()))
-                    .await?;
-                self.call(Method::PUT, "add-user", &[("accessKey", user)], body)
-                    .await
-                    .map(drop)
+                Ok(self.admin.add_user(user, secret_key).await?)
             }
-            StoreStep::SetUserPolicy { user, policy } => self
-                .call(
-                    Method::PUT,
-                    "set-user-or-group-policy",
-                    &[
-                        ("policyName", policy),
-                        ("userOrGroup", user),
-                        ("isGroup", "false"),
-                    ],
-                    Vec::new(),
-                )
-                .await
-                .map(drop),
+            StoreStep::SetUserPolicy { user, policy } => {
+                Ok(self.admin.set_user_policy(user, policy).await?)
+            }
             StoreStep::LeaveGroup { user, group } => {
-                let change = json!({
-                    "group": group,
-                    "members": [user],
-                    "groupStatus": "enabled",
-                    "isRemove": true,
-                });
-                self.put("update-group-members", &[], &change).await
+                Ok(self.admin.leave_group(user, group).await?)
             }
             StoreStep::SetUserEnabled { user, enabled } => {
-                let status = if *enabled { "enabled" } else { "disabled" };
-                self.call(
-                    Method::PUT,
-                    "set-user-status",
-                    &[("accessKey", user), ("status", status)],
-                    Vec::new(),
-                )
-                .await
-                .map(drop)
+                Ok(self.admin.set_user_enabled(user, *enabled).await?)
             }
             StoreStep::PutMarker { owner, secret } => {
                 let passphrase = credentials

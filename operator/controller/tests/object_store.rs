@@ -27,11 +27,9 @@ use aws_sdk_s3::types::{
     ObjectLockRetentionMode, ObjectLockRule, QueueConfiguration, ReplicationConfiguration,
     ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus, VersioningConfiguration,
 };
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
-};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use bailiwick_minio_admin::{Client as AdminClient, seal};
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
@@ -45,7 +43,8 @@ use bailiwick_model::store::{
     steps,
 };
 use bailiwick_operator::credentials::Credentials;
-use bailiwick_operator::store::{Store, seal};
+use bailiwick_operator::store::Store;
+use bailiwick_operator::tls::trusting;
 use serde_json::{Value, json};
 use server::{Server, outcome};
 
@@ -617,36 +616,18 @@ async fn users_can_do_what_their_policy_says_and_nothing_else() {
 async fn admin(server: &Server, plan: &Plan, method: &str, path: &str, body: Vec<u8>) -> String {
     let root = plan.names.object_store_root();
     let text = |key| server.credentials.text(&root, key).expect("root's Secret");
-    let url = format!("{}/minio/admin/v3/{path}", server.endpoint);
-    let identity = Signer::new(text("access-key"), text("secret-key"), None, None, "test").into();
-    let mut settings = SigningSettings::default();
-    settings.percent_encoding_mode = PercentEncodingMode::Single;
-    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let params = aws_sigv4::sign::v4::SigningParams::builder()
-        .identity(&identity)
-        .region("tr-ist-1")
-        .name("s3")
-        .time(std::time::SystemTime::now())
-        .settings(settings)
-        .build()
-        .expect("parameters")
-        .into();
-    let request =
-        SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(&body));
-    let (instructions, _) = sign(request.expect("a request"), &params)
-        .expect("a signature")
-        .into_parts();
-    let mut request = server
-        .http()
-        .request(method.parse().expect("a method"), &url);
-    for (name, value) in instructions.headers() {
-        request = request.header(name, value);
-    }
-    let answer = request.body(body).send().await.expect("an answer");
-    let status = answer.status();
-    let text = answer.text().await.expect("text");
-    assert!(status.is_success(), "{path}: {status} {text}");
-    text
+    let (access_key, secret_key) = (text("access-key"), text("secret-key"));
+    let tls = trusting(&server.authority).expect("the authority");
+    let client = AdminClient::new(&server.endpoint, "tr-ist-1", access_key, secret_key, tls)
+        .expect("a client");
+    let (operation, query) = path.split_once('?').unwrap_or((path, ""));
+    let query: Vec<(&str, &str)> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
+    let method = method.parse().expect("a method");
+    let answer = client.call(method, operation, &query, body).await;
+    String::from_utf8(answer.expect(path)).expect("text")
 }
 
 /// A body sealed with root's secret.

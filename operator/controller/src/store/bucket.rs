@@ -16,11 +16,9 @@ use bailiwick_model::region::{ObjectRetention, Reclaim, RetentionMode};
 use bailiwick_model::store::{
     BucketFact, BucketOutlet, DefaultRetention, Encryption, Lifecycle, TAG_RECLAIM, Versioning,
 };
-use reqwest::Method;
-use serde::Deserialize;
 
 use super::Store;
-use super::signed::Failure;
+use super::failure::{Failure, s3_failure};
 
 /// The id of the one rule that the operator writes into a bucket's lifecycle.
 const LIFECYCLE_RULE: &str = "bailiwick-noncurrent";
@@ -201,22 +199,7 @@ impl Store {
                     .await,
                 &["ReplicationConfigurationNotFoundError"],
             ),
-            BucketOutlet::Target(arn) => {
-                let removed = self
-                    .call(
-                        Method::DELETE,
-                        "remove-remote-target",
-                        &[("bucket", bucket), ("arn", arn)],
-                        Vec::new(),
-                    )
-                    .await;
-                match removed {
-                    Err(failure) if failure.code != "XMinioAdminRemoteTargetNotFoundError" => {
-                        Err(failure)
-                    }
-                    _ => Ok(()),
-                }
-            }
+            BucketOutlet::Target(arn) => Ok(self.admin.remove_remote_target(bucket, arn).await?),
             BucketOutlet::Notification => done(
                 self.s3
                     .put_bucket_notification_configuration()
@@ -326,9 +309,7 @@ impl Store {
     }
 
     pub(super) async fn quota(&self, bucket: &str) -> Result<Option<u64>, Failure> {
-        let quota: Quota = self.get("get-bucket-quota", &[("bucket", bucket)]).await?;
-        // Newer servers keep it as `size`, older ones as `quota`.
-        Ok(Some(quota.size.max(quota.quota)).filter(|bytes| *bytes > 0))
+        Ok(self.admin.bucket_quota(bucket).await?)
     }
 
     pub(super) async fn lifecycle(&self, bucket: &str) -> Result<Lifecycle, Failure> {
@@ -452,26 +433,6 @@ pub(super) async fn beginning(mut body: ByteStream, limit: usize) -> Result<Vec<
     Ok(bytes)
 }
 
-/// What the S3 client's error means.
-pub(super) fn s3_failure<E>(error: SdkError<E, HttpResponse>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    match &error {
-        SdkError::ServiceError(answer) => Failure::answered(
-            answer.raw().status().as_u16(),
-            answer.err().code().unwrap_or_default(),
-        ),
-        SdkError::ResponseError(answer) => Failure::answered(
-            answer.raw().status().as_u16(),
-            "without a body that we know",
-        ),
-        SdkError::TimeoutError(_) => Failure::unanswered(true, error),
-        SdkError::DispatchFailure(failure) => Failure::unanswered(failure.is_timeout(), error),
-        _ => Failure::because(ReadFailure::Malformed, "it could not be sent or understood"),
-    }
-}
-
 /// The value of a read, or none when the store says that there is none by `absent`.
 fn found<T, E>(
     result: Result<T, SdkError<E, HttpResponse>>,
@@ -507,12 +468,4 @@ where
         Err(error) if error.code().is_some_and(|code| already.contains(&code)) => Ok(()),
         Err(error) => Err(s3_failure(error)),
     }
-}
-
-#[derive(Deserialize)]
-struct Quota {
-    #[serde(default)]
-    quota: u64,
-    #[serde(default)]
-    size: u64,
 }

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::Store;
-use super::bucket::{beginning, s3_failure};
-use super::signed::Failure;
+use super::bucket::beginning;
+use super::failure::{Failure, s3_failure};
 
 /// How many records are read at once.
 const READS_AT_ONCE: usize = 8;

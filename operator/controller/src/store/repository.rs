@@ -9,8 +9,8 @@ use bailiwick_model::region::Region;
 use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
 
 use super::Store;
-use super::bucket::{beginning, done_or, s3_failure};
-use super::signed::Failure;
+use super::bucket::{beginning, done_or};
+use super::failure::{Failure, s3_failure};
 use crate::credentials::Credentials;
 
 /// How many folders of a stanza are looked into at most.

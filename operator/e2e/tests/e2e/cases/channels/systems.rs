@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use bailiwick_minio_admin::seal;
 use bailiwick_model::names::{
     BACKUP_BUCKET, BACKUP_USER, Flow, LABEL_FLOW, OPERATOR_NAMESPACE, REPLICATION_ROLE, port,
 };
 use bailiwick_model::repository::{MARKER, Owner, PASSPHRASE};
 use bailiwick_model::store::policy_name;
-use bailiwick_operator::store::seal;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
