@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::controller::Context;
+use crate::context::Context;
 
 /// Requests are short; a peer that sends nothing is dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
