@@ -1,7 +1,7 @@
 //! Server-side apply in order, and pruning. Manifests and what the watches saw in; as few writes as possible out:
 //! an object is sent only when it differs from what our last apply returned. Decides nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bailiwick_model::desired::Manifest;
@@ -15,55 +15,11 @@ use kube::api::{
 use kube::core::metadata::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 
-use crate::controller::Context;
+use crate::context::Context;
 use crate::error::{Error, StepError};
+use crate::refusals::{Refusals, refused_object};
+use crate::version::{Record, Records, Version};
 use crate::watch::Object;
-
-/// Which version of a child the API server holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Its uid: a child that was deleted and made anew is another.
-    pub uid: String,
-    /// Its generation, where its kind counts one: status updates do not move it.
-    pub generation: Option<i64>,
-    /// Its resourceVersion, where its kind has no generation.
-    pub resource_version: Option<String>,
-}
-
-impl Version {
-    /// The version of any object.
-    pub fn of<K: kube::Resource>(object: &K) -> Self {
-        let meta = object.meta();
-        Self {
-            uid: meta.uid.clone().unwrap_or_default(),
-            generation: meta.generation,
-            resource_version: if meta.generation.is_some() {
-                None
-            } else {
-                meta.resource_version.clone()
-            },
-        }
-    }
-}
-
-/// What our last apply of an object sent, and what it returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    sent: u64,
-    version: Version,
-}
-
-/// What the API server refused so far of what one look writes.
-#[derive(Debug, Default)]
-pub struct Refusals {
-    /// What was refused, in that order.
-    pub objects: Vec<RefusedObject>,
-    /// Whether what builds on others is changed all the same: of a Region that is to stop, it only makes pods end.
-    pub nothing_waits: bool,
-}
-
-/// The records of one Region.
-pub type Records = BTreeMap<(String, Object), Record>;
 
 /// Applies the manifests in order. One that the API server refuses is added to `refused` and stops none of the others, but
 /// for those that build on it: they are put right as they were sent before, and not changed.
@@ -133,34 +89,6 @@ fn object_of(manifest: &Manifest) -> Object {
     }
 }
 
-/// An error as the refusal of one object.
-///
-/// # Errors
-/// The error itself when it is none.
-pub fn refused_object(error: Error, kind: &str, object: &Object) -> Result<RefusedObject, Error> {
-    let Some(cause) = error.refusal() else {
-        return Err(error);
-    };
-    let refused = RefusedObject {
-        verb: match &error {
-            Error::Observe { .. } => "read",
-            Error::Mint { .. } => "make",
-            Error::Delete { .. } => "delete",
-            Error::Apply { .. } | Error::Status { .. } | Error::NotLeader => "apply",
-        },
-        kind: kind.to_owned(),
-        namespace: object.namespace.clone(),
-        name: object.name.clone(),
-        cause,
-        code: error.status().map(|status| status.code),
-    };
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        "{refused}; the rest goes on"
-    );
-    Ok(refused)
-}
-
 /// Sends one manifest; returns the version that it has then, and how many writes that took. `undoes` says that the same was
 /// sent before.
 async fn send(
@@ -175,7 +103,7 @@ async fn send(
     let before = ctx
         .watched
         .versions(&manifest.resource.kind)
-        .and_then(|versions| versions(region, object));
+        .and_then(|versions| versions.version(region, object));
     let api: Api<DynamicObject> =
         Api::namespaced_with(ctx.client.clone(), &object.namespace, &manifest.resource);
     let failed = |source| Error::Apply {
@@ -229,7 +157,7 @@ pub fn absent(ctx: &Context, region: &str, manifests: &[Manifest]) -> Vec<String
         .filter(|manifest| {
             ctx.watched
                 .versions(&manifest.resource.kind)
-                .is_some_and(|versions| versions(region, &object_of(manifest)).is_none())
+                .is_some_and(|versions| versions.version(region, &object_of(manifest)).is_none())
         })
         .map(Manifest::id)
         .collect()
@@ -243,8 +171,8 @@ async fn current(
     object: &Object,
     look: bool,
 ) -> Result<Option<Option<Version>>, Error> {
-    if let Some(facts) = ctx.watched.versions(&resource.kind) {
-        return Ok(Some(facts(region, object)));
+    if let Some(versions) = ctx.watched.versions(&resource.kind) {
+        return Ok(Some(versions.version(region, object)));
     }
     if !look {
         return Ok(None);

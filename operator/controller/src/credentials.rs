@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bailiwick_model::names::{ANNOTATION_ARGO_SYNC, FIELD_MANAGER, RETAINED};
-use bailiwick_model::secret::has_control_character;
+use bailiwick_model::secret::{has_control_character, is_replication_key};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -64,6 +64,16 @@ impl Seen {
 #[must_use]
 pub fn is_prunable(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(ANNOTATION_ARGO_SYNC).map(String::as_str) != Some(RETAINED)
+}
+
+/// Whether a mark on a Secret lets a controller copy it elsewhere.
+#[must_use]
+pub fn is_replicated(secret: &Secret) -> bool {
+    secret
+        .annotations()
+        .keys()
+        .chain(secret.labels().keys())
+        .any(|key| is_replication_key(key))
 }
 
 /// The values of one Region's Secrets, by Secret and key.

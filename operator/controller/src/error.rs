@@ -1,8 +1,7 @@
 //! What can go wrong, one variant a step of the pipeline. Nothing here carries a secret or data of users.
 
-use std::time::Duration;
-
 use bailiwick_model::facts::{ReadFailure, Unread};
+pub use bailiwick_model::requeue::Retry;
 
 use crate::cause;
 
@@ -115,17 +114,6 @@ pub enum MintError {
     Forgotten,
 }
 
-/// When to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// At once: somebody else wrote in between.
-    Soon,
-    /// Later, doubling each time.
-    Later,
-    /// When something changes: trying again alone would not help.
-    OnChange,
-}
-
 impl Error {
     /// When to try again.
     #[must_use]
@@ -216,10 +204,4 @@ impl Error {
             None => self.to_string(),
         }
     }
-}
-
-/// How long to wait after the n-th failure in a row: doubling from one second to five minutes.
-#[must_use]
-pub fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1_u64.checked_shl(failures.min(9)).unwrap_or(512).min(300))
 }

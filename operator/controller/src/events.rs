@@ -5,7 +5,7 @@ use bailiwick_model::region::{Region, RegionStatus};
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use crate::controller::Context;
+use crate::context::Context;
 
 /// The conditions whose flips are published, and the status that is good.
 const PUBLISHED: [(&str, &str); 4] = [

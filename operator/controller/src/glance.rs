@@ -9,30 +9,13 @@ use bailiwick_model::plan;
 use bailiwick_model::region::Region;
 use bailiwick_model::secret::SecretWanted;
 use bailiwick_model::step::may_be_left;
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 
-use crate::controller::{Context, Memory};
-use crate::credentials::Seen;
+use crate::context::{Context, Memory};
+use crate::credentials::{Seen, is_replicated};
 use crate::error::Error;
 use crate::mint;
-use crate::observe::is_replicated;
-
-/// How often the metadata of Secrets is looked at. They are not watched, since a watch of them reads contents.
-pub const GLANCE: SignedDuration = SignedDuration::from_secs(25);
-
-/// How long it is until the next glance.
-#[must_use]
-pub fn until_next(memory: &Memory, now: Timestamp) -> SignedDuration {
-    memory
-        .last_glance
-        .map_or(SignedDuration::ZERO, |last| {
-            GLANCE - now.duration_since(last)
-        })
-        // A clock that was put back.
-        .clamp(SignedDuration::ZERO, GLANCE)
-}
 
 /// Whether an edit of a Secret, or its loss, is to be seen soon. Certificates have time.
 fn matters(wanted: &SecretWanted) -> bool {

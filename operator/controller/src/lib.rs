@@ -2,10 +2,13 @@
 //! the model desires, writes the status, and knows when to look again.
 #![forbid(unsafe_code)]
 
+pub mod accepted;
 pub mod apply;
 pub mod cause;
 pub mod commands;
+pub mod context;
 pub mod controller;
+pub mod converge;
 pub mod credentials;
 pub mod error;
 pub mod events;
@@ -18,7 +21,11 @@ pub mod lease;
 pub mod mint;
 pub mod observe;
 pub mod patroni;
+pub mod perform;
 pub mod postgres;
+pub mod reconcile;
+pub mod record;
+pub mod refusals;
 pub mod regions;
 pub mod retire;
 pub mod serve;
@@ -26,5 +33,8 @@ pub mod store;
 pub mod systems;
 pub mod telemetry;
 pub mod tls;
+pub mod undecodable;
+pub mod version;
 pub mod watch;
 pub mod watched;
+pub mod write_status;

@@ -24,10 +24,10 @@ use rcgen::{
 };
 use rustls::crypto::CryptoProvider;
 
-use crate::apply::{self, Refusals};
-use crate::controller::Context;
+use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::error::{Error, MintError};
+use crate::refusals::{Refusals, refused_object};
 use crate::watch::Object;
 
 /// How long an authority is valid.
@@ -65,7 +65,7 @@ pub async fn mint(
                 };
                 refused
                     .objects
-                    .push(apply::refused_object(error, "Secret", &object)?);
+                    .push(refused_object(error, "Secret", &object)?);
                 if wanted.name == plan.names.authority() {
                     // The certificates would be told to lack what was just refused.
                     break;

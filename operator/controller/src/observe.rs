@@ -12,24 +12,21 @@ use bailiwick_model::facts::{
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
 use bailiwick_model::plan;
-use bailiwick_model::region::{ChannelState, Region, RegionSpec};
-use bailiwick_model::repository::{ArchivedFile, ReadBack};
+use bailiwick_model::region::{Region, RegionSpec};
+use bailiwick_model::repository::ReadBack;
+use bailiwick_model::resync::{self, LastInventory, LastReadBack, SecretsDue};
 use bailiwick_model::scale;
-use bailiwick_model::secret::is_replication_key;
-use bailiwick_model::status::is_true;
 use bailiwick_model::step::announced;
-use bailiwick_model::ways;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::api::{Api, PostParams};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use crate::controller::{Context, LookAround, LookBack, Memory};
+use crate::context::{CachedInventory, CachedReadBack, Context, Memory};
 use crate::error::Error;
 use crate::glance;
 use crate::inventory;
@@ -37,8 +34,6 @@ use crate::mint;
 use crate::systems::Access;
 use crate::watch::Object;
 
-/// How often Secrets and ConfigMaps, which are never watched, are looked at again.
-pub const FULL_PASS: Duration = Duration::from_mins(5);
 /// How long one system may take to say how it is. What else of the Region is to be done waits for it, the quarantine too.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -217,8 +212,7 @@ pub async fn missing_rights(
     Ok(missing)
 }
 
-/// Reads the Region's Secrets by name on the first look and every five minutes, and while one may be copied; in between it
-/// glances at their metadata. A Region that never had a status nor a volume has none, and *create* tells if that was wrong.
+/// Reads of the Region's Secrets what is due.
 async fn read_secrets(
     ctx: &Context,
     region: &Region,
@@ -226,27 +220,19 @@ async fn read_secrets(
     facts: &Facts,
     memory: &mut Memory,
 ) -> Result<(), Error> {
-    let newborn =
-        region.status.is_none() && facts.claims.is_empty() && memory.last_full_pass.is_none();
-    // What may be copied elsewhere is read again with each look: once it is put right, that is seen at once.
-    let open = memory.credentials.any_replicated();
-    let due = open
-        || memory
-            .last_full_pass
-            .is_none_or(|last| last.elapsed() >= FULL_PASS);
-    memory.full_pass = due && !newborn;
-    if newborn {
-        memory.last_full_pass = Some(Instant::now());
-    }
-    if memory.full_pass {
-        read_all_secrets(ctx, region, names, memory).await?;
-    } else if newborn || glance::until_next(memory, facts.now) > SignedDuration::ZERO {
-        if newborn {
-            memory.last_glance = Some(facts.now);
-        }
-        return Ok(());
-    } else {
-        glance::glance(ctx, region, names, memory).await?;
+    let due = resync::secrets_due(
+        region,
+        facts,
+        memory.last_resync.map(|last| last.elapsed()),
+        memory.last_glance,
+        memory.credentials.any_replicated(),
+    );
+    memory.resync = due == SecretsDue::All;
+    match due {
+        SecretsDue::Nothing => return Ok(()),
+        SecretsDue::NoneYet => memory.last_resync = Some(Instant::now()),
+        SecretsDue::Metadata => glance::glance(ctx, region, names, memory).await?,
+        SecretsDue::All => read_all_secrets(ctx, region, names, memory).await?,
     }
     memory.last_glance = Some(facts.now);
     Ok(())
@@ -266,18 +252,8 @@ pub async fn read_all_secrets(
     for wanted in plan::secrets(names, &region.spec) {
         glance::read(&api, &wanted, memory).await?;
     }
-    memory.last_full_pass = Some(Instant::now());
+    memory.last_resync = Some(Instant::now());
     Ok(())
-}
-
-/// Whether a mark on a Secret lets a controller copy it elsewhere.
-#[must_use]
-pub fn is_replicated(secret: &Secret) -> bool {
-    secret
-        .annotations()
-        .keys()
-        .chain(secret.labels().keys())
-        .any(|key| is_replication_key(key))
 }
 
 /// A Region's StatefulSets, by name.
@@ -301,44 +277,23 @@ pub fn network_policies(ctx: &Context, region: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Reads the inventory once the Region serves or is shut off, and then every five minutes and with each spec, which says
-/// whose namespaces count as clients'. What was read counts until the next reading.
+/// Reads the inventory when it is due. What was read counts until the next reading.
 async fn look_around(
     ctx: &Context,
     region: &Region,
     names: &Names,
     memory: &mut Memory,
 ) -> Observed<Inventory> {
-    let residency = region
-        .status
-        .as_ref()
-        .and_then(|status| status.residency.as_ref());
-    let shut = residency.is_some_and(|residency| residency.breach.is_active());
-    let serves = region
-        .status
-        .as_ref()
-        .is_some_and(|status| is_true(status, "Ready"));
-    // What could not be read is read again with the next look, and so is what was found open: once it is put right, that
-    // is seen at once. What somebody answers for can wait.
-    let open = residency.is_some_and(|residency| {
-        residency
-            .channels
-            .iter()
-            .filter(|row| row.state == ChannelState::Unknown)
-            .filter_map(|row| row.finding.as_deref())
-            .any(|finding| !ways::is_of_before(finding))
+    let last = memory.inventory.as_ref().map(|last| LastInventory {
+        age: last.at.elapsed(),
+        generation: last.generation,
+        seen: &last.seen,
     });
-    let generation = region.metadata.generation;
-    let due = memory.inventory.as_ref().is_none_or(|last| {
-        open || last.generation != generation
-            || last.at.elapsed() >= FULL_PASS
-            || last.seen.seen().is_none()
-    });
-    if due && (serves || shut || memory.inventory.is_some()) {
+    if resync::inventory_due(region, last) {
         let seen = inventory::inventory(&ctx.client, region, names).await;
-        memory.inventory = Some(LookAround {
+        memory.inventory = Some(CachedInventory {
             at: Instant::now(),
-            generation,
+            generation: region.metadata.generation,
             seen,
         });
     }
@@ -502,9 +457,7 @@ async fn ask_systems(
     facts.postgres = postgres;
 }
 
-/// Looks for the newest file that Postgres says was archived: after Postgres said so, since it is in the repository by
-/// then, and every five minutes, like the inventory. What was not found or not read is looked for with each look. A member
-/// that has archived nothing since it began to lead does not say of any: then the one that is known is looked for again.
+/// Looks for the file in the repository that is due. What was found counts until the next time.
 async fn look_back(
     ctx: &Context,
     region: &Region,
@@ -512,26 +465,12 @@ async fn look_back(
     memory: &mut Memory,
     facts: &Facts,
 ) -> Observed<ReadBack> {
-    let newest = facts
-        .postgres
-        .seen()
-        .and_then(|seen| ArchivedFile::newest(names, region.incarnation(), seen));
-    let due = memory.archived.as_ref().is_none_or(|last| {
-        let found = last.seen.seen().is_some_and(|seen| seen.found);
-        let elsewhere = newest
-            .as_ref()
-            .is_some_and(|newest| newest.folder() != last.file.folder());
-        !found || elsewhere || last.at.elapsed() >= FULL_PASS
+    let last = memory.archived.as_ref().map(|last| LastReadBack {
+        age: last.at.elapsed(),
+        file: &last.file,
+        seen: &last.seen,
     });
-    let known = || {
-        memory
-            .archived
-            .as_ref()
-            .map(|last| last.file.clone().aged())
-    };
-    if let Some(file) = newest.or_else(known).filter(|_| due)
-        && facts.store.seen().is_some()
-    {
+    if let Some(file) = resync::archived_file_due(region, names, facts, last) {
         let access = Access {
             region,
             names,
@@ -542,7 +481,7 @@ async fn look_back(
             Observed::Failed(unread) => Observed::Failed(unread),
             Observed::NotAsked => Observed::NotAsked,
         };
-        memory.archived = Some(LookBack {
+        memory.archived = Some(CachedReadBack {
             at: Instant::now(),
             file,
             seen,

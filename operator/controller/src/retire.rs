@@ -25,27 +25,19 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use crate::apply;
-use crate::controller::{Context, Memory, patch_status};
+use crate::context::{Context, Memory};
 use crate::error::Error;
 use crate::events;
 use crate::observe::{missing_rights, read_all_secrets};
 use crate::systems::Access;
 use crate::telemetry::Ending;
 use crate::watch::Object;
+use crate::write_status::patch_status;
 
 /// When a Region that is being deleted is looked at again, beside the events of its children.
 const AGAIN: Duration = Duration::from_secs(3);
 /// How long one attempt to record the deletion may take.
 const RECORD: Duration = Duration::from_secs(20);
-
-/// What is remembered of a Region that is being deleted.
-#[derive(Debug, Default)]
-pub struct Retiring {
-    /// The phase that it is in, and since when.
-    phase: Option<(Phase, Instant)>,
-    /// Whether the deletion is in the evidence log.
-    recorded: bool,
-}
 
 /// Makes sure that the Region is not gone before its pods are: nothing is applied before this. `held` are its versions before
 /// and after the finalizer was written: a cache that still has the one before says nothing of it.
@@ -363,7 +355,7 @@ async fn record(
         .deletion_timestamp
         .as_ref()
         .map_or(now, |time| time.0);
-    let mut entries = memory.unrecorded.clone();
+    let mut entries = memory.recorder.entries().to_vec();
     match Name::new(region.uid().unwrap_or_default()) {
         Ok(region) => entries.push(Entry::RegionDeleted { region, asked }),
         Err(error) => tracing::error!(%error, "the Region's uid is no name"),
@@ -380,7 +372,7 @@ async fn record(
     let recorded = ctx.systems.record(access, known.as_ref(), &entries, now);
     match tokio::time::timeout(RECORD, recorded).await {
         Ok(Ok(end)) => {
-            memory.unrecorded.clear();
+            memory.recorder.all_are_recorded();
             memory.ended_log = Some(end);
             memory.ending.recorded = true;
         }

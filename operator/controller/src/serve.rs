@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 
-use crate::controller::Context;
+use crate::context::Context;
 
 /// How long a connection may last, from its first byte or none to the last of the answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
@@ -12,6 +12,7 @@ use bailiwick_model::names::Names;
 use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
 use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::repository::ArchivedFile;
+use bailiwick_model::resync::unmanaged_users_due;
 use bailiwick_model::sql::{PostgresFacts, SqlStep};
 use bailiwick_model::store::{Outlet, StoreFacts, StoreStep};
 use bailiwick_model::ways;
@@ -22,13 +23,9 @@ use crate::cause;
 use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::evidence::{EvidenceError, EvidenceLog};
-use crate::observe::FULL_PASS;
 use crate::patroni::Patroni;
 use crate::postgres::Postgres;
 use crate::store::Store;
-
-/// How long a list of users counts that found one whom nobody made.
-const STRANGERS_OPEN: Duration = Duration::from_mins(1);
 
 /// A Region and what is needed to speak to its services.
 #[derive(Clone, Copy, Debug)]
@@ -105,24 +102,13 @@ struct Clients {
     /// None while its key is not there.
     evidence: Option<Arc<EvidenceLog>>,
     /// The users of the store that nobody made, as they were listed last.
-    strangers: Arc<tokio::sync::Mutex<Option<Strangers>>>,
+    unmanaged_users: Arc<tokio::sync::Mutex<Option<UnmanagedUsers>>>,
 }
 
 /// The users of a store that nobody made, and when they were listed.
-struct Strangers {
+struct UnmanagedUsers {
     at: Instant,
     found: Result<BTreeSet<Outlet>, ReadFailure>,
-}
-
-impl Strangers {
-    /// Whether to list them anew. It costs a sealed body, so what was found open is looked at sooner than what was not.
-    fn is_old(&self) -> bool {
-        match &self.found {
-            Ok(none) if none.is_empty() => self.at.elapsed() >= FULL_PASS,
-            Ok(_) => self.at.elapsed() >= STRANGERS_OPEN,
-            Err(_) => true,
-        }
-    }
 }
 
 impl Clients {
@@ -132,20 +118,23 @@ impl Clients {
             .store
             .observe(access.names, access.region, access.credentials)
             .await?;
-        let mut strangers = self.strangers.lock().await;
-        if strangers.as_ref().is_none_or(Strangers::is_old) {
-            *strangers = Some(Strangers {
+        let mut unmanaged_users = self.unmanaged_users.lock().await;
+        if unmanaged_users
+            .as_ref()
+            .is_none_or(|last| unmanaged_users_due(&last.found, last.at.elapsed()))
+        {
+            *unmanaged_users = Some(UnmanagedUsers {
                 at: Instant::now(),
                 found: self.store.unknown_users(&seen).await,
             });
         }
-        if let Some(Ok(found)) = strangers.as_ref().map(|listed| &listed.found) {
+        if let Some(Ok(found)) = unmanaged_users.as_ref().map(|listed| &listed.found) {
             seen.users_listed = true;
-            // One that was made for the Region since is no stranger.
-            let strange = found.iter().filter(
+            // One that was made for the Region since is none of them.
+            let unmanaged = found.iter().filter(
                 |found| !matches!(found, Outlet::User(user) if seen.users.contains_key(user)),
             );
-            seen.outlets.extend(strange.cloned());
+            seen.outlets.extend(unmanaged.cloned());
         }
         Ok(seen)
     }
@@ -173,7 +162,7 @@ impl RegionSystems {
             evidence: EvidenceLog::of(store.clone(), names, region, credentials)
                 .ok()
                 .map(Arc::new),
-            strangers: Arc::default(),
+            unmanaged_users: Arc::default(),
             store,
             patroni: Arc::new(Patroni::of(names, credentials)?),
             postgres: Postgres::new(names.clone(), credentials, None)
@@ -334,27 +323,5 @@ impl Systems for RegionSystems {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(region);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_listed_every_five_minutes_sooner_when_one_was_found_and_at_once_when_they_were_not_seen()
-     {
-        let listed = |seconds, found| Strangers {
-            at: Instant::now()
-                .checked_sub(Duration::from_secs(seconds))
-                .expect("a machine that runs for some minutes"),
-            found,
-        };
-        let one = || BTreeSet::from([Outlet::User("mallory".to_owned())]);
-        assert!(!listed(290, Ok(BTreeSet::new())).is_old());
-        assert!(listed(300, Ok(BTreeSet::new())).is_old());
-        assert!(!listed(50, Ok(one())).is_old());
-        assert!(listed(60, Ok(one())).is_old());
-        assert!(listed(0, Err(ReadFailure::TimedOut)).is_old());
     }
 }

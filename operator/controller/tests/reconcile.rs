@@ -23,9 +23,10 @@ use bailiwick_model::region::ChannelState;
 use bailiwick_model::region_object::RegionObject;
 use bailiwick_model::repository::{Difference, MARKER, Marker};
 use bailiwick_model::store::BucketOutlet;
-use bailiwick_operator::controller::{reconcile, run};
+use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
 use bailiwick_operator::lease::Lease;
+use bailiwick_operator::reconcile::reconcile;
 use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
@@ -1447,7 +1448,11 @@ async fn an_edit_that_comes_while_we_apply_is_not_lost() {
             namespace: "tr".to_owned(),
             name: "default-deny".to_owned(),
         };
-        watched.put("tr", place, bailiwick_operator::apply::Version::of(&object));
+        watched.put(
+            "tr",
+            place,
+            bailiwick_operator::version::Version::of(&object),
+        );
     });
     let region = Arc::new(harness.region());
     harness.look_at(region.clone()).await.result.unwrap();

@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod changes;
 pub mod entry;
 pub mod envelope;
+pub mod recorder;
 pub mod sightings;
 mod verify;
 

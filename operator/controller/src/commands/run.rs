@@ -13,7 +13,8 @@ use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::CommandError;
-use crate::controller::{self, Context};
+use crate::context::Context;
+use crate::controller;
 use crate::lease::Lease;
 use crate::systems::RegionSystems;
 use crate::{serve, telemetry};

@@ -11,9 +11,11 @@ use bailiwick_model::names::{
 };
 use bailiwick_model::plan::Platform;
 use bailiwick_model::region::{Region, RegionStatus};
-use bailiwick_operator::controller::{Context, error_policy, reconcile_at};
+use bailiwick_operator::context::Context;
+use bailiwick_operator::controller::error_policy;
 use bailiwick_operator::error::Error;
 use bailiwick_operator::lease::Lease;
+use bailiwick_operator::reconcile::reconcile_at;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
