@@ -3,6 +3,7 @@
 
 use crate::condition::{self, Verdict};
 use crate::desired::{boundary, canary, object_store, postgres};
+use crate::desired::fence::config_map;
 use crate::facts::Facts;
 use crate::flow::Connection;
 use crate::manifest::Manifest;
@@ -14,7 +15,7 @@ use crate::secret::SecretWanted;
 use crate::sql::untold::is_untold;
 use crate::step::Step;
 use crate::violation::Violation;
-use crate::{desired, endpoint, fence, patroni, sql, store};
+use crate::{endpoint, fence, patroni, sql, store};
 
 /// A part of every Region.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ pub const COMPONENTS: &[Component] = &[
         },
         manifests: |plan| {
             let mut manifests = boundary::manifests(plan);
-            manifests.extend(desired::fence::config_map(plan).iter().map(Manifest::of));
+            manifests.extend(config_map(plan).iter().map(Manifest::of));
             manifests
         },
         ..NOTHING

@@ -2,6 +2,7 @@
 //! need. A plan in, objects out; pure.
 
 pub mod config;
+mod connections;
 pub mod jobs;
 pub mod parameters;
 pub mod preloaded;
@@ -25,6 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use rules::violations;
 
+pub use connections::CONNECTIONS;
 use crate::desired::fence::{Start, behind};
 use crate::flow::{Connection, Flow, Peer};
 use crate::manifest::{Manifest, labels, owned, selector};
@@ -40,52 +42,6 @@ use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
 use crate::volume::template_annotations;
 use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};
-
-/// Who connects to Postgres, and where its members connect to beside what others list.
-pub const CONNECTIONS: &[Connection] = &[
-    Connection::to(
-        Peer::Pods(Flow::Postgres),
-        Flow::Postgres,
-        port::POSTGRES,
-        "standbys stream from the primary",
-    ),
-    Connection::to(
-        Peer::Operator,
-        Flow::Postgres,
-        port::POSTGRES,
-        "the operator reads and changes what the spec asks for",
-    ),
-    Connection::to(
-        Peer::Clients(region::Service::Postgres),
-        Flow::Postgres,
-        port::POSTGRES,
-        "applications",
-    ),
-    Connection::to(
-        Peer::Pods(Flow::Postgres),
-        Flow::Postgres,
-        port::PATRONI,
-        "Patroni asks the other members",
-    ),
-    Connection::to(
-        Peer::Operator,
-        Flow::Postgres,
-        port::PATRONI,
-        "the operator asks Patroni",
-    ),
-    Connection::to(
-        Peer::Pods(Flow::Backup),
-        Flow::Postgres,
-        port::PGBACKREST,
-        "backups are read from the members",
-    ),
-    Connection {
-        from: Peer::Pods(Flow::Postgres),
-        to: Peer::ApiServer,
-        port: None,
-        why: "Patroni keeps its state there",
-    },
-];
 
 /// The label by which Patroni tells clusters apart; its value is the scope, [`Names::postgres`].
 pub const LABEL_SCOPE: &str = "cluster-name";
