@@ -181,7 +181,10 @@ fn a_process_that_may_open_no_more_files_neither_ends_nor_computes_and_answers_o
     // The next line with a word in it.
     let next = |word: &str| loop {
         let line = said.recv_timeout(PATIENCE);
-        let line = line.unwrap_or_else(|_| panic!("it never said {word:?}"));
+        let line = line.unwrap_or_else(|_| {
+            let computed = child.ticks();
+            panic!("it never said {word:?}, and computed for {computed} hundredths of a second")
+        });
         if let Some((_, rest)) = line.split_once(word) {
             break rest.to_owned();
         }
