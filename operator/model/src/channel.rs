@@ -13,13 +13,12 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-
 pub use table::CHANNELS;
+
 use crate::canary::verdict::{self as canaries, NetworkVerdict};
 use crate::facts::Facts;
 use crate::plan::Plan;
-use crate::region::Assurance::{self, Logical, Physical, Simulated};
-use crate::region::{ChannelState, ChannelStatus, ExceptionsStatus, RegionSpec};
+use crate::region::{Assurance, ChannelState, ChannelStatus, ExceptionsStatus, RegionSpec};
 
 /// The admission policy that keeps exceptions to those who may grant them.
 const APPROVAL: &str = "bailiwick-residency-exceptions";

@@ -2,8 +2,8 @@
 //! and `status` go through the table, in its order. No I/O.
 
 use crate::condition::{self, Verdict};
-use crate::desired::{boundary, canary, object_store, postgres};
 use crate::desired::fence::config_map;
+use crate::desired::{boundary, canary, object_store, postgres};
 use crate::facts::Facts;
 use crate::flow::Connection;
 use crate::manifest::Manifest;

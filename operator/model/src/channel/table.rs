@@ -1,6 +1,6 @@
 //! The table of channels. Data; no I/O.
 
-use super::{Channel, Sight, Verdict, database, fence, network, placement, platform, store};
+use super::{Channel, Sight, Verdict, database, network, placement, platform, store};
 use crate::region::Assurance::{self, Logical, Physical, Simulated};
 
 const fn channel(

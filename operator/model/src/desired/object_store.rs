@@ -5,8 +5,9 @@
 mod connections;
 mod rules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+pub use connections::CONNECTIONS;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
@@ -19,24 +20,17 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-
-pub use connections::CONNECTIONS;
 pub use rules::violations;
+
 use crate::desired::fence::{Start, behind};
-use crate::flow::{Connection, Flow, Peer};
+use crate::flow::Flow;
 use crate::manifest::{Manifest, labels, owned, selector};
 pub use crate::names::component::OBJECT_STORE as COMPONENT;
-use crate::names::{
-    BACKUP_BUCKET, EVIDENCE_BUCKET, LABEL_FLOW, Names, OBJECT_STORE_UID, OWN_USERS, port,
-};
+use crate::names::{LABEL_FLOW, Names, OBJECT_STORE_UID, OWN_USERS, port};
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{
-    self, Bucket, ObjectStore, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES,
-    RESERVED_BUCKETS, RegionSpec, StoreUser,
-};
+use crate::region::{ObjectStore, RegionSpec};
 use crate::secret::{Contents, SecretWanted};
-use crate::violation::{Reason, Violation};
 use crate::volume::template_annotations;
 use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};
 

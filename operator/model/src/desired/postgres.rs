@@ -10,6 +10,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+pub use connections::CONNECTIONS;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
     StatefulSetUpdateStrategy,
@@ -26,9 +27,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use rules::violations;
 
-pub use connections::CONNECTIONS;
 use crate::desired::fence::{Start, behind};
-use crate::flow::{Connection, Flow, Peer};
+use crate::flow::Flow;
 use crate::manifest::{Manifest, labels, owned, selector};
 pub use crate::names::component::POSTGRES as COMPONENT;
 use crate::names::{
@@ -37,7 +37,7 @@ use crate::names::{
 };
 use crate::plan::Plan;
 use crate::quantity;
-use crate::region::{self, DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
+use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
 use crate::volume::template_annotations;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::quantity;
 use crate::desired::object_store::USER_NAME;
 use crate::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, OWN_USERS};
-use crate::region::{Bucket, ObjectStore, RESERVED_BUCKETS, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES, RegionSpec, StoreUser};
+use crate::quantity;
+use crate::region::{
+    Bucket, ObjectStore, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES, RESERVED_BUCKETS,
+    RegionSpec, StoreUser,
+};
 use crate::violation::{Reason, Violation};
 
 /// What is wrong with the spec. CEL refuses some of it earlier; nothing is left to it alone.
