@@ -1,16 +1,14 @@
 //! The plugin as people run it: exit codes, what it says without a cluster, and what an API server answers. Starts the
 //! program, with listeners on this machine's loopback alone.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod fixture;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use fixture::{broken, good};
 use jiff::Timestamp;
+
+use crate::fixture::{self, broken, good};
 
 fn plugin(arguments: &[&str], kubeconfig: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kubectl-bailiwick"))

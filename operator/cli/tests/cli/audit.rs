@@ -1,14 +1,14 @@
 //! `residency audit` of Regions that are good, broken, stale or excepted: rows, reasons and exit codes. No cluster.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod fixture;
 
 use bailiwick_cli::audit::{Audit, Row, RowResult, audit, namespace_deletion};
 use bailiwick_cli::commands::{self, CliError, Format, Found, Style};
 use bailiwick_cli::text::Palette;
 use bailiwick_model::channel::CHANNELS;
 use bailiwick_model::region::{Assurance, ChannelState, Region};
-use fixture::{broken, channel, condition, excepted, good, now, residency, set, stale, status};
+
+use crate::fixture::{
+    broken, channel, condition, excepted, good, now, residency, set, stale, status,
+};
 
 fn row(audit: &Audit, id: u8) -> &Row {
     audit
