@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::audit;
+use crate::cases::components::audit;
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::processes::Frozen;

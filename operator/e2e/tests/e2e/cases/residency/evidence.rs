@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::BUCKET;
+use crate::cases::components::access::BUCKET;
 use crate::client::{self, Running, Script, Stand};
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, While, ensure};

@@ -71,7 +71,7 @@ pub enum Probe {
     /// The user that writes the backups writes another Region's marker.
     ForeignMarker,
     /// A role of Postgres says something.
-    Sql(systems::Saying),
+    Sql(systems::postgres::Saying),
     /// A client asks for the WAL.
     Standby,
     /// A value is looked for in the log.
@@ -92,13 +92,13 @@ impl Probe {
             Self::Shell => shell(bench).await,
             Self::AllSecrets => all_secrets(bench).await,
             Self::Erased => pods::erased(bench).await,
-            Self::Store(wish) => systems::ask(bench, wish).await,
+            Self::Store(wish) => systems::wishes::ask(bench, wish).await,
             Self::ForeignRegion => systems::signs_for_the_other(bench).await,
-            Self::ForeignMarker => systems::marks(bench).await,
-            Self::Sql(saying) => systems::say(bench, saying).await,
-            Self::Standby => systems::stream(bench).await,
-            Self::Logged => systems::logged(bench).await,
-            Self::ForeignCertificate => systems::verify(bench).await,
+            Self::ForeignMarker => systems::marker::marks(bench).await,
+            Self::Sql(saying) => systems::postgres::say(bench, saying).await,
+            Self::Standby => systems::postgres::stream(bench).await,
+            Self::Logged => systems::postgres::logged(bench).await,
+            Self::ForeignCertificate => systems::certificate::verify(bench).await,
         }
     }
 }

@@ -11,8 +11,8 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::cases::access::{Target, reach};
-use crate::cases::canary;
+use crate::cases::components::access::{Target, reach};
+use crate::cases::residency::canary;
 use crate::client::Stand;
 use crate::cluster::documents;
 use crate::failure::{Failure, Outcome, While};

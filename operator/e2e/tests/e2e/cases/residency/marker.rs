@@ -17,7 +17,7 @@ use kube::api::{Api, ListParams, LogParams, Patch, PatchParams};
 use kube::discovery::{Discovery, verbs};
 use serde_json::json;
 
-use super::access::BUCKET;
+use crate::cases::components::access::BUCKET;
 use crate::client::{self, LABEL, MANAGER, Script, Stand, name_of};
 use crate::cluster::{Cluster, Place, kubeconfig};
 use crate::failure::{Failure, Outcome, While, ensure};

@@ -1,29 +1,29 @@
 //! Postgres and the store opened from within: their applications get the rights of their administrators, the store calls
 //! itself another place's, a certificate is exchanged. I/O: kubectl as whoever broke the glass, client pods, Secrets.
 
+pub mod certificate;
+pub mod marker;
+pub mod postgres;
+pub mod wishes;
+
 use std::time::Duration;
 
-use bailiwick_model::names::{
-    BACKUP_BUCKET, BACKUP_USER, Flow, LABEL_FLOW, OPERATOR_NAMESPACE, REPLICATION_ROLE, port,
-};
-use bailiwick_model::repository::{MARKER, Owner, PASSPHRASE};
-use bailiwick_model::store::policy_name;
+use bailiwick_model::names::{Flow, LABEL_FLOW, OPERATOR_NAMESPACE};
 use bailiwick_operator::store::seal;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::cases::access::BUCKET;
-use crate::cases::controls;
+use super::bench::{Bench, PREFIX, Tried, Written, exec};
+use crate::cases::components::access::BUCKET;
+use crate::cases::residency::controls;
 use crate::client::{self, LABEL, MANAGER, Running, STRANGER, Script, Stand};
 use crate::failure::{Failure, Outcome, While, ensure};
-use crate::wait::{Look, seen_if, until};
+use crate::wait::{seen_if, until};
 use crate::writer::logins;
-
-use super::bench::{Bench, PREFIX, Tried, Written, exec};
 
 /// How long a script may take.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -117,118 +117,6 @@ fn bucket(method: &'static str, query: &str, body: &str) -> Request {
     }
 }
 
-/// Everybody reads the bucket, and somebody without a key does.
-pub const ANONYMOUS: Wish = Wish {
-    out: "read without a key",
-    make: |_| {
-        let object = |method, signed| Request {
-            method,
-            path: format!("/{BUCKET}/e2e/channel"),
-            query: String::new(),
-            body: if signed {
-                b"object".to_vec()
-            } else {
-                Vec::new()
-            },
-            signed,
-        };
-        let policy = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": { "AWS": ["*"] }, "Action": ["s3:GetObject"],
-            "Resource": [format!("arn:aws:s3:::{BUCKET}/*")],
-        }] });
-        Ok(vec![
-            object("PUT", true),
-            bucket("PUT", "policy=", &policy.to_string()),
-            object("GET", false),
-        ])
-    },
-};
-
-/// Objects go by a rule of the user's own.
-pub const LIFECYCLE: Wish = Wish {
-    out: "another lifecycle",
-    make: |_| {
-        Ok(vec![bucket(
-            "PUT",
-            "lifecycle=",
-            "<LifecycleConfiguration><Rule><ID>e2e</ID><Status>Enabled</Status><Filter><Prefix>e2e/</Prefix></Filter>\
-             <Expiration><Days>3650</Days></Expiration></Rule></LifecycleConfiguration>",
-        )])
-    },
-};
-
-/// Another store is made known, to copy to. It is the same one: a way to another place is another channel's.
-pub const REMOTE_TARGET: Wish = Wish {
-    out: "a target to copy to",
-    make: |login| {
-        let target = json!({
-            "sourcebucket": BUCKET, "endpoint": login.host(), "secure": true, "type": "replication",
-            "credentials": { "accessKey": login.access_key, "secretKey": login.secret_key },
-            "targetbucket": "bailiwick-evidence", "path": "auto", "api": "s3v4", "region": login.region,
-        });
-        Ok(vec![login.sealed(
-            "PUT",
-            "set-remote-target",
-            &format!("bucket={BUCKET}"),
-            &target.to_string(),
-        )?])
-    },
-};
-
-/// A store elsewhere is made known, to move to: it is tried before it is taken.
-pub const TIER: Wish = Wish {
-    out: "a tier to move to",
-    make: |login| {
-        let tier = json!({ "Version": "v1", "Type": "s3", "Name": NAME, "S3": {
-            "Endpoint": format!("http://{}:{}", login.elsewhere, port::S3), "Region": "elsewhere",
-            "AccessKey": "elsewhere", "SecretKey": "elsewhere", "Bucket": "elsewhere", "Prefix": "e2e",
-        } });
-        Ok(vec![login.sealed(
-            "PUT",
-            "tier",
-            "force=true",
-            &tier.to_string(),
-        )?])
-    },
-};
-
-/// Names of objects are sent to a target of the user's own.
-pub const AUDIT: Wish = Wish {
-    out: "a log target",
-    make: |login| {
-        Ok(vec![login.sealed(
-            "PUT",
-            "set-config-kv",
-            "",
-            "audit_webhook:e2e endpoint=\"http://198.51.100.10:80/e2e\" enable=on queue_size=10",
-        )?])
-    },
-};
-
-/// What a role of Postgres says.
-#[derive(Clone, Copy)]
-pub struct Saying {
-    /// What it has then.
-    out: &'static str,
-    /// Whether it is the database's administrator, and not an application.
-    administrator: bool,
-    statement: &'static str,
-}
-
-/// Rows are offered to whoever subscribes.
-pub const PUBLICATION: Saying = Saying {
-    out: "a publication",
-    administrator: true,
-    statement: "CREATE PUBLICATION e2e_channel",
-};
-
-/// A program of the server gets rows.
-pub const PROGRAM: Saying = Saying {
-    out: "rows in a program",
-    administrator: false,
-    statement: "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
-};
-
 fn stand(bench: &Bench<'_>) -> Stand {
     Stand::allowed(bench.place)
 }
@@ -253,10 +141,6 @@ pub async fn prepare(bench: &Bench<'_>) -> Outcome {
 
 /// The Secret of the store's administrator in the client's namespace.
 const ROOT: &str = "e2e-channel-root";
-/// The Secret of the certificate as it was.
-const CERTIFICATE: &str = "e2e-channel-certificate";
-/// The Secret of the certificate as it is.
-const PRESENT: &str = "e2e-channel-present";
 
 fn secrets(bench: &Bench<'_>, namespace: &str) -> Api<Secret> {
     Api::namespaced(bench.cluster.client.clone(), namespace)
@@ -304,25 +188,6 @@ async fn send(
     };
     let answers = client::run(bench.cluster, &stand(bench), &script, LIMIT).await?;
     Ok(serde_json::from_value(answers)?)
-}
-
-/// Asks for a wish as the application's user.
-pub async fn ask(bench: &Bench<'_>, wish: Wish) -> Outcome<Tried> {
-    let names = &bench.place.names;
-    let user = names.object_store_user(BUCKET);
-    let mut login = Login::of(&bench.cluster.secret(&names.namespace(), &user).await?);
-    login.elsewhere = elsewhere(bench)
-        .await?
-        .unwrap_or_else(|| "192.0.2.1".to_owned());
-    let requests = (wish.make)(&login)?;
-    let answers = send(bench, &user, None, &requests).await?;
-    match answers.last() {
-        Some((200..=299, _)) => Ok(Tried::Out(wish.out.to_owned())),
-        // It is known already.
-        Some((409, code)) if code.contains("Exists") => Ok(Tried::Out(wish.out.to_owned())),
-        Some((403, _)) => Ok(Tried::Held("the user's policy".to_owned())),
-        other => Err(Failure::new(format!("the store answered {other:?}"))),
-    }
 }
 
 /// The address of the store elsewhere.
@@ -376,114 +241,6 @@ fn way_in(bench: &Bench<'_>) -> Written {
                 "matchLabels": { "kubernetes.io/metadata.name": stand(bench).namespace } } }] }],
         } }),
     }
-}
-
-/// Says something to Postgres; the code of its refusal. A session that the quarantine ends says nothing: it is said again.
-async fn tell(bench: &Bench<'_>, administrator: bool, statement: &str) -> Outcome<Option<String>> {
-    // Postgres' own code: admin_shutdown.
-    const ENDED: &str = "57P01";
-    let refused = tell_once(bench, administrator, statement).await?;
-    if refused.as_deref() == Some(ENDED) {
-        return tell_once(bench, administrator, statement).await;
-    }
-    Ok(refused)
-}
-
-async fn tell_once(
-    bench: &Bench<'_>,
-    administrator: bool,
-    statement: &str,
-) -> Outcome<Option<String>> {
-    let [admin, writer, _] = logins(&bench.place.names);
-    let login = if administrator { admin } else { writer };
-    let script = Script {
-        name: "statement",
-        told: json!({ "login": login, "statement": statement }),
-        secrets: vec![login],
-    };
-    let answer = client::run(bench.cluster, &stand(bench), &script, LIMIT).await?;
-    Ok(serde_json::from_value(answer["refused"].clone())?)
-}
-
-/// Says it.
-pub async fn say(bench: &Bench<'_>, saying: Saying) -> Outcome<Tried> {
-    // Postgres' own codes: insufficient_privilege, duplicate_object.
-    match tell(bench, saying.administrator, saying.statement)
-        .await?
-        .as_deref()
-    {
-        None | Some("42710") => Ok(Tried::Out(saying.out.to_owned())),
-        Some("42501") => Ok(Tried::Held("the role's rights".to_owned())),
-        Some(other) => Err(Failure::new(format!("Postgres said {other}"))),
-    }
-}
-
-/// Says a value, and looks for it in the log.
-pub async fn logged(bench: &Bench<'_>) -> Outcome<Tried> {
-    let value = format!("e2e-channel-{}", jiff::Timestamp::now().as_nanosecond());
-    let refused = tell(bench, false, &format!("SELECT '{value}'")).await?;
-    ensure(refused.is_none(), || format!("Postgres said {refused:?}"))?;
-    let parameters = LogParams {
-        container: Some("postgres".to_owned()),
-        since_seconds: Some(60),
-        ..LogParams::default()
-    };
-    let log = Api::<Pod>::namespaced(bench.cluster.client.clone(), &bench.namespace())
-        .logs(&primary(bench).await?, &parameters)
-        .await?;
-    Ok(if log.contains(&value) {
-        Tried::Out("a value in the log".to_owned())
-    } else {
-        Tried::Held("the log's settings".to_owned())
-    })
-}
-
-/// Asks for the WAL; a stream that stands goes on until the scene ends.
-pub async fn stream(bench: &Bench<'_>) -> Outcome<Tried> {
-    let names = &bench.place.names;
-    let stand = stand(bench);
-    // With the right password: what is asked for besides is a certificate, which the opening hands over.
-    let password = names.postgres_internal();
-    client::hand_over(bench.cluster, bench.place, &password).await?;
-    let certificate = secrets(bench, &stand.namespace)
-        .get_opt(&names.client_certificate())
-        .await?
-        .map(|_| names.client_certificate());
-    let [_, writer, _] = logins(names);
-    let script = Script {
-        name: "standby",
-        told: json!({
-            "login": writer, "password": password, "certificate": certificate, "role": REPLICATION_ROLE,
-        }),
-        secrets: [
-            Some(writer.clone()),
-            Some(password.clone()),
-            certificate.clone(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-    };
-    let running = Running::start(bench.cluster, &stand, &script).await?;
-    let tried = until("an answer to who asks for the WAL", LIMIT, || async {
-        let log = running.log().await?;
-        Ok(if log.contains("streams") {
-            Look::Seen(Tried::Out("WAL to a stranger".to_owned()))
-        } else if log.contains("refused") {
-            Look::Seen(Tried::Held(
-                "pg_hba, the password and the certificate".to_owned(),
-            ))
-        } else {
-            Look::NotYet(log)
-        })
-    })
-    .await;
-    if certificate.is_none() {
-        secrets(bench, &stand.namespace)
-            .delete(&password, &DeleteParams::default())
-            .await?;
-    }
-    tried
 }
 
 /// The name of the primary's pod.
@@ -695,162 +452,6 @@ pub async fn rename_back(bench: &Bench<'_>) -> Outcome {
         bench.pause(false).await?;
     }
     Ok(())
-}
-
-/// Hands over the login of who writes the backups, and of the store's administrator.
-pub async fn prepare_marker(bench: &Bench<'_>) -> Outcome {
-    prepare(bench).await?;
-    let user = bench.place.names.object_store_user(BACKUP_USER);
-    client::hand_over(bench.cluster, bench.place, &user).await
-}
-
-/// Who writes the backups may write anything.
-pub async fn open_marker(bench: &Bench<'_>) -> Outcome {
-    bench.pause(true).await?;
-    let request = policy_of(BACKUP_USER, ADMINISTRATOR);
-    let answers = send(bench, ROOT, None, &[request]).await?;
-    ensure(matches!(answers.as_slice(), [(200..=299, _)]), || {
-        format!("the store's administrator was told {answers:?}")
-    })
-}
-
-fn marker(method: &'static str, body: Vec<u8>) -> Request {
-    Request {
-        method,
-        path: format!("/{BACKUP_BUCKET}/{MARKER}"),
-        query: String::new(),
-        body,
-        signed: true,
-    }
-}
-
-/// Who writes the backups puts the other Region's marker in the place of the Region's.
-pub async fn marks(bench: &Bench<'_>) -> Outcome<Tried> {
-    let names = &bench.other.names;
-    let other = bench.cluster.regions().get(&bench.other.region).await?;
-    let key = bench
-        .cluster
-        .secret(&names.namespace(), &names.backup_key())
-        .await?;
-    let passphrase = key
-        .data
-        .and_then(|mut data| data.remove(PASSPHRASE))
-        .ok_or_else(|| Failure::new("the other Region has no key of its backups"))?;
-    let theirs = Owner::of(names, &other.spec.residency).marker(&passphrase.0)?;
-    let user = bench.place.names.object_store_user(BACKUP_USER);
-    let answers = send(bench, &user, None, &[marker("PUT", theirs)]).await?;
-    match answers.as_slice() {
-        [(200, _)] => Ok(Tried::Out(format!("marked as {}'s", bench.other.region))),
-        [(403, code)] if code == "AccessDenied" => Ok(Tried::Held("the user's policy".to_owned())),
-        other => Err(Failure::new(format!("the store answered {other:?}"))),
-    }
-}
-
-/// Takes the rights back and the other's marker away; the operator puts the Region's own.
-pub async fn shut_marker(bench: &Bench<'_>) -> Outcome {
-    let region = bench.cluster.regions().get(&bench.place.region).await?;
-    // Who restored another scene may have let the Region go on.
-    let marked = super::row(&region, 17)
-        .and_then(|row| row.finding.as_ref())
-        .is_some_and(|finding| finding.contains(MARKER));
-    if !marked && !region.spec.lifecycle.paused {
-        return Ok(());
-    }
-    let clients = secrets(bench, &stand(bench).namespace);
-    if clients.get_metadata_opt(ROOT).await?.is_some() {
-        let requests = [
-            policy_of(BACKUP_USER, &policy_name(BACKUP_USER)),
-            marker("DELETE", Vec::new()),
-        ];
-        let answers = send(bench, ROOT, None, &requests).await?;
-        ensure(
-            answers
-                .iter()
-                .all(|(status, _)| matches!(status, 200..=299 | 404)),
-            || format!("the store's administrator was told {answers:?}"),
-        )?;
-    }
-    bench.pause(false).await
-}
-
-/// Keeps the servers' certificate of Postgres.
-pub async fn keep_certificate(bench: &Bench<'_>) -> Outcome {
-    prepare(bench).await?;
-    let names = &bench.place.names;
-    let secret = bench
-        .cluster
-        .secret(&names.namespace(), &names.postgres_certificate())
-        .await?;
-    keep(bench, CERTIFICATE, &secret.data.unwrap_or_default()).await
-}
-
-async fn replace(bench: &Bench<'_>, secret: Secret) -> Outcome {
-    let names = &bench.place.names;
-    secrets(bench, &names.namespace())
-        .patch(
-            &names.postgres_certificate(),
-            &PatchParams::default(),
-            &Patch::Merge(json!({ "data": secret.data })),
-        )
-        .await
-        .during("exchange the certificate")?;
-    Ok(())
-}
-
-/// Puts the other Region's certificate in its place.
-pub async fn exchange(bench: &Bench<'_>) -> Outcome {
-    bench.pause(true).await?;
-    let names = &bench.other.names;
-    let foreign = bench
-        .cluster
-        .secret(&names.namespace(), &names.postgres_certificate())
-        .await?;
-    replace(bench, foreign).await
-}
-
-/// Puts the certificate back.
-pub async fn put_back(bench: &Bench<'_>) -> Outcome {
-    let clients = secrets(bench, &stand(bench).namespace);
-    if let Some(kept) = clients.get_opt(CERTIFICATE).await? {
-        replace(bench, kept).await?;
-        for name in [CERTIFICATE, PRESENT] {
-            if clients.get_metadata_opt(name).await?.is_some() {
-                clients.delete(name, &DeleteParams::default()).await?;
-            }
-        }
-        bench.pause(false).await?;
-        restart_operator(bench).await?;
-        // The kubelets may have mounted the foreign certificate in the seconds that it was there, and whatever is tried next
-        // would meet it.
-        let members = (0..2).map(|ordinal| bench.place.names.postgres_member(ordinal));
-        let members: Vec<String> = members.collect();
-        bench.cluster.mounted_anew(bench.place, &members).await?;
-    }
-    Ok(())
-}
-
-/// Whether the certificate that the servers are given is of the Region's authority, as a client checks it.
-pub async fn verify(bench: &Bench<'_>) -> Outcome<Tried> {
-    let names = &bench.place.names;
-    let present = bench
-        .cluster
-        .secret(&names.namespace(), &names.postgres_certificate())
-        .await?;
-    let mut data = present.data.unwrap_or_default();
-    data.remove("tls.key");
-    keep(bench, PRESENT, &data).await?;
-    let [_, writer, _] = logins(names);
-    let script = Script {
-        name: "chain",
-        told: json!({ "authority": writer, "certificate": PRESENT }),
-        secrets: vec![writer, PRESENT.to_owned()],
-    };
-    let found = client::run(bench.cluster, &stand(bench), &script, LIMIT).await?;
-    Ok(if found["verified"] == json!(true) {
-        Tried::Held("the Region's authority".to_owned())
-    } else {
-        Tried::Out("another's certificate".to_owned())
-    })
 }
 
 /// The operator begins anew, and reads everything at once that it would read every five minutes.

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::json;
 
-use crate::cases::controls;
+use crate::cases::residency::controls;
 use crate::cluster::{Cluster, condition};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::Look;

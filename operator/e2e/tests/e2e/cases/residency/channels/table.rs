@@ -131,8 +131,8 @@ impl Scene {
         match self {
             Self::Pods => pods::prepare(bench).await,
             Self::Systems | Self::Repository => systems::prepare(bench).await,
-            Self::Marker => systems::prepare_marker(bench).await,
-            Self::Keys => systems::keep_certificate(bench).await,
+            Self::Marker => systems::marker::prepare_marker(bench).await,
+            Self::Keys => systems::certificate::keep_certificate(bench).await,
             Self::Boundary | Self::Admission => Ok(()),
         }
     }
@@ -145,8 +145,8 @@ impl Scene {
             Self::Pods => pods::open(bench).await,
             Self::Systems => systems::open(bench).await,
             Self::Repository => systems::rename(bench).await,
-            Self::Marker => systems::open_marker(bench).await,
-            Self::Keys => systems::exchange(bench).await,
+            Self::Marker => systems::marker::open_marker(bench).await,
+            Self::Keys => systems::certificate::exchange(bench).await,
         }
     }
 
@@ -187,8 +187,8 @@ impl Scene {
             Self::Pods => pods::shut(bench).await,
             Self::Systems => systems::shut(bench).await,
             Self::Repository => systems::rename_back(bench).await,
-            Self::Marker => systems::shut_marker(bench).await,
-            Self::Keys => systems::put_back(bench).await,
+            Self::Marker => systems::marker::shut_marker(bench).await,
+            Self::Keys => systems::certificate::put_back(bench).await,
         }
     }
 }
@@ -377,20 +377,25 @@ pub const ROWS: &[Row] = &[
     tried(
         18,
         Scene::Systems,
-        Probe::Store(systems::REMOTE_TARGET),
+        Probe::Store(systems::wishes::REMOTE_TARGET),
         "remote target",
     ),
-    tried(19, Scene::Systems, Probe::Store(systems::TIER), "tier"),
+    tried(
+        19,
+        Scene::Systems,
+        Probe::Store(systems::wishes::TIER),
+        "tier",
+    ),
     tried(
         20,
         Scene::Systems,
-        Probe::Store(systems::AUDIT),
+        Probe::Store(systems::wishes::AUDIT),
         "log target",
     ),
     tried(
         21,
         Scene::Systems,
-        Probe::Store(systems::ANONYMOUS),
+        Probe::Store(systems::wishes::ANONYMOUS),
         "the policy",
     ),
     read_back(
@@ -417,13 +422,13 @@ pub const ROWS: &[Row] = &[
     tried(
         27,
         Scene::Systems,
-        Probe::Sql(systems::PUBLICATION),
+        Probe::Sql(systems::postgres::PUBLICATION),
         "publication",
     ),
     tried(
         28,
         Scene::Systems,
-        Probe::Sql(systems::PROGRAM),
+        Probe::Sql(systems::postgres::PROGRAM),
         "pg_execute_server_program",
     ),
     tried(
@@ -487,7 +492,7 @@ pub const ROWS: &[Row] = &[
     tried(
         46,
         Scene::Systems,
-        Probe::Store(systems::LIFECYCLE),
+        Probe::Store(systems::wishes::LIFECYCLE),
         "lifecycle that is not",
     ),
 ];

@@ -15,7 +15,7 @@ use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use serde_json::{Value, json};
 
-use super::access;
+use crate::cases::components::access;
 use crate::client::{IMAGE, LABEL, Running, Script, Stand};
 use crate::cluster::{Cluster, Place, condition};
 use crate::failure::{Failure, Outcome, While, ensure};

@@ -12,7 +12,7 @@ use super::knocking::Knocking;
 use super::{
     BACK, GONE, REGION, Remains, before, children, gone, patroni_remembers, readopted, unprotect,
 };
-use crate::cases::takeover;
+use crate::cases::faults::takeover;
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if, until};

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
-use super::access::{Target, reach};
+use crate::cases::components::access::{Target, reach};
 use crate::client::Stand;
 use crate::cluster::{Cluster, Place};
 use crate::failure::{Outcome, ensure};
