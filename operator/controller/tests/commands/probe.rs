@@ -1,6 +1,5 @@
 //! The probe against every way in which a network can say no, in a network namespace of its own where addresses for
 //! documentation are on loopback: nothing leaves the namespace. Needs root, `unshare`, `ip` and `nft`.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::PathBuf;
 use std::process::Command;
