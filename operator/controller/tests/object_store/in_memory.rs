@@ -1,15 +1,5 @@
 //! The object store in memory, which the tests of the model and of the controller stand on, beside the real one: the same
 //! steps are done on both, both are read after each, and what is read must be the same.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on must end"
-)]
-
-#[path = "../../model/tests/fixture/mod.rs"]
-mod fixture;
-#[path = "object_store_server/mod.rs"]
-mod server;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +9,9 @@ use bailiwick_model::plan::Plan;
 use bailiwick_model::region::{Reclaim, Region};
 use bailiwick_model::store::{StoreFacts, StoreStep, steps};
 use bailiwick_operator::store::Store;
-use server::Server;
+
+use crate::fixture;
+use crate::server::Server;
 
 /// What a Region says of its store, one after the other: made, changed, emptied, made again.
 const SPECS: [&str; 4] = [
