@@ -1,24 +1,15 @@
 //! A crash at any point: for each call k of creating, changing, and deleting and making anew a Region, be it to
 //! Kubernetes, S3, SQL or Patroni, call k fails, its answer is lost, or the process ends at that very call, before or
 //! after it took effect: nothing of that look goes on. What is there in the end, and the status, must equal what an undisturbed run leaves. Nothing sleeps.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod support {
-    #![allow(dead_code, reason = "each test takes what it needs")]
-    pub mod cluster;
-    pub mod fake_api;
-    pub mod harness;
-    pub mod journal;
-    pub mod world;
-}
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use support::fake_api::{Key, text};
-use support::harness::{Harness, tr};
-use support::journal::{Call, Fault};
-use support::world::Data;
+
+use crate::support::fake_api::{Key, text};
+use crate::support::harness::{Harness, tr};
+use crate::support::journal::{Call, Fault};
+use crate::support::world::Data;
 
 /// What a Region comes to: all objects, the systems' state and the status, without what is another each time.
 #[derive(Debug, PartialEq)]

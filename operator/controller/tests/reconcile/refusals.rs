@@ -1,23 +1,14 @@
 //! What the API server refuses of one Region, as a quota, a webhook or an admission policy of the cluster has it: the rest of
 //! the Region is looked after, and nothing is called closed that could not be shut. Against an API server and systems in
 //! memory; no process, no network.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod support {
-    #![allow(dead_code, reason = "each test takes what it needs")]
-    pub mod cluster;
-    pub mod fake_api;
-    pub mod harness;
-    pub mod journal;
-    pub mod world;
-}
 
 use bailiwick_model::region::ChannelState;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use support::fake_api::{Key, text};
-use support::harness::{Harness, USER, tr};
-use support::journal::Fault;
+
+use crate::support::fake_api::{Key, text};
+use crate::support::harness::{Harness, USER, tr};
+use crate::support::journal::Fault;
 
 /// How many looks are enough for whatever can be done beside a refusal.
 const LOOKS: usize = 4;

@@ -1,29 +1,20 @@
 //! Regions that go and operators that go: in which order a Region that is deleted is taken down, what is forgotten of one
 //! that went while nobody watched, how the Lease changes hands, and what one Region's hanging systems cost the others. Against an API server and systems in
 //! memory; no process, no network.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod support {
-    #![allow(dead_code, reason = "each test takes what it needs")]
-    pub mod cluster;
-    pub mod fake_api;
-    pub mod harness;
-    pub mod journal;
-    pub mod world;
-}
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried};
-use bailiwick_model::names::{FINALIZER, LABEL_TASK, Names};
+use bailiwick_model::names::{FINALIZER, Names};
 use bailiwick_operator::controller::run;
 use bailiwick_operator::lease::Lease;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use support::fake_api::{FakeApi, Key, text};
-use support::harness::{Harness, USER, tr};
-use support::journal::{Fault, Journal};
+
+use crate::let_it_leak;
+use crate::support::fake_api::{FakeApi, Key, text};
+use crate::support::harness::{Harness, USER, tr};
+use crate::support::journal::{Fault, Journal};
 
 /// A Region of another cluster: each look at it is short.
 fn elsewhere(name: &str) -> Value {
@@ -496,31 +487,6 @@ async fn policies_that_an_operator_before_had_given_an_owner_lose_it() {
     assert_eq!(owned(&harness), 0);
 }
 
-/// Lets every canary in Postgres' guise have reached another node: new ones come as Regions do.
-fn let_it_leak(api: &FakeApi) {
-    const MESSAGE: &str = "/status/containerStatuses/0/state/terminated/message";
-    for mut pod in api.all("pods", "tr") {
-        let is_postgres = pod["metadata"]["labels"][LABEL_TASK] == Guise::Postgres.label();
-        let Ok(mut answer) = serde_json::from_str::<Answer>(text(&pod, MESSAGE)) else {
-            continue;
-        };
-        if !is_postgres {
-            continue;
-        }
-        let variable = &pod["spec"]["containers"][0]["env"][0];
-        let question: Question = serde_json::from_str(text(variable, "/value")).unwrap();
-        for (target, tried) in question.targets.iter().zip(&mut answer.outcomes) {
-            if target.class == Class::OtherNode && target.name != "tr-1" {
-                *tried = Tried::Reached;
-            }
-        }
-        let answer = serde_json::to_string(&answer).unwrap();
-        *pod.pointer_mut(MESSAGE).unwrap() = json!(answer);
-        let key = Key::new("pods", "tr", text(&pod, "/metadata/name"));
-        api.put(&key, "kubelet", "status", pod);
-    }
-}
-
 #[tokio::test]
 async fn regions_whose_systems_hang_do_not_keep_another_from_being_shut_off() {
     const HANGING: [&str; 4] = ["h1", "h2", "h3", "h4"];
@@ -550,7 +516,7 @@ async fn regions_whose_systems_hang_do_not_keep_another_from_being_shut_off() {
         let api = api.clone();
         async move {
             loop {
-                support::cluster::turn_all(&api, &["tr", "h1", "h2", "h3", "h4"]);
+                crate::support::cluster::turn_all(&api, &["tr", "h1", "h2", "h3", "h4"]);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -1,26 +1,16 @@
 //! Connections that stand when a way is shut, and a leak of a Region that is paused: what the operator does of it look by
 //! look. Against an API server and systems in memory; no process, no network.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod support {
-    #![allow(dead_code, reason = "each test takes what it needs")]
-    pub mod cluster;
-    pub mod fake_api;
-    pub mod harness;
-    pub mod journal;
-    pub mod world;
-}
 
 use std::collections::BTreeMap;
 
-use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried};
-use bailiwick_model::names::LABEL_TASK;
 use bailiwick_model::region::ChannelState;
 use bailiwick_model::sql::Sessions;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use support::fake_api::{Key, text};
-use support::harness::{Harness, tr};
+
+use crate::let_it_leak;
+use crate::support::fake_api::Key;
+use crate::support::harness::{Harness, tr};
 
 const ROLE: &str = "clinical_app_writer";
 
@@ -167,31 +157,6 @@ fn made_later(harness: &Harness, pod: &str) {
     harness.api.made_at(&key, now);
 }
 
-/// Lets the newest canary in Postgres' guise have reached another node.
-fn let_it_leak(harness: &Harness) {
-    const MESSAGE: &str = "/status/containerStatuses/0/state/terminated/message";
-    for mut pod in harness.api.all("pods", "tr") {
-        let is_postgres = pod["metadata"]["labels"][LABEL_TASK] == Guise::Postgres.label();
-        let Ok(mut answer) = serde_json::from_str::<Answer>(text(&pod, MESSAGE)) else {
-            continue;
-        };
-        if !is_postgres {
-            continue;
-        }
-        let variable = &pod["spec"]["containers"][0]["env"][0];
-        let question: Question = serde_json::from_str(text(variable, "/value")).unwrap();
-        for (target, tried) in question.targets.iter().zip(&mut answer.outcomes) {
-            if target.class == Class::OtherNode && target.name != "tr-1" {
-                *tried = Tried::Reached;
-            }
-        }
-        let answer = serde_json::to_string(&answer).unwrap();
-        *pod.pointer_mut(MESSAGE).unwrap() = json!(answer);
-        let key = Key::new("pods", "tr", text(&pod, "/metadata/name"));
-        harness.api.put(&key, "kubelet", "status", pod);
-    }
-}
-
 #[tokio::test]
 async fn a_region_that_is_paused_is_shut_off_for_a_leak_and_else_left_as_it_is() {
     let mut harness = Harness::running().await;
@@ -208,7 +173,7 @@ async fn a_region_that_is_paused_is_shut_off_for_a_leak_and_else_left_as_it_is()
     harness.settle().await;
     assert_eq!(ended(&harness), Vec::<String>::new());
 
-    let_it_leak(&harness);
+    let_it_leak(&harness.api);
     harness.settle().await;
     let calls = harness.journal.take();
     let sent: Vec<String> = calls

@@ -1,15 +1,5 @@
 //! What the operator makes of watches that break and of lists that fail: nothing that happened meanwhile is missed, what is
 //! gone is forgotten, and a list that failed is never taken for an empty one. Against an API server and systems in memory.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
-mod support {
-    #![allow(dead_code, reason = "each test takes what it needs")]
-    pub mod cluster;
-    pub mod fake_api;
-    pub mod harness;
-    pub mod journal;
-    pub mod world;
-}
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +8,10 @@ use std::time::Duration;
 use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION};
 use bailiwick_operator::controller::run;
 use serde_json::Value;
-use support::fake_api::Key;
-use support::harness::{Harness, tr};
-use support::journal::Fault;
+
+use crate::support::fake_api::Key;
+use crate::support::harness::{Harness, tr};
+use crate::support::journal::Fault;
 
 /// How a list fails: an error of the server, a right that is missing, an answer that never comes.
 const FAULTS: [Fault; 3] = [Fault::Fail, Fault::Refuse(403), Fault::LoseAnswer];
