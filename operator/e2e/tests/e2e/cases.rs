@@ -1,39 +1,21 @@
 //! The cases, in the order in which they run.
 
-mod access;
-mod again;
-mod apart;
-mod archive;
 mod attacks;
-mod audit;
-pub mod canary;
-mod channels;
-mod conformance;
-mod controls;
-mod editor;
-mod evidence;
-mod failover;
-mod fence;
-mod hibernated;
-mod marker;
-mod outage;
-mod placement;
-mod plugin;
-mod ready;
-mod reboot;
-mod rebuilt;
-mod refusals;
-mod renewal;
-pub mod repair;
-mod restart;
-mod retention;
-mod scaled;
-mod takeover;
-mod token;
+pub mod components;
+pub mod faults;
+pub mod residency;
 
 use std::time::Duration;
 
 use futures::FutureExt;
+
+use attacks::{editor, refusals, token};
+use components::{
+    access, archive, audit, hibernated, placement, plugin, ready, renewal, restart, retention,
+    scaled,
+};
+use faults::{failover, outage, reboot, rebuilt, repair, takeover};
+use residency::{again, apart, canary, channels, conformance, controls, evidence, fence, marker};
 
 use crate::Case;
 use crate::client;

@@ -17,8 +17,8 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::cases::canary;
-use crate::cases::repair::Deleted;
+use crate::cases::faults::repair::Deleted;
+use crate::cases::residency::canary;
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, until};
 

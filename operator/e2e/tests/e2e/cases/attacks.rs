@@ -3,12 +3,15 @@
 //! server as each adversary, client pods, and whatever got in is taken away again.
 
 mod database;
+pub mod editor;
 mod git;
 mod live;
 mod namespace;
 mod neighbour;
+pub mod refusals;
 pub mod region;
 mod store;
+pub mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::namespace::{NAME, WHO};
 use super::{region, store, with};
-use crate::cases::access::BUCKET;
-use crate::cases::controls::{found, rows};
+use crate::cases::components::access::BUCKET;
+use crate::cases::residency::controls::{found, rows};
 use crate::client::{self, LABEL, MANAGER, Script, Stand};
 use crate::cluster::{Cluster, Place, condition, documents, kind, repository};
 use crate::failure::{Failure, Outcome, While, ensure};

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::namespace::{NAME, binding, opening, service};
 use super::{Adversary, Attempt, Expected, How, database, store, with};
-use crate::cases::access::{Target, reach};
+use crate::cases::components::access::{Target, reach};
 use crate::client::{LABEL, Stand, apply};
 use crate::cluster::{Cluster, MANAGER, Place};
 use crate::failure::{Failure, Outcome, While, ensure};

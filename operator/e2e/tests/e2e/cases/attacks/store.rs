@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Adversary, Attempt, Expected, How, answers};
-use crate::cases::access::BUCKET;
+use crate::cases::components::access::BUCKET;
 use crate::client::{self, Script, Stand};
 use crate::cluster::{Cluster, Place};
 use crate::failure::Outcome;
