@@ -2,10 +2,10 @@
 //! for each channel out, and whether all that is demanded is closed. Never greener than the operator's own condition. No
 //! I/O.
 
-use bailiwick_model::channel::{CHANNELS, Channel};
-use bailiwick_model::region::{
+use bailiwick_api::region::{
     Assurance, ChannelState, ChannelStatus, Exception, Region, ResidencyStatus,
 };
+use bailiwick_model::channel::{CHANNELS, Channel};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! The objects of a Region as a tree: what owns what. Names, kinds and owners in, lines out; no I/O.
 
+use bailiwick_api::region::RegionStatus;
 use bailiwick_model::names::LABEL_ROLE;
-use bailiwick_model::region::RegionStatus;
 use kube::api::ObjectMeta;
 use serde::Serialize;
 

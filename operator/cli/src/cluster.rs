@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bailiwick_api::region::{Region, RegionStatus};
 use bailiwick_model::names::{LABEL_REGION, Names};
-use bailiwick_model::region::{Region, RegionStatus};
 use bailiwick_model::region_object::RegionObject;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;

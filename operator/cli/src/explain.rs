@@ -1,8 +1,8 @@
 //! What a leakage channel is: by what data would get out, what closes it, and from which assurance on it is demanded. A
 //! number or a name in, the channel out; no I/O.
 
+use bailiwick_api::region::Assurance;
 use bailiwick_model::channel::{CHANNELS, Channel};
-use bailiwick_model::region::Assurance;
 use serde::Serialize;
 
 /// A channel for readers.

@@ -1,7 +1,7 @@
 //! Whether a status still speaks of the Region as it is: one that nobody renews, or of an older spec, proves nothing. A
 //! Region and the time in, a word out; no I/O.
 
-use bailiwick_model::region::{Region, RegionStatus};
+use bailiwick_api::region::{Region, RegionStatus};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 

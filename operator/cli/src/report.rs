@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use bailiwick_model::region::{Assurance, Region, RegionStatus};
+use bailiwick_api::region::{Assurance, Region, RegionStatus};
 use bailiwick_model::status::DELETION_BLOCKED;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bailiwick_model::desired::Manifest;
 use bailiwick_model::facts::{ReadFailure, RefusedObject};
+use bailiwick_model::growth::{Growth, Unmarked};
+use bailiwick_model::manifest::Manifest;
 use bailiwick_model::names::{ANNOTATION_ARGO_SYNC, FIELD_MANAGER, RETAINED, RETENTION_MANAGER};
-use bailiwick_model::volume::{Growth, Unmarked};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,

@@ -13,14 +13,14 @@ pub mod run;
 use std::io;
 use std::path::PathBuf;
 
-use bailiwick_model::violation::Violation;
+use bailiwick_api::violation::Violation;
 
 /// What ends a command with an exit code other than 0.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The definition of Region could not be written.
     #[error(transparent)]
-    Crd(#[from] bailiwick_model::region::CrdError),
+    Crd(#[from] bailiwick_api::region::CrdError),
     /// An object could not be written.
     #[error(transparent)]
     Document(#[from] bailiwick_model::delegation::DocumentError),

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::{BreachStatus, EvidenceStatus, RegionStatus, WaysStatus};
 use bailiwick_model::accepted::AcceptedSpec;
 use bailiwick_model::evidence::recorder::Recorder;
+use bailiwick_model::facts::repository::ReadBack;
 use bailiwick_model::facts::{Inventory, Neighbour, Observed};
 use bailiwick_model::plan::Platform;
-use bailiwick_model::region::{BreachStatus, EvidenceStatus, RegionStatus, WaysStatus};
-use bailiwick_model::repository::{ArchivedFile, ReadBack};
+use bailiwick_model::repository::ArchivedFile;
 use bailiwick_model::retire::Phase;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;

@@ -3,23 +3,21 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::desired::{desired, desired_while_paused};
 use bailiwick_model::facts::{Facts, RefusedObject};
 use bailiwick_model::plan::Plan;
 use bailiwick_model::reconciled::AppliedPlan;
-use bailiwick_model::region::Region;
 use bailiwick_model::secret;
-use bailiwick_model::step::steps;
+use bailiwick_model::steps::steps;
 use jiff::Timestamp;
 
-use crate::apply;
 use crate::context::{Context, Memory};
 use crate::error::Error;
-use crate::mint;
 use crate::observe::{network_policies, secret_facts, stateful_sets};
 use crate::perform::perform;
 use crate::refusals::Refusals;
-use crate::retire;
+use crate::{apply, mint, retire};
 
 /// The status of HTTP of a right that is not there.
 const FORBIDDEN: u16 = 403;

@@ -1,7 +1,7 @@
 //! Kubernetes Events, for the flips that people are woken for. One write each, best effort: the status is the
 //! record, an Event only its echo.
 
-use bailiwick_model::region::{Region, RegionStatus};
+use bailiwick_api::region::{Region, RegionStatus};
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 

@@ -1,13 +1,13 @@
 //! The writer of a Region's evidence log: entries in, signed and chained records in the Region's own bucket out, with
 //! the end of the chain for the status. I/O: HTTPS to the Region's own store. It decides nothing about residency.
 
+use bailiwick_api::region::{EvidenceStatus, Region};
 use bailiwick_model::evidence::entry::Name;
 use bailiwick_model::evidence::{
     Anchor, Entry, Hash, KeyId, Record, SigningKey, Stored, object_key, sequence_of,
 };
 use bailiwick_model::facts::{ReadFailure, Unread};
 use bailiwick_model::names::Names;
-use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::secret::SIGNING_KEY;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::facts::Facts;
 use bailiwick_model::names::Names;
-use bailiwick_model::plan;
-use bailiwick_model::region::Region;
 use bailiwick_model::secret::SecretWanted;
-use bailiwick_model::step::may_be_left;
+use bailiwick_model::steps::may_be_left;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 
@@ -34,7 +33,7 @@ pub async fn glance(
     memory: &mut Memory,
 ) -> Result<(), Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &names.namespace());
-    for wanted in plan::secrets(names, &region.spec)
+    for wanted in bailiwick_model::planner::secrets(names, &region.spec)
         .iter()
         .filter(|wanted| matters(wanted))
     {
@@ -74,7 +73,7 @@ pub async fn left_over(
     // What was there last is there until it is seen to be gone, though its role is.
     candidates.extend(memory.left_over.1.keys().cloned());
     candidates.extend(facts.announced.iter().cloned());
-    for wanted in plan::secrets(names, &region.spec) {
+    for wanted in bailiwick_model::planner::secrets(names, &region.spec) {
         candidates.remove(&wanted.name);
     }
     if glanced || candidates != memory.left_over.0 {

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::region::Region;
 use bailiwick_model::facts::{
     ClientNamespace, Inventory, NamespacePod, Observed, ReadFailure, Right,
 };
 use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, Names, SNAPSHOTS};
-use bailiwick_model::region::Region;
 use bailiwick_model::rights;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};

@@ -208,7 +208,7 @@ fn secret(plan: &Plan, wanted: &SecretWanted, values: &Values) -> Secret {
         _ => "Opaque",
     };
     Secret {
-        metadata: bailiwick_model::desired::kept(
+        metadata: bailiwick_model::manifest::kept(
             plan,
             &plan.names.namespace(),
             &wanted.name,

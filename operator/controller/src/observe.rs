@@ -6,17 +6,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::{Region, RegionSpec};
+use bailiwick_model::facts::repository::ReadBack;
 use bailiwick_model::facts::{
     ByNamespace, CertificateFact, Facts, Inventory, Neighbour, NeighbourPod, Observed, ReadFailure,
     SecretFact, StatefulSetFact, Unread,
 };
 use bailiwick_model::names::{LABEL_NAME, Names};
-use bailiwick_model::plan;
-use bailiwick_model::region::{Region, RegionSpec};
-use bailiwick_model::repository::ReadBack;
 use bailiwick_model::resync::{self, LastInventory, LastReadBack, SecretsDue};
 use bailiwick_model::scale;
-use bailiwick_model::step::announced;
+use bailiwick_model::steps::announced;
 use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -28,11 +27,9 @@ use x509_parser::pem::parse_x509_pem;
 
 use crate::context::{CachedInventory, CachedReadBack, Context, Memory};
 use crate::error::Error;
-use crate::glance;
-use crate::inventory;
-use crate::mint;
 use crate::systems::Access;
 use crate::watch::Object;
+use crate::{glance, inventory, mint};
 
 /// How long one system may take to say how it is. What else of the Region is to be done waits for it, the quarantine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -249,7 +246,7 @@ pub async fn read_all_secrets(
     memory: &mut Memory,
 ) -> Result<(), Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &names.namespace());
-    for wanted in plan::secrets(names, &region.spec) {
+    for wanted in bailiwick_model::planner::secrets(names, &region.spec) {
         glance::read(&api, &wanted, memory).await?;
     }
     memory.last_resync = Some(Instant::now());
@@ -310,7 +307,7 @@ pub fn secret_facts(
     spec: &RegionSpec,
     memory: &Memory,
 ) -> BTreeMap<String, SecretFact> {
-    let drifted: BTreeSet<String> = plan::secrets(names, spec)
+    let drifted: BTreeSet<String> = bailiwick_model::planner::secrets(names, spec)
         .into_iter()
         .filter(|wanted| mint::drifted(wanted, names, &memory.credentials))
         .map(|wanted| wanted.name)

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bailiwick_model::facts::{ReadFailure, Unread};
-use bailiwick_model::names::{MAX_INSTANCES, Names, port};
-use bailiwick_model::patroni::{
-    MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange, UNREACHABLE,
+use bailiwick_api::MAX_INSTANCES;
+use bailiwick_model::facts::patroni::{
+    MemberFact, MemberRole, PatroniFacts, SettingChange, UNREACHABLE,
 };
+use bailiwick_model::facts::{ReadFailure, Unread};
+use bailiwick_model::names::{Names, port};
+use bailiwick_model::patroni::step::PatroniStep;
 use futures::future;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;

@@ -1,11 +1,11 @@
 //! Does steps one by one: in the object store, in Postgres, with Patroni, and those of Kubernetes that are no apply. Steps in,
 //! what was done and what failed out; which steps wait for one that failed is the model's.
 
+use bailiwick_api::region::Region;
 use bailiwick_model::drift::undoes_drift;
 use bailiwick_model::names::FIELD_MANAGER;
 use bailiwick_model::plan::Plan;
 use bailiwick_model::reconciled::FailedStep;
-use bailiwick_model::region::Region;
 use bailiwick_model::step::Step;
 use bailiwick_model::step_failures::StepFailures;
 use k8s_openapi::api::batch::v1::Job;

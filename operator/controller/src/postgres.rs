@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bailiwick_model::facts::postgres::{ArchiverFact, PostgresFacts, RunningSettings, Sessions};
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
-use bailiwick_model::sql::{ArchiverFact, PostgresFacts, RunningSettings, Sessions, SqlStep};
+use bailiwick_model::sql::step::SqlStep;
 use futures::future::join_all;
 use tokio_postgres::Client;
 

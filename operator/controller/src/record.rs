@@ -1,9 +1,10 @@
 //! Appends what waits for a Region's evidence log, and puts its new end into the status. What is due is the model's.
 
+use bailiwick_api::region::{Region, RegionStatus};
 use bailiwick_model::evidence::recorder::{Appended, Due};
 use bailiwick_model::names::Names;
-use bailiwick_model::region::{Region, RegionStatus};
-use bailiwick_model::status::{self, Outcome};
+use bailiwick_model::outcome::Outcome;
+use bailiwick_model::status;
 use jiff::Timestamp;
 use kube::ResourceExt;
 

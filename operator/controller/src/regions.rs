@@ -117,7 +117,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bailiwick_model::region::Region;
+    use bailiwick_api::region::Region;
     use serde_json::json;
 
     fn region(annotations: &serde_json::Value) -> Region {

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::{EvidenceStatus, Region};
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::entry::Name;
 use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, LABEL_NAME, LABEL_REGION, Names};
-use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::region_object::RegionObject;
 use bailiwick_model::retire::{
     Blocker, Phase, Remains, Remnant, RemnantPod, RetireStep, Retirement, removal_of_policies,
@@ -24,15 +24,14 @@ use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use crate::apply;
 use crate::context::{Context, Memory};
 use crate::error::Error;
-use crate::events;
 use crate::observe::{missing_rights, read_all_secrets};
 use crate::systems::Access;
 use crate::telemetry::Ending;
 use crate::watch::Object;
 use crate::write_status::patch_status;
+use crate::{apply, events};
 
 /// When a Region that is being deleted is looked at again, beside the events of its children.
 const AGAIN: Duration = Duration::from_secs(3);

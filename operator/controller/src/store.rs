@@ -19,15 +19,17 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use bailiwick_api::region::Region;
 use bailiwick_minio_admin::{CALL_TIMEOUT, CONNECT_TIMEOUT, Client as AdminClient, Info};
 use bailiwick_model::desired::object_store::{ACCESS_KEY, SECRET_KEY};
+use bailiwick_model::facts::store::{BucketFact, BucketOutlet, Outlet, StoreFacts, UserFact};
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, Names, OWN_USERS};
-use bailiwick_model::region::Region;
 use bailiwick_model::repository::PASSPHRASE;
-use bailiwick_model::store::{
-    BucketFact, BucketOutlet, Outlet, StoreFacts, StoreStep, UserFact, canonical, policy_user,
-};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::{canonical, policy_user};
+use bucket::done_or;
+use failure::{Failure, s3_failure};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -36,8 +38,6 @@ use serde_json::Value;
 use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::tls;
-use bucket::done_or;
-use failure::{Failure, s3_failure};
 
 /// How many buckets or users are read at once.
 const READS_AT_ONCE: usize = 4;

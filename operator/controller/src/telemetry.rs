@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
-use bailiwick_model::region::RegionStatus;
+use bailiwick_api::region::RegionStatus;
 use bailiwick_model::status::is_true;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

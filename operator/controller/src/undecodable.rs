@@ -3,13 +3,13 @@
 
 use std::ops::ControlFlow;
 
+use bailiwick_api::region::Region;
+use bailiwick_api::violation::Violation;
 use bailiwick_model::names::{FIELD_MANAGER, FINALIZER, Names};
-use bailiwick_model::region::Region;
 use bailiwick_model::region_object::Undecodable;
 use bailiwick_model::requeue::STEP_REQUEUE;
 use bailiwick_model::resync::RESYNC_PERIOD;
 use bailiwick_model::status;
-use bailiwick_model::violation::Violation;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};

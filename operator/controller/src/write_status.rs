@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use bailiwick_api::region::{Region, RegionStatus};
+use bailiwick_api::violation::Violation;
 use bailiwick_model::names::FIELD_MANAGER;
+use bailiwick_model::outcome::Outcome;
 use bailiwick_model::reconciled::Reconciled;
-use bailiwick_model::region::{Region, RegionStatus};
 use bailiwick_model::region_object::RegionObject;
-use bailiwick_model::requeue;
-use bailiwick_model::status::{self, Outcome};
-use bailiwick_model::violation::Violation;
+use bailiwick_model::{requeue, status};
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};

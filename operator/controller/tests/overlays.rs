@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::assumption;
 use bailiwick_model::delegation::POD_SECURITY_VERSION;
 use bailiwick_model::desired::desired;
@@ -13,8 +14,8 @@ use bailiwick_model::names::{
     DELEGATED_CLUSTER_ROLE, LABEL_CLIENT, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION,
     NODE_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,
 };
-use bailiwick_model::plan::{Platform, plan};
-use bailiwick_model::region::Region;
+use bailiwick_model::plan::Platform;
+use bailiwick_model::planner::plan;
 use bailiwick_operator::commands::check;
 use serde::Deserialize;
 use serde_json::Value;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::patroni::{MemberRole, PatroniStep, SettingChange, UNREACHABLE};
+use bailiwick_model::facts::patroni::{MemberRole, SettingChange, UNREACHABLE};
+use bailiwick_model::patroni::step::PatroniStep;
 use bailiwick_operator::error::StepError;
 use bailiwick_operator::patroni::Patroni;
 use rcgen::ExtendedKeyUsagePurpose;
@@ -140,7 +141,7 @@ async fn members_are_read_as_they_are() {
         facts
             .members
             .values()
-            .all(bailiwick_model::patroni::MemberFact::serves)
+            .all(bailiwick_model::facts::patroni::MemberFact::serves)
     );
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::{Region, RegionSpec, Residency};
+use bailiwick_api::violation::{Reason, Violation};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::manifest::{Manifest, owned};
 use crate::plan::Plan;
-use crate::region::{Region, RegionSpec, Residency};
-use crate::violation::{Reason, Violation};
 
 /// The key of the ConfigMap with the generation.
 const GENERATION: &str = "generation";

@@ -6,14 +6,14 @@ mod object;
 use std::collections::HashSet;
 use std::fmt;
 
+use bailiwick_api::region::{self, CrdError};
+use bailiwick_api::spelling::nearest;
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use object::Schemas;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::region::{self, CrdError};
 use crate::region_object::without_places;
-use crate::spelling::nearest;
-use object::Schemas;
 
 /// Why the API server would refuse a Region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

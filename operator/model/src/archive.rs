@@ -1,13 +1,13 @@
 //! Whether WAL arrives in the Region's bucket and what can be restored from it, from everything that was observed:
 //! the Jobs of the archive, the store and the primary. No I/O.
 
+use bailiwick_api::duration;
+use bailiwick_api::region::{BackupRecord, RegionStatus};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::duration;
 use crate::facts::{Facts, Observed};
 use crate::patroni::job_result;
 use crate::plan::Plan;
-use crate::region::{BackupRecord, RegionStatus};
 use crate::sql;
 
 /// What the archive does. The reasons are closed words: they go into the status.

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use bailiwick_api::region::Region;
+
 use crate::endpoint;
 use crate::facts::{ApiServerAddress, Facts, Observed, StorageClassFact};
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::plan::Platform;
-use crate::region::Region;
 
 /// The registry of images that nobody named.
 const REGISTRY: &str = "bailiwick.dev";

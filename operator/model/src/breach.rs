@@ -2,10 +2,10 @@
 //! now out. Declared endpoints and clients are shut off while a leak is there that this may stop; Postgres never stops
 //! for it. Nothing that is merely unknown begins a breach, and nothing that is merely unknown ends one. No I/O.
 
+use bailiwick_api::region::{BreachStatus, BreachedChannel};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::channel::Channels;
-use crate::region::{BreachStatus, BreachedChannel};
 
 /// The channels whose leak is stopped, or may be, by shutting off the Region's declared endpoints and its clients.
 pub const STOPPED: [u8; 8] = [1, 2, 3, 9, 17, 18, 19, 20];

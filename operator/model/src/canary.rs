@@ -7,20 +7,17 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 
-pub use question::{
-    Answer, Attempt, Class, METADATA_ADDRESS, MOST_TARGETS, Question, Target, Tried, VARIABLE,
-};
-pub use schedule::{AGAIN, steps};
 use sha2::{Digest, Sha256};
 
-use crate::canary::question::KUBELET;
+use crate::canary::question::{
+    Attempt, Class, KUBELET, METADATA_ADDRESS, MOST_TARGETS, Question, Target,
+};
 use crate::desired::boundary;
 use crate::facts::Neighbour;
 use crate::fence::declared;
-pub use crate::flow::Guise;
+use crate::flow::Guise;
 use crate::names::{Names, component, port};
 use crate::plan::Plan;
-pub use crate::plan::Surroundings;
 
 /// How many hexadecimal digits of a hash make a question's id: it ends the name of a Job.
 const ID_LENGTH: usize = 10;

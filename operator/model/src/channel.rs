@@ -12,13 +12,13 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::region::{Assurance, ChannelState, ChannelStatus, ExceptionsStatus, RegionSpec};
 use jiff::Timestamp;
 pub use table::CHANNELS;
 
 use crate::canary::verdict::{self as canaries, NetworkVerdict};
 use crate::facts::Facts;
 use crate::plan::Plan;
-use crate::region::{Assurance, ChannelState, ChannelStatus, ExceptionsStatus, RegionSpec};
 
 /// The admission policy that keeps exceptions to those who may grant them.
 const APPROVAL: &str = "bailiwick-residency-exceptions";

@@ -1,6 +1,9 @@
 //! The components of a Region. One is a folder and a row of [`COMPONENTS`]: `plan`, `desired`, `steps`, the network boundary
 //! and `status` go through the table, in its order. No I/O.
 
+use bailiwick_api::region::RegionSpec;
+use bailiwick_api::violation::Violation;
+
 use crate::condition::{self, Verdict};
 use crate::desired::fence::config_map;
 use crate::desired::{boundary, canary, object_store, postgres};
@@ -10,11 +13,9 @@ use crate::manifest::Manifest;
 use crate::names::{Names, component};
 use crate::outcome::Applied;
 use crate::plan::{Plan, Platform};
-use crate::region::RegionSpec;
 use crate::secret::SecretWanted;
 use crate::sql::untold::is_untold;
 use crate::step::Step;
-use crate::violation::Violation;
 use crate::{endpoint, fence, patroni, sql, store};
 
 /// A part of every Region.

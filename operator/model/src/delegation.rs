@@ -7,6 +7,8 @@ pub mod arguments;
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::MAX_INSTANCES;
+use bailiwick_api::region::{Access, CrdError, Service};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
@@ -17,11 +19,9 @@ use serde_yaml::{Mapping, Value};
 use crate::admission::{Admission, Refusal};
 use crate::names::{
     ANNOTATION_ARGO_SYNC, DELEGATED_CLUSTER_ROLE, LABEL_DELETION_PROTECTION, LABEL_JURISDICTION,
-    LABEL_LOCATION, LABEL_REGION, MAX_INSTANCES, Names, OPERATOR_NAMESPACE,
-    OPERATOR_SERVICE_ACCOUNT, RETAINED,
+    LABEL_LOCATION, LABEL_REGION, Names, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, RETAINED,
 };
 use crate::offline;
-use crate::region::{Access, CrdError, Service};
 use crate::yaml::{self, read};
 
 /// The version of the Pod Security Standards that a Region's namespaces enforce; raised on purpose, not with the

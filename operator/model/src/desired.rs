@@ -9,9 +9,8 @@ pub mod postgres;
 
 use crate::accepted;
 use crate::component::COMPONENTS;
-pub use crate::manifest::*;
+use crate::manifest::Manifest;
 use crate::plan::Plan;
-pub use crate::workload::*;
 
 /// Every Kubernetes object of a Region, in apply order. Jobs are steps and Secrets are minted: neither is here.
 #[must_use]

@@ -1,8 +1,9 @@
 //! Which steps put right what somebody else changed. Steps and the status before them in; no I/O.
 
-use crate::patroni::PatroniStep;
-use crate::region::Region;
-use crate::sql::SqlStep;
+use bailiwick_api::region::Region;
+
+use crate::patroni::step::PatroniStep;
+use crate::sql::step::SqlStep;
 use crate::step::Step;
 
 /// Whether a step puts right what was settled for the spec as it is, and was changed by somebody else.
@@ -36,8 +37,8 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     use super::*;
-    use crate::region::RegionStatus;
-    use crate::store::StoreStep;
+    use crate::store::step::StoreStep;
+    use bailiwick_api::region::RegionStatus;
 
     /// A Region of generation 2 whose status speaks of this one, with this reason of Progressing.
     fn region(observed: i64, reason: &str) -> Region {

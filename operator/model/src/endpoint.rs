@@ -4,13 +4,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use bailiwick_api::region::RegionSpec;
+use bailiwick_api::violation::{Reason, Violation};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::facts::Facts;
 use crate::plan::Platform;
-use crate::region::RegionSpec;
 use crate::residency::Policy;
-use crate::violation::{Reason, Violation};
 
 /// The most addresses that all the declared endpoints of a Region may have together.
 pub const MOST_ADDRESSES: u128 = 4096;

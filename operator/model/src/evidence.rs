@@ -17,16 +17,14 @@ mod verify;
 use std::fmt;
 use std::str::FromStr;
 
+use bailiwick_api::region::EvidenceStatus;
+pub use entry::Entry;
+use envelope::Envelope;
+pub use envelope::{KeyId, PublicKey, SigningKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-pub use entry::Entry;
-pub use envelope::{KeyId, PublicKey, SigningKey};
 pub use verify::{Expected, Finding, Stored, Verified, verify};
-
-use crate::region::EvidenceStatus;
-use envelope::Envelope;
 
 /// Where records lie in the bucket. Their keys are made of the sequence and nothing else: two writers of one sequence
 /// meet at one key, where the store lets the first alone in. With a date in the key they would not, around midnight.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bailiwick_api::region::{BreachStatus, WaysStatus};
 use jiff::Timestamp;
 
 pub use self::cluster::*;
@@ -22,7 +23,6 @@ use self::patroni::PatroniFacts;
 use self::postgres::PostgresFacts;
 use self::repository::ReadBack;
 use self::store::StoreFacts;
-use crate::region::{BreachStatus, WaysStatus};
 
 /// Everything that `plan` needs and the spec does not say.
 #[derive(Clone, Debug, Default, PartialEq)]

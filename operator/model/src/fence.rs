@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bailiwick_api::violation::{Reason, Violation};
 use bailiwick_fence::RESPONDER_PORT;
 pub use bailiwick_fence::{Family, Outcome, Report, Targets};
 
@@ -11,7 +12,6 @@ use crate::facts::{Facts, FenceFact, PodFact};
 use crate::flow::Guise;
 use crate::names::{FENCE_NAMESPACE, FENCE_SERVICE, LABEL_TASK};
 use crate::residency::{ExternalEndpoint, Resident};
-use crate::violation::{Reason, Violation};
 
 /// The name of the init container and of its volume.
 pub const CONTAINER: &str = "fence";

@@ -1,10 +1,10 @@
 //! Who may connect to whom in a Region, as data: the NetworkPolicies of both sides, what canaries try, and the table in
 //! the documentation are made from it. No I/O.
 
+use bailiwick_api::region::Service;
 use serde::{Deserialize, Serialize};
 
 use crate::names::component;
-use crate::region::Service;
 
 /// What a pod of ours may talk to. NetworkPolicies select pods by this label and by nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Volumes that are to grow, and what keeps them from it. A plan and facts in, steps and sentences out; no I/O.
 
+use bailiwick_api::quantity;
+
 use crate::facts::{ClaimFact, Facts};
 use crate::names::component;
 use crate::plan::Plan;
-use crate::quantity;
 use crate::volume::{VolumeSize, claims};
 
 /// A claim that is to grow.

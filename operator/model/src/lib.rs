@@ -57,5 +57,3 @@ pub mod volume;
 pub mod ways;
 pub mod workload;
 pub mod yaml;
-
-pub use bailiwick_api::{duration, quantity, region, settings, spelling, violation};

@@ -1,10 +1,9 @@
 //! Every label, annotation, port and object name, declared once. Names in, names out; no I/O.
 
+use bailiwick_api::region::Region;
 use kube::ResourceExt;
 
-pub use crate::flow::Flow;
 use crate::flow::Guise;
-use crate::region::Region;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "bailiwick-operator";
@@ -85,8 +84,6 @@ pub const BACKUP_USER: &str = "pgbackrest";
 pub const AUDITOR_USER: &str = "evidence-auditor";
 /// The store's users of every Region, whatever its spec says.
 pub const OWN_USERS: [&str; 2] = [BACKUP_USER, AUDITOR_USER];
-
-pub use bailiwick_api::MAX_INSTANCES;
 
 /// Components: the value of `app.kubernetes.io/name` on all that belongs to one.
 pub mod component {

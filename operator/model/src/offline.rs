@@ -3,21 +3,21 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Region;
+use bailiwick_api::settings;
+use bailiwick_api::violation::Violation;
 use jiff::Timestamp;
 use kube::Resource;
 use serde_json::Value;
 
 use crate::admission::{Admission, Refusal};
-use crate::assumption;
 use crate::delegation::{self, DocumentError};
 use crate::names::Names;
-use crate::plan::{Platform, plan};
-use crate::region::Region;
+use crate::plan::Platform;
+use crate::planner::plan;
 use crate::region_object::RegionObject;
-use crate::residency;
-use crate::settings;
-use crate::violation::Violation;
 use crate::yaml::read::{Document, Misread};
+use crate::{assumption, residency};
 
 /// Where the settings of PostgreSQL are.
 const PARAMETERS: &str = "spec.postgres.parameters";

@@ -1,10 +1,11 @@
 //! How a reconcile of a Region went. No I/O.
 
+use bailiwick_api::region::BackupRecord;
+use bailiwick_api::violation::Violation;
+
 use crate::archive::Archive;
 use crate::facts::{Facts, ReadFailure};
 use crate::plan::Plan;
-use crate::region::BackupRecord;
-use crate::violation::Violation;
 
 /// How a look at a Region went.
 #[derive(Clone, Debug)]

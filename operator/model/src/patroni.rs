@@ -10,19 +10,19 @@ pub mod step;
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::Durability;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-pub use self::step::*;
 use crate::desired::postgres::jobs::{JobResult, Task, job};
 use crate::desired::postgres::parameters::{NEVER_BELOW_PRIMARY, dynamic};
-pub use crate::facts::patroni::*;
+use crate::facts::patroni::{MemberFact, MemberRole, UNREACHABLE, same};
 use crate::facts::store::StoreFacts;
 use crate::facts::{Facts, PodFact};
 use crate::manifest::Manifest;
 use crate::names::BACKUP_USER;
+use crate::patroni::step::PatroniStep;
 use crate::plan::Plan;
-use crate::region::Durability;
 use crate::scale::{Departure, Leaving};
 use crate::step::Step;
 use crate::{rotation, store};

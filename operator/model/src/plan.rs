@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bailiwick_api::region::{Assurance, BreachStatus, RegionSpec, WaysStatus};
 use bailiwick_fence::Targets;
 use ipnet::IpNet;
 use jiff::SignedDuration;
@@ -13,8 +14,6 @@ use crate::desired::postgres::preloaded::Preloaded;
 use crate::facts::{ApiServerAddress, Neighbour};
 use crate::flow::Connection;
 use crate::names::Names;
-pub use crate::planner::{plan, secrets};
-use crate::region::{Assurance, BreachStatus, RegionSpec, WaysStatus};
 use crate::residency::{
     BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
 };

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::{Assurance, Region, RegionSpec, WaysStatus};
+use bailiwick_api::violation::{Reason, Violation};
 use kube::Resource;
 
 use crate::breach::{breach, known};
@@ -11,12 +13,10 @@ use crate::desired::postgres::preloaded::Preloaded;
 use crate::facts::Facts;
 use crate::names::{LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION, Names};
 use crate::plan::{Plan, Platform, Surroundings};
-use crate::region::{Assurance, Region, RegionSpec, WaysStatus};
 use crate::residency::{
     BucketPlace, ExternalEndpoint, ImagePlace, NodePool, Policy, Resident, StorageClassPlace,
 };
 use crate::secret::{self, SecretWanted};
-use crate::violation::{Reason, Violation};
 use crate::{channel, fence, scale, volume, ways};
 
 /// Judges a Region against the platform and the facts.

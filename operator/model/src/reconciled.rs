@@ -1,13 +1,14 @@
 //! What one reconcile of a Region came to: what the controller did of a plan in, the outcome that the status tells of out.
 //! No I/O.
 
+use bailiwick_api::region::RegionStatus;
+use bailiwick_api::violation::Violation;
+
 use crate::archive;
 use crate::facts::{Facts, ReadFailure};
+use crate::outcome::{Applied, Outcome};
 use crate::plan::Plan;
-use crate::region::RegionStatus;
-use crate::status::{Applied, Outcome};
-use crate::step::{retained, untold};
-use crate::violation::Violation;
+use crate::steps::{retained, untold};
 
 /// A step that failed: which, why, and the code that the system answered with.
 pub type FailedStep = (String, ReadFailure, Option<String>);

@@ -1,14 +1,14 @@
 //! The reference of Region for people, as Markdown, from the same definition that the API server gets. Nothing in, text
 //! out; no I/O.
 
-use serde_json::Value;
-
-use crate::channel::CHANNELS;
-use crate::region::{
+use bailiwick_api::region::{
     self, ChannelState, CrdError, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES,
     RESERVED_SCHEMAS,
 };
-use crate::settings::{self, Keeper, Setting};
+use bailiwick_api::settings::{self, Keeper, Setting};
+use serde_json::Value;
+
+use crate::channel::CHANNELS;
 
 /// The contents of `docs/reference/region.md`.
 ///

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bailiwick_api::region::{Region, RegionStatus, Residency};
+use bailiwick_api::violation::{Reason, Violation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::accepted::AcceptedSpec;
-use crate::region::{Region, RegionStatus, Residency};
-use crate::violation::{Reason, Violation};
 
 /// How much of what a decoder expected is told, in characters.
 const MOST_OF_A_CAUSE: usize = 200;

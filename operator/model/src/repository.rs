@@ -5,6 +5,7 @@
 //! The marker is an object beside pgBackRest's own path. Its HMAC is of a key that is derived from the one that the
 //! repository is encrypted with: whoever has a copy of a bucket, or a bucket of another Region, has no marker that fits.
 
+use bailiwick_api::region::Residency;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
@@ -12,9 +13,8 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::postgres::PostgresFacts;
-pub use crate::facts::repository::*;
+use crate::facts::repository::{Difference, Marker, ReadBack};
 use crate::names::{BACKUP_BUCKET, Names};
-use crate::region::Residency;
 
 /// The marker's key in the bucket. pgBackRest keeps to the folder that is called as the Region.
 pub const MARKER: &str = ".residency.json";

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use bailiwick_api::region::{Assurance, BreachStatus, Region, RegionStatus};
+use bailiwick_api::violation::Reason;
 use jiff::SignedDuration;
 
 use crate::channel::channels;
 use crate::reconciled::{AppliedPlan, Reconciled};
-use crate::region::{Assurance, BreachStatus, Region, RegionStatus};
 use crate::resync::RESYNC_PERIOD;
 use crate::status::is_true;
-use crate::violation::Reason;
 
 /// When a settled Region is reconciled again: what stands behind S3, SQL and Patroni sends no events, and archiving that
 /// fails must show within a minute. Such a reconcile sends nothing to the API server.

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::region::RegionSpec;
+use bailiwick_api::violation::{Reason, Violation};
 use jiff::Timestamp;
 
 use crate::names::NODE_REGION;
-use crate::region::RegionSpec;
-use crate::violation::{Reason, Violation};
 
 /// The exceptions that have ended at `now`. A Region that has one stands; a new one with it asks for what it does not get.
 #[must_use]

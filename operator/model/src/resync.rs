@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bailiwick_api::region::{ChannelState, Region};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::facts::repository::ReadBack;
+use crate::facts::store::Outlet;
 use crate::facts::{Facts, Inventory, Observed, ReadFailure};
 use crate::names::Names;
-use crate::region::{ChannelState, Region};
-use crate::repository::{ArchivedFile, ReadBack};
+use crate::repository::ArchivedFile;
 use crate::status::is_true;
-use crate::store::Outlet;
 use crate::ways;
 
 /// How often what no watch tells of is read anew: Secrets, ConfigMaps, the inventory, what is behind S3.
@@ -168,12 +169,12 @@ mod tests {
 
     use super::*;
     use crate::facts::ClaimFact;
-    use crate::region::{
+    use crate::facts::postgres::PostgresFacts;
+    use crate::facts::store::StoreFacts;
+    use bailiwick_api::region::{
         Assurance, BreachStatus, BreachedChannel, ChannelStatus, ExceptionsStatus, RegionStatus,
         ResidencyStatus,
     };
-    use crate::sql::PostgresFacts;
-    use crate::store::StoreFacts;
 
     const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
 

@@ -7,12 +7,13 @@
 
 use std::fmt;
 
+use bailiwick_api::MAX_INSTANCES;
+use bailiwick_api::region::{Durability, RegionSpec};
 use serde_json::{Value, json};
 
 use crate::facts::patroni::{MemberFact, MemberRole, PatroniFacts, same};
 use crate::facts::{Facts, PodFact};
-use crate::names::{MAX_INSTANCES, Names};
-use crate::region::{Durability, RegionSpec};
+use crate::names::Names;
 
 /// The members of a Region's Postgres, now.
 #[derive(Clone, Debug, PartialEq, Eq)]

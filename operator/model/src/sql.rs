@@ -32,17 +32,18 @@ mod wanted;
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::{Postgres, Reclaim, Service};
+
 pub use self::archive::{ArchiveFailure, ArchiverHealth, archive_health, latest_restorable};
 pub use self::outcome::settle;
-pub use self::step::*;
 pub use self::wanted::{
     CRON, EXTENSIONS, SCHEMA_OF_EXTENSIONS, TAKEN_SCHEMAS, WantedDatabase, WantedPostgres,
     WantedRole, WantedSchema, violations,
 };
-pub use crate::facts::postgres::*;
+use crate::facts::postgres::{PostgresFacts, Sessions};
 use crate::names::Names;
 use crate::plan::Plan;
-use crate::region::{Postgres, Reclaim, Service};
+use crate::sql::step::SqlStep;
 
 /// The role that administers a database, and owns what is in it.
 #[must_use]

@@ -11,6 +11,8 @@ mod residency;
 mod retiring;
 mod unreadable;
 
+use bailiwick_api::region::{Region, RegionStatus};
+use bailiwick_api::violation::Violation;
 use degraded::degraded;
 pub use foreign::foreign;
 use jiff::Timestamp;
@@ -25,13 +27,11 @@ use crate::component::COMPONENTS;
 use crate::condition::archive::certificates;
 use crate::condition::{Conditions, State, Verdict};
 use crate::names::Names;
-pub use crate::outcome::{Applied, Outcome};
-use crate::region::{Region, RegionStatus};
+use crate::outcome::{Applied, Outcome};
 use crate::status::aggregate::{progressing, ready};
 use crate::status::record::record;
 use crate::status::refused::{another_in_force, first_reason, lines, refused};
 use crate::status::residency::{of_channels, quarantined, residency, residency_enforced};
-use crate::violation::Violation;
 
 /// The new status of a Region. `now` moves `lastTransitionTime` and nothing else.
 #[must_use]

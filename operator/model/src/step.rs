@@ -7,9 +7,8 @@ use crate::growth::{Growth, Unmarked};
 use crate::manifest::Manifest;
 use crate::patroni::step::PatroniStep;
 use crate::sql::step::SqlStep;
-pub use crate::steps::*;
 use crate::store::step::StoreStep;
-pub use crate::subject::Subject;
+use crate::subject::Subject;
 
 /// One thing to do. What cannot be done yet is not in the list: the next look finds it.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::facts::ReadFailure;
 use crate::reconciled::FailedStep;
-use crate::step::{Step, Subject};
+use crate::step::Step;
+use crate::subject::Subject;
 
 impl Step {
     /// The system whose steps follow from each other.
@@ -65,8 +66,8 @@ impl StepFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::SqlStep;
-    use crate::store::StoreStep;
+    use crate::sql::step::SqlStep;
+    use crate::store::step::StoreStep;
 
     fn encryption(bucket: &str) -> Step {
         Step::Store(StoreStep::SetEncryption {

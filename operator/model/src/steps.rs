@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::{Reclaim, RegionSpec, RegionStatus};
+
 use crate::component::COMPONENTS;
 use crate::facts::Facts;
 use crate::facts::postgres::PostgresFacts;
 use crate::facts::store::StoreFacts;
 use crate::names::Names;
-pub use crate::outcome::Retained;
-use crate::plan::{self, Plan};
-use crate::region::{Reclaim, RegionSpec, RegionStatus};
+use crate::outcome::Retained;
+use crate::plan::Plan;
 use crate::sql::step::SqlStep;
 use crate::sql::untold::is_untold;
-use crate::step::{Step, Subject};
+use crate::step::Step;
 use crate::store::step::StoreStep;
+use crate::subject::Subject;
 use crate::{growth, rotation, sql, store};
 
 /// What is to be done now; of a Region that is paused, only what a leak asks for. Room first, then each component in the
@@ -77,7 +79,7 @@ fn lacks_its_secret(facts: &Facts, step: &Step) -> bool {
 /// The Secrets that may be left of roles and users without a login in the spec: whether each is there is to be read.
 #[must_use]
 pub fn may_be_left(names: &Names, spec: &RegionSpec, facts: &Facts) -> BTreeSet<String> {
-    let wanted: BTreeSet<String> = plan::secrets(names, spec)
+    let wanted: BTreeSet<String> = crate::planner::secrets(names, spec)
         .into_iter()
         .map(|wanted| wanted.name)
         .collect();

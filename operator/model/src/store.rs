@@ -6,18 +6,20 @@ pub mod step;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use bailiwick_api::quantity;
+use bailiwick_api::region::{Access, Bucket, Grant, Reclaim};
 use serde_json::{Value, json};
 
-pub use self::step::*;
 use crate::facts::Observed;
 use crate::facts::repository::{Difference, Marker};
-pub use crate::facts::store::*;
+use crate::facts::store::{
+    BucketFact, DefaultRetention, Encryption, Lifecycle, Outlet, StoreFacts, Versioning,
+};
 use crate::names::{AUDITOR_USER, BACKUP_BUCKET, BACKUP_USER, EVIDENCE_BUCKET};
 use crate::plan::Plan;
-use crate::quantity;
-use crate::region::{Access, Bucket, Grant, Reclaim};
 use crate::repository::{MARKER, Owner};
 use crate::residency::{BucketPlace, Resident};
+use crate::store::step::StoreStep;
 
 /// The tag by which a bucket remembers that the operator made it and what becomes of it when it leaves the spec:
 /// `Retain` or `Delete`. By then the spec no longer says so.

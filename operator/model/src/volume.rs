@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::quantity;
+use bailiwick_api::region::RegionSpec;
+
 use crate::facts::{ClaimFact, Facts};
-pub use crate::growth::*;
 use crate::names::{ANNOTATION_ARGO_SYNC, LABEL_NAME, Names, RETAINED, component};
-use crate::quantity;
-use crate::region::RegionSpec;
 
 /// The size of the volumes of one component.
 #[derive(Clone, Debug, PartialEq, Eq)]

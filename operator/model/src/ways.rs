@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::region::{ResidencyStatus, Service, ShutWay, WaysStatus};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use crate::facts::postgres::Sessions;
 use crate::facts::{Facts, PodFact};
 use crate::names::{LABEL_NAME, component};
 use crate::plan::Plan;
-use crate::region::{ResidencyStatus, Service, ShutWay, WaysStatus};
 
 /// How long after a way left the policies a connection of it may still be made, on the slowest of nodes: plugins take
 /// seconds. Differences of clocks are in it as well.

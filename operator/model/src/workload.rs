@@ -1,6 +1,7 @@
 //! What the pods of every component have: where they may run, as whom, and with how much. A plan in, parts of objects
 //! out; no I/O.
 
+use bailiwick_api::region::Resources;
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
     PodAffinityTerm, PodAntiAffinity, PodSecurityContext, ResourceRequirements, SeccompProfile,
@@ -14,7 +15,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::manifest::{owned, selector};
 use crate::names::{NODE_HOSTNAME, NODE_REGION};
 use crate::plan::Plan;
-use crate::region::Resources;
 
 /// Where the pods of a component may run: required, on the Region's admitted nodes in its location and nowhere else;
 /// preferred, away from each other, one a host.

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use bailiwick_model::region::{ChannelState, Region};
+use bailiwick_api::region::{ChannelState, Region};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::freshness::moment;
 use crate::text::{Cell, Tone, one_line, table};
 
 #[derive(Serialize)]
+
 struct Audits {
     closed: bool,
     regions: Vec<Audit>,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bailiwick_model::region::Region;
+use bailiwick_api::region::Region;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::report::{Mark, Report, Verdict, report};
 use crate::text::{Cell, Tone, one_line, table};
 
 #[derive(Serialize)]
+
 struct Reports<'a> {
     regions: &'a [Report],
 }

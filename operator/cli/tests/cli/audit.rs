@@ -1,11 +1,11 @@
 //! `residency audit` of Regions that are good, broken, stale or excepted: rows, reasons and exit codes. No cluster.
 
+use bailiwick_api::region::{Assurance, ChannelState, Region};
 use bailiwick_cli::audit::{Audit, Row, RowResult, audit, namespace_deletion};
 use bailiwick_cli::commands::{self, Format, Found, Style};
 use bailiwick_cli::error::CliError;
 use bailiwick_cli::text::Palette;
 use bailiwick_model::channel::CHANNELS;
-use bailiwick_model::region::{Assurance, ChannelState, Region};
 
 use crate::fixture::{
     broken, channel, condition, excepted, good, now, residency, set, stale, status,

@@ -5,11 +5,11 @@ mod next_actions;
 mod output;
 mod verdicts;
 
+use bailiwick_api::region::Region;
 use bailiwick_cli::children::Child;
 use bailiwick_cli::commands::{self, Format, Style};
 use bailiwick_cli::report::{Verdict, report};
 use bailiwick_cli::text::Palette;
-use bailiwick_model::region::Region;
 
 use crate::fixture::now;
 

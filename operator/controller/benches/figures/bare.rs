@@ -2,9 +2,10 @@
 //! four Regions at once, and nothing else. It watches, looks up and decides nothing.
 
 use bailiwick_model::assumption;
-use bailiwick_model::desired::{Manifest, desired};
+use bailiwick_model::desired::desired;
+use bailiwick_model::manifest::Manifest;
 use bailiwick_model::names::FIELD_MANAGER;
-use bailiwick_model::plan::plan;
+use bailiwick_model::planner::plan;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};

@@ -9,7 +9,7 @@ use super::CommandError;
 /// # Errors
 /// The definition or the output cannot be written.
 pub fn run(out: &mut impl Write, hints: &mut impl Write) -> Result<(), CommandError> {
-    out.write_all(bailiwick_model::region::crd_yaml()?.as_bytes())?;
+    out.write_all(bailiwick_api::region::crd_yaml()?.as_bytes())?;
     writeln!(
         hints,
         "Next: apply it with `kubectl apply --server-side -f -`, before the operator starts."

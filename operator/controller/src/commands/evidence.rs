@@ -9,13 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bailiwick_model::duration::seconds;
+use bailiwick_api::duration::seconds;
+use bailiwick_api::region::Region;
 use bailiwick_model::evidence::bundle::{Bundle, MANIFEST};
 use bailiwick_model::evidence::{
     Anchor, Expected, Finding, PREFIX, PublicKey, Stored, Verified, verify,
 };
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::region::Region;
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use kube::Api;

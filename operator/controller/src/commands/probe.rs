@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bailiwick_model::canary::{Answer, Attempt, Question, Target, Tried, VARIABLE};
+use bailiwick_model::canary::question::{Answer, Attempt, Question, Target, Tried, VARIABLE};
 use clap::Args;
 
 use super::CommandError;
@@ -198,7 +198,7 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;
 
-    use bailiwick_model::canary::Class;
+    use bailiwick_model::canary::question::Class;
 
     use super::*;
 

@@ -5,15 +5,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bailiwick_api::region::Region;
+use bailiwick_api::violation::{Reason, Violation};
 use bailiwick_model::admission::Admission;
-use bailiwick_model::assumption;
 use bailiwick_model::desired::desired;
 use bailiwick_model::offline::{is_meant_as_region, text};
-use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::Region;
+use bailiwick_model::plan::{Plan, Platform};
+use bailiwick_model::planner::plan;
 use bailiwick_model::region_object::RegionObject;
-use bailiwick_model::violation::{Reason, Violation};
-use bailiwick_model::yaml;
+use bailiwick_model::{assumption, yaml};
 use clap::Args;
 use serde_json::Value;
 

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
+use bailiwick_model::facts::postgres::{Mark, PasswordFact};
 use bailiwick_model::names::Names;
-use bailiwick_model::sql::{Mark, PasswordFact};
 use ring::hmac;
 
 use crate::credentials::Credentials;
@@ -113,7 +113,7 @@ mod tests {
         let passwords = Passwords::new(&names, &credentials);
         let mark = |password: Option<String>| Mark {
             password,
-            ..Mark::new(bailiwick_model::region::Reclaim::Retain)
+            ..Mark::new(bailiwick_api::region::Reclaim::Retain)
         };
         let own = passwords.fingerprint("a", &names.postgres_role("a"));
         assert!(own.is_some());

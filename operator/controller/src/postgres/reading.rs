@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bailiwick_model::names::CONTROL_ROLE;
-use bailiwick_model::settings;
-use bailiwick_model::sql::{
+use bailiwick_api::settings;
+use bailiwick_model::facts::postgres::{
     ArchiverFact, AvailableExtension, DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside,
     Mark, Membership, ObjectClass, ObjectsOf, PostgresFacts, Privilege, Privileges,
     ReplicationFact, RoleFact, RunningSettings, SchemaFact, Sessions, SlotFact,
 };
+use bailiwick_model::names::CONTROL_ROLE;
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};

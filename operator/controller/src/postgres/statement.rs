@@ -6,18 +6,18 @@ mod privileges;
 mod roles;
 mod run;
 
-use bailiwick_model::sql::{ObjectClass, SqlStep};
+use bailiwick_model::facts::postgres::ObjectClass;
+use bailiwick_model::sql::step::SqlStep;
+use databases::{contents_sql, create_database, database_sql, drop_database};
 use jiff::SignedDuration;
+use privileges::privileges_sql;
+use roles::{drop_role, role_work};
 use tokio_postgres::error::SqlState;
 
 pub(super) use self::run::{NOT_LOOPBACK, run};
-
 use super::connection::Patience;
 use super::password::Passwords;
 use super::{MAINTENANCE_DATABASE, PostgresError};
-use databases::{contents_sql, create_database, database_sql, drop_database};
-use privileges::privileges_sql;
-use roles::{drop_role, role_work};
 
 /// Statements to run on one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,8 +130,9 @@ fn together(database: &str, all: Vec<Statement>) -> Work {
 mod tests {
     use std::collections::BTreeSet;
 
+    use bailiwick_model::facts::postgres::{DefaultsOf, Grantee, Privilege};
     use bailiwick_model::names::Names;
-    use bailiwick_model::sql::{DefaultsOf, Grantee, Privilege, PrivilegeChange};
+    use bailiwick_model::sql::step::PrivilegeChange;
 
     use super::*;
     use crate::credentials::Credentials;

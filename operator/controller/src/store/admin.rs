@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_minio_admin::Info;
-use bailiwick_model::store::{Outlet, UserFact};
+use bailiwick_model::facts::store::{Outlet, UserFact};
 
 use super::Store;
 use super::failure::Failure;

@@ -11,11 +11,12 @@ use aws_sdk_s3::types::{
     ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
     ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
 };
+use bailiwick_api::region::{ObjectRetention, Reclaim, RetentionMode};
 use bailiwick_model::facts::ReadFailure;
-use bailiwick_model::region::{ObjectRetention, Reclaim, RetentionMode};
-use bailiwick_model::store::{
-    BucketFact, BucketOutlet, DefaultRetention, Encryption, Lifecycle, TAG_RECLAIM, Versioning,
+use bailiwick_model::facts::store::{
+    BucketFact, BucketOutlet, DefaultRetention, Encryption, Lifecycle, Versioning,
 };
+use bailiwick_model::store::TAG_RECLAIM;
 
 use super::Store;
 use super::failure::{Failure, s3_failure};

@@ -3,10 +3,11 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
+use bailiwick_api::region::Region;
+use bailiwick_model::facts::repository::Marker;
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, Names};
-use bailiwick_model::region::Region;
-use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE};
+use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Owner, PASSPHRASE};
 
 use super::Store;
 use super::bucket::{beginning, done_or};

@@ -4,13 +4,14 @@
 
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::Region;
 use bailiwick_model::assumption;
 use bailiwick_model::delegation::delegation;
 use bailiwick_model::desired::desired;
 use bailiwick_model::desired::postgres::jobs::{Task, job};
 use bailiwick_model::names::Names;
-use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::Region;
+use bailiwick_model::plan::{Plan, Platform};
+use bailiwick_model::planner::plan;
 use k8s_openapi::api::core::v1::{
     Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Service,
 };
@@ -369,7 +370,7 @@ async fn live_plan(client: &Client, name: &str) -> Plan {
     plan
 }
 
-async fn put_as(client: &Client, manifest: &bailiwick_model::desired::Manifest) {
+async fn put_as(client: &Client, manifest: &bailiwick_model::manifest::Manifest) {
     let namespace = manifest.object.namespace().unwrap();
     let api: Api<kube::core::DynamicObject> =
         Api::namespaced_with(client.clone(), &namespace, &manifest.resource);

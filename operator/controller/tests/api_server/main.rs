@@ -14,8 +14,8 @@ mod volumes;
 
 use std::path::Path;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::names::FENCE_NAMESPACE;
-use bailiwick_model::region::Region;
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::ApiResource;

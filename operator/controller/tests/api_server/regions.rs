@@ -39,7 +39,7 @@ pub async fn an_older_api_server_can_afford_the_rules(client: &Client) {
             _ => {}
         }
     }
-    let mut definition = serde_json::to_value(bailiwick_model::region::crd().unwrap()).unwrap();
+    let mut definition = serde_json::to_value(bailiwick_api::region::crd().unwrap()).unwrap();
     let mut count = 0;
     unbound(&mut definition, &mut count);
     assert!(count >= 7, "only {count} fields may be numbers");

@@ -1,8 +1,8 @@
 //! Claims that grow, and what is marked as retained.
 
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::growth::{Growth, Unmarked};
 use bailiwick_model::names::FIELD_MANAGER;
-use bailiwick_model::volume::{Growth, Unmarked};
 use bailiwick_operator::apply::{grow, mark_claim};
 use bailiwick_operator::credentials::{Seen, is_prunable};
 use bailiwick_operator::mint::retain;

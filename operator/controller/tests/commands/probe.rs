@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use bailiwick_model::canary::{Answer, Attempt, Class, Question, Target, Tried};
+use bailiwick_model::canary::question::{Answer, Attempt, Class, Question, Target, Tried};
 
 /// Addresses of 192.0.2.0/24 on loopback, each with another fate for packets to port 80; and a route that is closed.
 const NETWORK: &str = r#"

@@ -4,15 +4,15 @@ use aws_sdk_s3::types::{
     DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, ReplicationConfiguration,
     ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
 };
+use bailiwick_api::region::{Reclaim, Region};
 use bailiwick_minio_admin::{Client as AdminClient, seal};
 use bailiwick_model::facts::Observed;
+use bailiwick_model::facts::repository::Marker;
+use bailiwick_model::facts::store::{Outlet, StoreFacts, Versioning};
 use bailiwick_model::names::BACKUP_BUCKET;
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::{Reclaim, Region};
-use bailiwick_model::repository::Marker;
-use bailiwick_model::store::{
-    Drift, Outlet, StoreFacts, StoreStep, Versioning, drift, policy_name, retained, steps,
-};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::{Drift, drift, policy_name, retained, steps};
 use bailiwick_operator::store::Store;
 use bailiwick_operator::tls::trusting;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ use crate::fixture;
 use crate::server::Server;
 
 #[tokio::test]
+
 async fn from_nothing_to_nothing_left_to_do() {
     let region = region();
     let plan = fixture::planned(&region);

@@ -7,15 +7,15 @@ mod chain;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use bailiwick_model::evidence::entry::{
-    CanaryAnswer, CanaryTry, Channel, Class, Guise, Name, Reach,
-};
+use bailiwick_api::region::{EvidenceStatus, Region};
+use bailiwick_model::canary::question::Class;
+use bailiwick_model::evidence::entry::{CanaryAnswer, CanaryTry, Channel, Name, Reach};
 use bailiwick_model::evidence::{
     Anchor, Entry, Expected, Finding, PublicKey, SigningKey, Stored, Verified, verify,
 };
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::flow::Guise;
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::{EvidenceStatus, Region};
 use bailiwick_model::secret::SIGNING_KEY;
 use bailiwick_model::store::steps;
 use bailiwick_operator::evidence::{EvidenceLog, records};

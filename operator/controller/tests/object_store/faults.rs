@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::store::BucketOutlet;
 use bailiwick_model::names::BACKUP_BUCKET;
-use bailiwick_model::store::{BucketOutlet, StoreStep, drift, steps};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::{drift, steps};
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::store::Store;
 
@@ -15,6 +17,7 @@ use crate::fixture;
 use crate::server::{Server, outcome};
 
 #[tokio::test]
+
 async fn each_failure_has_its_word() {
     let region = region();
     let plan = fixture::planned(&region);

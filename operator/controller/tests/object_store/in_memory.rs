@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bailiwick_api::region::{Reclaim, Region};
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::store::StoreFacts;
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::{Reclaim, Region};
-use bailiwick_model::store::{StoreFacts, StoreStep, steps};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::steps;
 use bailiwick_operator::store::Store;
 
 use crate::fixture;

@@ -25,10 +25,12 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::BehaviorVersion;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use bailiwick_api::region::Region;
+use bailiwick_model::facts::store::StoreFacts;
 use bailiwick_model::facts::{ReadFailure, Unread};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::Region;
-use bailiwick_model::store::{StoreFacts, StoreStep, steps};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::steps;
 use bailiwick_operator::store::Store;
 use server::Server;
 

@@ -3,19 +3,20 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use bailiwick_model::facts::postgres::PostgresFacts;
+use bailiwick_model::facts::repository::{Difference, Marker};
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
-use bailiwick_model::repository::{
-    ArchivedFile, Difference, MARKER, MARKER_LIMIT, Marker, Owner, PASSPHRASE,
-};
-use bailiwick_model::sql::PostgresFacts;
-use bailiwick_model::store::{Drift, StoreStep, drift, steps};
+use bailiwick_model::repository::{ArchivedFile, MARKER, MARKER_LIMIT, Owner, PASSPHRASE};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::{Drift, drift, steps};
 
 use super::{client, converge, observe, perform, region, store};
 use crate::fixture;
 use crate::server::{Server, outcome};
 
 #[tokio::test]
+
 async fn the_newest_object_is_found_by_folder_and_time() {
     let region = region();
     let plan = fixture::planned(&region);

@@ -4,9 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use bailiwick_model::facts::Observed;
-use bailiwick_model::sql::{
-    ArchiveFailure, ArchiverFact, ArchiverHealth, archive_health, latest_restorable,
-};
+use bailiwick_model::facts::postgres::ArchiverFact;
+use bailiwick_model::sql::{ArchiveFailure, ArchiverHealth, archive_health, latest_restorable};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 

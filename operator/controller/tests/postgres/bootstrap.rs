@@ -1,6 +1,7 @@
 //! From what the image's bootstrap leaves to what the spec wants, step by step.
 
-use bailiwick_model::sql::{EXTENSIONS, PasswordFact, SCHEMA_OF_EXTENSIONS, settle};
+use bailiwick_model::facts::postgres::PasswordFact;
+use bailiwick_model::sql::{EXTENSIONS, SCHEMA_OF_EXTENSIONS, settle};
 
 use super::server::Server;
 use super::{ROLES, converge, observe, passwords, perform, run, settled, spec, wanted};

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use bailiwick_model::facts::postgres::{PasswordFact, PostgresFacts};
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
 use bailiwick_model::secret::Contents;
-use bailiwick_model::sql::{PasswordFact, PostgresFacts, SqlStep};
+use bailiwick_model::sql::step::SqlStep;
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::mint::derived;
 use bailiwick_operator::postgres::Postgres;
@@ -16,6 +17,7 @@ use super::server::{REGION, REPLICATION_PASSWORD, Server};
 use super::{ROLES, converge, observe, spec, wanted};
 
 #[tokio::test]
+
 async fn a_renewed_secret_becomes_the_password_and_no_log_holds_it() {
     let mut server = Server::start(&ROLES).await;
     let wanted = wanted(&spec());
@@ -192,7 +194,7 @@ async fn the_error_of_a_step_names_it_and_no_value() {
     let step = SqlStep::SetPassword {
         role: "bare".to_owned(),
         secret: Names::new(REGION).postgres_role("bare"),
-        mark: bailiwick_model::sql::Mark::new(bailiwick_model::region::Reclaim::Retain),
+        mark: bailiwick_model::facts::postgres::Mark::new(bailiwick_api::region::Reclaim::Retain),
     };
     let error = server
         .operator()

@@ -18,9 +18,11 @@ mod server;
 mod sessions;
 mod settings;
 
+use bailiwick_api::region;
+use bailiwick_model::facts::postgres::{ArchiverFact, PasswordFact, PostgresFacts};
 use bailiwick_model::names::Names;
-use bailiwick_model::region;
-use bailiwick_model::sql::{ArchiverFact, PasswordFact, PostgresFacts, SqlStep, WantedPostgres};
+use bailiwick_model::sql::WantedPostgres;
+use bailiwick_model::sql::step::SqlStep;
 use serde_json::{Value, json};
 
 use self::server::{REGION, Server};

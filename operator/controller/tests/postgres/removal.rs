@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use bailiwick_model::sql::{SqlStep, settle};
+use bailiwick_model::sql::settle;
+use bailiwick_model::sql::step::SqlStep;
 use serde_json::{Value, json};
 
 use super::server::Server;
@@ -126,7 +127,7 @@ async fn what_is_marked_for_deletion_is_dropped_even_while_it_is_used() {
     }
     let after = converge(&server, &left).await;
     // The table that the role owned is the administrator's now, so no object there belongs to anybody else.
-    let app = |facts: &mut bailiwick_model::sql::PostgresFacts| {
+    let app = |facts: &mut bailiwick_model::facts::postgres::PostgresFacts| {
         let inside = facts.databases.get_mut("clinical").unwrap().inside.as_mut();
         let objects = &mut inside.unwrap().schemas.get_mut("app").unwrap().objects;
         objects.retain(|of, _| of.of_schema_owner);

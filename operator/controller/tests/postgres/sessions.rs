@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bailiwick_model::sql::SqlStep;
+use bailiwick_model::sql::step::SqlStep;
 use jiff::SignedDuration;
 use tokio_postgres::Client;
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 
-use bailiwick_model::settings::{self, Kind, Setting};
-use bailiwick_model::sql::{RunningSettings, SqlStep};
+use bailiwick_api::settings::{self, Kind, Setting};
+use bailiwick_model::facts::postgres::RunningSettings;
+use bailiwick_model::sql::step::SqlStep;
 use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;

@@ -1,6 +1,7 @@
 //! What canaries answer: the network, leaks, and what is recorded.
 
-use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried};
+use bailiwick_model::canary::question::{Answer, Class, Question, Tried};
+use bailiwick_model::flow::Guise;
 use jiff::SignedDuration;
 use serde_json::json;
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bailiwick_model::store::BucketOutlet;
+use bailiwick_model::facts::store::BucketOutlet;
 use serde_json::json;
 
 use super::{children, key, tr_with};
 use crate::support::harness::{Harness, Look, USER};
 
 #[tokio::test]
+
 async fn a_child_that_is_deleted_is_made_again_with_one_write() {
     let mut harness = Harness::running().await;
     let mut kinds = BTreeSet::new();

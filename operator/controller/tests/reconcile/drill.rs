@@ -1,6 +1,6 @@
 //! What a drill has of a Region elsewhere, and snapshots.
 
-use bailiwick_model::region::ChannelState;
+use bailiwick_api::region::ChannelState;
 use serde_json::{Value, json};
 
 use super::{changes, channel, egress, let_volumes_grow};

@@ -1,6 +1,6 @@
 //! The start fence: its responder, pods that did not start behind it, and what it measures.
 
-use bailiwick_model::region::ChannelState;
+use bailiwick_api::region::ChannelState;
 use serde_json::{Value, json};
 
 use super::{changes, egress, key};

@@ -24,9 +24,10 @@ mod ways;
 
 use std::time::Duration;
 
-use bailiwick_model::canary::{Answer, Class, Guise, Question, Tried, VARIABLE};
+use bailiwick_api::region::ChannelState;
+use bailiwick_model::canary::question::{Answer, Class, Question, Tried, VARIABLE};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::LABEL_TASK;
-use bailiwick_model::region::ChannelState;
 use serde_json::{Value, json};
 use support::fake_api::{FakeApi, Key, text};
 use support::harness::{Harness, tr};

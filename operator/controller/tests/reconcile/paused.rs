@@ -1,6 +1,7 @@
 //! Regions that are deleted and taken up again, paused or hibernated.
 
-use bailiwick_model::canary::{Class, Guise, Tried};
+use bailiwick_model::canary::question::{Class, Tried};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::Names;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use crate::support::fake_api::{Key, text};
 use crate::support::harness::{Harness, USER, tr};
 
 #[tokio::test]
+
 async fn deleting_a_region_keeps_its_volumes_and_secrets_and_a_new_one_takes_them_up() {
     let mut harness = Harness::running().await;
     let kept = |harness: &Harness| {

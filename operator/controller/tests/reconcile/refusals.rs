@@ -2,7 +2,7 @@
 //! the Region is looked after, and nothing is called closed that could not be shut. Against an API server and systems in
 //! memory; no process, no network.
 
-use bailiwick_model::region::ChannelState;
+use bailiwick_api::region::ChannelState;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 

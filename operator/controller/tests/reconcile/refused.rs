@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_model::canary::{Class, Guise, Tried};
+use bailiwick_model::canary::question::{Class, Tried};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::region_object::RegionObject;
 use bailiwick_operator::controller::run;
 use bailiwick_operator::error::Retry;
@@ -20,6 +21,7 @@ use crate::support::harness::{Harness, USER, tr};
 use crate::support::journal::Fault;
 
 #[tokio::test]
+
 async fn of_a_refused_region_nothing_is_applied_and_the_status_says_why() {
     let mut harness = Harness::new();
     harness.apply(&tr_with(&[

@@ -7,6 +7,7 @@ use crate::support::fake_api::Key;
 use crate::support::harness::Harness;
 
 #[tokio::test]
+
 async fn a_status_that_somebody_emptied_is_whole_again() {
     let mut harness = Harness::running().await;
     let before = harness.status();
@@ -17,7 +18,7 @@ async fn a_status_that_somebody_emptied_is_whole_again() {
     harness.settle().await;
     let after = harness.status();
     let end =
-        |status: bailiwick_model::region::RegionStatus| status.residency.unwrap().evidence.unwrap();
+        |status: bailiwick_api::region::RegionStatus| status.residency.unwrap().evidence.unwrap();
     let (before, after) = (end(before), end(after));
     assert_eq!(after.sequence, before.sequence);
     assert_eq!(after.hash, before.hash);

@@ -1,15 +1,17 @@
 //! What the object store has that is read back: outlets, the marker and the newest WAL of the repository.
 
+use bailiwick_api::region::ChannelState;
+use bailiwick_model::facts::repository::{Difference, Marker};
+use bailiwick_model::facts::store::BucketOutlet;
 use bailiwick_model::facts::{Observed, ReadFailure};
-use bailiwick_model::region::ChannelState;
-use bailiwick_model::repository::{Difference, MARKER, Marker};
-use bailiwick_model::store::BucketOutlet;
+use bailiwick_model::repository::MARKER;
 
 use super::channel;
 use crate::support::harness::Harness;
 use crate::support::journal::{Call, Fault};
 
 #[tokio::test]
+
 async fn what_stood_open_is_told_of_although_the_same_look_shuts_it() {
     let mut harness = Harness::running().await;
     assert_eq!(channel(&harness, "21"), (ChannelState::Enforced, None));

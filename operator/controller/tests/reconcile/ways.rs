@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use bailiwick_model::region::ChannelState;
-use bailiwick_model::sql::Sessions;
+use bailiwick_api::region::ChannelState;
+use bailiwick_model::facts::postgres::Sessions;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bailiwick_model::names::{Flow, LABEL_FLOW, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION};
+use bailiwick_model::flow::Flow;
+use bailiwick_model::names::{LABEL_FLOW, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Region;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,7 +13,6 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::{Refusal, Refusals, check, no_field, refusal};
-use crate::region::Region;
 
 /// The fields of every object that are judged here.
 pub(super) const OF_ALL: [&str; 3] = ["apiVersion", "kind", "metadata"];

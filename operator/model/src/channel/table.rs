@@ -1,7 +1,8 @@
 //! The table of channels. Data; no I/O.
 
+use bailiwick_api::region::Assurance::{self, Logical, Physical, Simulated};
+
 use super::{Channel, Sight, Verdict, database, network, placement, platform, store};
-use crate::region::Assurance::{self, Logical, Physical, Simulated};
 
 const fn channel(
     id: u8,

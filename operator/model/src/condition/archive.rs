@@ -1,10 +1,11 @@
 //! The conditions of the archive and of certificates. What was planned and seen in, verdicts out; no I/O.
 
+use bailiwick_api::region::RegionStatus;
+
 use crate::archive::Archive;
 use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::Facts;
 use crate::outcome::Applied;
-use crate::region::RegionStatus;
 use crate::rotation;
 
 pub(crate) fn archive(applied: &Applied<'_>) -> Verdict {

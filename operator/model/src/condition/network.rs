@@ -1,9 +1,10 @@
 //! Whether the boundary holds, as the canaries found it. What was planned and seen in, a verdict out; no I/O.
 
+use bailiwick_api::region::BreachedChannel;
+
 use super::{State, Verdict};
 use crate::canary::verdict as canaries;
 use crate::outcome::Applied;
-use crate::region::BreachedChannel;
 
 /// Whether the boundary held when the canaries last tried it.
 pub(crate) fn network(applied: &Applied<'_>) -> Verdict {

@@ -1,12 +1,13 @@
 //! The conditions of Postgres. What was planned and seen in, verdicts out; no I/O.
 
+use bailiwick_api::settings;
+
 use crate::condition::starting::starting;
 use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::patroni::{MemberFact, PatroniFacts, UNREACHABLE};
 use crate::facts::{Facts, Observed, ReadFailure, Unread};
 use crate::outcome::Applied;
 use crate::plan::Plan;
-use crate::settings;
 
 pub(crate) fn postgres(applied: &Applied<'_>) -> Verdict {
     let facts = applied.facts;

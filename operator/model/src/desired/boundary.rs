@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::{Client, Service};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -18,7 +19,6 @@ use crate::names::{
     LABEL_FLOW, LABEL_NAME, LABEL_REGION, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, port,
 };
 use crate::plan::Plan;
-use crate::region::{Client, Service};
 
 /// The label that the API server itself puts on every namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Resources;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec};
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,7 +15,6 @@ use crate::flow::Guise;
 use crate::manifest::{Manifest, labels, owned};
 use crate::names::{LABEL_FLOW, LABEL_TASK, OPERATOR_UID};
 use crate::plan::Plan;
-use crate::region::Resources;
 use crate::workload::{affinity, container_security, pod_security, resources};
 
 /// The component's name in labels: that of nothing that a Service, a StatefulSet or a budget selects.

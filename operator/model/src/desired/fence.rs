@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Resources;
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, PodSpec, Volume, VolumeMount,
 };
@@ -12,7 +13,6 @@ use crate::manifest::owned;
 use crate::names::component::BOUNDARY as COMPONENT;
 use crate::names::port;
 use crate::plan::Plan;
-use crate::region::Resources;
 use crate::workload::{container_security, resources};
 
 /// Where the ConfigMap is mounted.

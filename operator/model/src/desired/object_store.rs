@@ -7,6 +7,8 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::quantity;
+use bailiwick_api::region::{ObjectStore, RegionSpec};
 pub use connections::CONNECTIONS;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
@@ -28,8 +30,6 @@ use crate::manifest::{Manifest, labels, owned, selector};
 pub use crate::names::component::OBJECT_STORE as COMPONENT;
 use crate::names::{LABEL_FLOW, Names, OBJECT_STORE_UID, OWN_USERS, port};
 use crate::plan::Plan;
-use crate::quantity;
-use crate::region::{ObjectStore, RegionSpec};
 use crate::secret::{Contents, SecretWanted};
 use crate::volume::template_annotations;
 use crate::workload::{affinity, container_security, disruption_budget, pod_security, resources};

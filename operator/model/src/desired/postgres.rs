@@ -10,6 +10,8 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::quantity;
+use bailiwick_api::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 pub use connections::CONNECTIONS;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
@@ -36,8 +38,6 @@ use crate::names::{
     POSTGRES_UID, port,
 };
 use crate::plan::Plan;
-use crate::quantity;
-use crate::region::{DATABASE_ROLE_SUFFIXES, RegionSpec, Resources};
 use crate::repository::PASSPHRASE;
 use crate::secret::{Contents, SecretWanted};
 use crate::volume::template_annotations;

@@ -1,14 +1,14 @@
 //! What changed between two looks at a Region's residency, as entries of the evidence log. Two statuses in, entries out;
 //! no I/O.
 
+use bailiwick_api::region::{
+    BreachedChannel, ChannelState, ChannelStatus, Region, RegionSpec, ResidencyStatus,
+};
 use jiff::Timestamp;
 
 use super::Entry;
 use super::entry::{BreachAction, Channel, Name, Observation};
 use crate::facts::Facts;
-use crate::region::{
-    BreachedChannel, ChannelState, ChannelStatus, Region, RegionSpec, ResidencyStatus,
-};
 
 /// The entries that tell of the way from `before` to `after`; none when nothing changed. What was never looked at
 /// counts as Unknown before.
@@ -126,7 +126,7 @@ fn observation(row: &ChannelStatus) -> Observation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::region::Assurance;
+    use bailiwick_api::region::Assurance;
 
     fn status(rows: &[(&str, ChannelState)]) -> ResidencyStatus {
         ResidencyStatus {
@@ -140,16 +140,16 @@ mod tests {
                     finding: None,
                 })
                 .collect(),
-            exceptions: crate::region::ExceptionsStatus::default(),
+            exceptions: bailiwick_api::region::ExceptionsStatus::default(),
             checked_at: None,
-            breach: crate::region::BreachStatus::default(),
+            breach: bailiwick_api::region::BreachStatus::default(),
             ways: None,
             evidence: None,
         }
     }
 
     fn spec(expires: &str) -> RegionSpec {
-        let mut region: crate::region::Region =
+        let mut region: bailiwick_api::region::Region =
             serde_yaml::from_str(include_str!("../../tests/regions/valid/full.yaml")).unwrap();
         region.spec.residency.exceptions[0].expires = expires.parse().unwrap();
         region.spec
@@ -233,12 +233,12 @@ mod tests {
         assert_eq!(told(&region, [after, after]), None);
         assert_eq!(told(&region, [Some("2026-11-21T12:00:00Z"), None]), None);
         let mut residency = status(&[]);
-        region.status = Some(crate::region::RegionStatus {
+        region.status = Some(bailiwick_api::region::RegionStatus {
             residency: Some(residency.clone()),
-            ..crate::region::RegionStatus::default()
+            ..bailiwick_api::region::RegionStatus::default()
         });
         assert_eq!(told(&region, [before, before]), Some(2));
-        residency.evidence = Some(crate::region::EvidenceStatus {
+        residency.evidence = Some(bailiwick_api::region::EvidenceStatus {
             sequence: 7,
             hash: "00".repeat(32),
             key_id: "11".repeat(32),

@@ -3,15 +3,15 @@
 
 use std::fmt;
 
+use bailiwick_api::region::Assurance;
+pub use bailiwick_api::region::ChannelState;
+use bailiwick_api::violation::Reason;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Hash, KeyId, PublicKey};
 pub use crate::canary::question::Class;
 pub use crate::flow::Guise;
-use crate::region::Assurance;
-pub use crate::region::ChannelState;
-use crate::violation::Reason;
 
 /// The highest number of a leakage channel; they are counted from 1.
 pub const CHANNELS: u8 = 46;

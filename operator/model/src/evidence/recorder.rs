@@ -1,6 +1,7 @@
 //! What waits for the evidence log of one Region. What a reconcile came to in, whether entries are to be appended now and
 //! what the status says of them out; the controller appends. No I/O, no clock.
 
+use bailiwick_api::region::{EvidenceStatus, Region, RegionStatus, ResidencyStatus};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -8,8 +9,8 @@ use super::Entry;
 use super::changes::{changes, readopted};
 use super::sightings::{Sightings, Told};
 use crate::facts::Unread;
-use crate::region::{EvidenceStatus, Region, RegionStatus, ResidencyStatus};
-use crate::status::{Outcome, Recording, is_true};
+use crate::outcome::Outcome;
+use crate::status::{Recording, is_true};
 
 /// How many entries of one Region wait for its evidence log at most.
 const MAX_UNRECORDED: usize = 10_000;

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use bailiwick_api::region::{ChannelState, ChannelStatus, EvidenceStatus, Exception};
+use bailiwick_api::violation::{Reason, Violation};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -20,8 +22,6 @@ use crate::fence;
 use crate::names::LABEL_TASK;
 use crate::patroni::LABEL_JOB;
 use crate::plan::Plan;
-use crate::region::{ChannelState, ChannelStatus, EvidenceStatus, Exception};
-use crate::violation::{Reason, Violation};
 
 /// How long the end of a Job may be known before the end of its pod is: they come by two watches.
 const SETTLING: SignedDuration = SignedDuration::from_secs(20);

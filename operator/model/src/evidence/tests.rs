@@ -6,6 +6,8 @@ mod tampering;
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Assurance;
+use bailiwick_api::violation::Reason;
 use jiff::SignedDuration;
 
 use super::bundle::Bundle;
@@ -14,8 +16,6 @@ use super::entry::{
     ObjectRef, Observation, Reach,
 };
 use super::*;
-use crate::region::Assurance;
-use crate::violation::Reason;
 
 const REGION: &str = "tr";
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use bailiwick_api::region::{ObjectRetention, Reclaim};
 use serde_json::Value;
 
 use super::Observed;
 use super::repository::Marker;
-use crate::region::{ObjectRetention, Reclaim};
 
 /// What the object store says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

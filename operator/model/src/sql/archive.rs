@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ArchiverFact;
+use crate::facts::postgres::ArchiverFact;
 
 /// How long a finished WAL file may wait while nothing is archived, before archiving is said to fail. Postgres tries
 /// again every second and every minute; a verdict is due 60 s after the fault, and the operator looks every 15 s.

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::region::Reclaim;
+
 use super::wanted::{DATABASE_OWNER, NEED_PRELOAD};
-use super::{
-    AvailableExtension, CRON, DatabaseFact, DefaultsOf, Grantee, Inside, Mark, Membership,
-    ObjectClass, ObjectsOf, PasswordFact, PostgresFacts, Privilege, PrivilegeChange, Privileges,
-    RoleFact, SCHEMA_OF_EXTENSIONS, SchemaFact, SqlStep, WantedDatabase, WantedPostgres,
-    WantedRole, WantedSchema,
+use super::{SCHEMA_OF_EXTENSIONS, WantedDatabase, WantedPostgres, WantedRole, WantedSchema};
+use crate::desired::postgres::preloaded::CRON;
+use crate::facts::postgres::{
+    AvailableExtension, DatabaseFact, DefaultsOf, Grantee, Inside, Mark, Membership, ObjectClass,
+    ObjectsOf, PasswordFact, PostgresFacts, Privilege, Privileges, RoleFact, SchemaFact,
 };
 use crate::names::CONTROL_ROLE;
-use crate::region::Reclaim;
+use crate::sql::step::{PrivilegeChange, SqlStep};
 
 impl WantedPostgres {
     /// What to change now, in order. Nothing on a server that does not take writes.

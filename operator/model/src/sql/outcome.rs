@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
+use super::database_admin;
 use super::difference::built_in_defaults;
 use super::wanted::DATABASE_OWNER;
-use super::{
-    CRON, DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside, Mark, Membership, ObjectClass,
-    ObjectsOf, PasswordFact, PostgresFacts, Privilege, PrivilegeChange, Privileges, RoleFact,
-    SchemaFact, SqlStep, database_admin,
+use crate::desired::postgres::preloaded::CRON;
+use crate::facts::postgres::{
+    DatabaseFact, DefaultsOf, ExtensionFact, Grantee, Inside, Mark, Membership, ObjectClass,
+    ObjectsOf, PasswordFact, PostgresFacts, Privilege, Privileges, RoleFact, SchemaFact,
 };
 use crate::names::CONTROL_ROLE;
+use crate::sql::step::{PrivilegeChange, SqlStep};
 
 /// Changes the facts as doing the step changes what is seen. The fingerprint of a password is the adapter's: here
 /// it is `set`.

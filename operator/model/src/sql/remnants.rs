@@ -1,14 +1,14 @@
 //! What the steps leave alone: what left the spec and was retained, and what only a person can put right. Values in,
 //! sentences out, which name objects and never hold data; no I/O.
 
+use bailiwick_api::region::Reclaim;
+
 use super::difference::{extensions_in_order, revocable, surplus_on_objects};
 use super::wanted::DATABASE_OWNER;
-use super::{
-    CRON, EXTENSIONS, Grantee, Inside, Mark, ObjectClass, PostgresFacts, SCHEMA_OF_EXTENSIONS,
-    WantedDatabase, WantedPostgres,
-};
+use super::{EXTENSIONS, SCHEMA_OF_EXTENSIONS, WantedDatabase, WantedPostgres};
+use crate::desired::postgres::preloaded::CRON;
+use crate::facts::postgres::{Grantee, Inside, Mark, ObjectClass, PostgresFacts};
 use crate::names::CONTROL_ROLE;
-use crate::region::Reclaim;
 
 impl WantedPostgres {
     /// The roles, databases, schemas and extensions that left the spec and stayed.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use crate::facts::postgres::{DefaultsOf, Grantee, Mark, ObjectClass};
-use crate::sql::{CRON, Privilege};
+use crate::desired::postgres::preloaded::CRON;
+use crate::facts::postgres::{DefaultsOf, Grantee, Mark, ObjectClass, Privilege};
 use crate::subject::Subject;
 
 /// One change over SQL. Doing it twice, or again after a lost answer, ends the same.

@@ -5,10 +5,14 @@ mod spec_changes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::region::{Reclaim, RegionSpec};
+use bailiwick_api::violation::Reason;
+
 use super::*;
+use crate::facts::postgres::{
+    AvailableExtension, DatabaseFact, Grantee, Inside, Privilege, RoleFact,
+};
 use crate::names::{CONTROL_ROLE, Names};
-use crate::region::{Reclaim, RegionSpec};
-use crate::violation::Reason;
 
 /// A spec with one database as it is by default, one that is smaller, and some roles.
 fn spec() -> RegionSpec {

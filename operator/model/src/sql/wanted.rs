@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Grantee, ObjectClass, Privilege, Privileges, database_admin};
+use bailiwick_api::region::{self, Database, Reclaim, RegionSpec, Schema};
+use bailiwick_api::violation::{Reason, Violation};
+
+use super::database_admin;
+use crate::facts::postgres::{Grantee, ObjectClass, Privilege, Privileges};
 use crate::names::{CONTROL_ROLE, Names};
-use crate::region::{self, Database, Reclaim, RegionSpec, Schema};
-use crate::violation::{Reason, Violation};
 
 /// The schema that extensions stand in, in every database.
 pub const SCHEMA_OF_EXTENSIONS: &str = "extensions";

@@ -1,13 +1,14 @@
 //! What does not do its work, as one condition: the most severe fault gives the reason, and the message names every one, so
 //! that none hides another. No I/O.
 
+use bailiwick_api::region::Durability;
+
 use crate::condition::starting::with_held;
 use crate::condition::{CREDENTIALS_REPLACED, State, Verdict};
 use crate::facts::Facts;
 use crate::facts::patroni::{MemberRole, UNREACHABLE};
 use crate::outcome::Applied;
 use crate::plan::Plan;
-use crate::region::Durability;
 use crate::scale::Departure;
 use crate::secret::{self, Due};
 use crate::{growth, rotation, sql, store};

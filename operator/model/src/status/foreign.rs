@@ -1,10 +1,10 @@
 //! What stands in a status besides what the operator wants there: server-side apply leaves what others own. Values in, a merge
 //! patch out; no I/O.
 
+use bailiwick_api::region::RegionStatus;
 use serde_json::Value;
 
 use super::unreadable::difference;
-use crate::region::RegionStatus;
 
 /// The merge patch (RFC 7386) that takes out of a status what somebody else wrote into it, after `wanted` was applied and
 /// `seen` was the answer; none when it is as it is wanted.

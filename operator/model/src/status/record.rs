@@ -1,5 +1,9 @@
 //! What the status takes over from the facts. What could not be read keeps its last value. No I/O.
 
+use bailiwick_api::region::{
+    BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus, PostgresStatus,
+    RegionStatus, RepoStatus, WalArchiveStatus,
+};
 use jiff::SignedDuration;
 
 use crate::archive::Archive;
@@ -7,10 +11,6 @@ use crate::facts::patroni::{MemberRole, PatroniFacts};
 use crate::facts::{Facts, Observed};
 use crate::names::NODE_REGION;
 use crate::outcome::Applied;
-use crate::region::{
-    BackupStatus, CertificatesStatus, InstanceStatus, ObjectStoreStatus, PostgresStatus,
-    RegionStatus, RepoStatus, WalArchiveStatus,
-};
 use crate::{sql, store};
 
 /// Whether what the spec asks for in Postgres and in the object store is all there; none when either was not read.

@@ -1,10 +1,10 @@
 //! What became of the entries for the evidence log, as a condition. No I/O.
 
+use bailiwick_api::region::RegionStatus;
 use jiff::Timestamp;
 
 use crate::condition::{Conditions, State};
 use crate::facts::Unread;
-use crate::region::RegionStatus;
 
 /// What became of the entries for the evidence log.
 #[derive(Clone, Debug, PartialEq, Eq)]

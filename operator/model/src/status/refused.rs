@@ -1,9 +1,10 @@
 //! What the status says of a spec that is refused. Violations in, conditions out; no I/O.
 
+use bailiwick_api::violation::Violation;
+
 use crate::condition::{Conditions, State};
 use crate::outcome::Applied;
 use crate::status::not_looked_at;
-use crate::violation::Violation;
 
 /// That the newest spec is refused and the one before it in force.
 pub(super) fn another_in_force(conditions: &mut Conditions, applied: &Applied<'_>) {

@@ -1,11 +1,11 @@
 //! The conditions that tell of the residency. Channels and what was planned and seen in, verdicts out; no I/O.
 
+use bailiwick_api::region::{BreachStatus, ChannelState, ResidencyStatus};
 use jiff::SignedDuration;
 
 use crate::channel::Channels;
 use crate::condition::{State, Verdict};
 use crate::outcome::Applied;
-use crate::region::{BreachStatus, ChannelState, ResidencyStatus};
 
 /// What became of the residency in this look. Its time moves when something else does, and every five minutes.
 pub(super) fn residency(

@@ -1,10 +1,10 @@
 //! The status of a Region that is being deleted: how far it is, and what keeps it. No I/O.
 
+use bailiwick_api::region::{EvidenceStatus, Region, RegionStatus};
 use jiff::Timestamp;
 
 use super::not_looked_at;
 use crate::condition::{Conditions, State};
-use crate::region::{EvidenceStatus, Region, RegionStatus};
 use crate::retire::{Blocker, Phase};
 
 /// The condition that says what keeps a deletion.

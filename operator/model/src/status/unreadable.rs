@@ -1,11 +1,11 @@
 //! A status that does not decode: what is taken out of it, so that it does and can be written anew. JSON in, a merge patch
 //! out; no I/O.
 
+use bailiwick_api::region::{Assurance, BreachStatus, BreachedChannel, RegionStatus};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
 
-use crate::region::{Assurance, BreachStatus, BreachedChannel, RegionStatus};
 use crate::ways;
 
 /// What of a status does not decode, and what mends that.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use bailiwick_api::region::{ObjectRetention, Reclaim};
 use serde_json::Value;
 
-use crate::region::{ObjectRetention, Reclaim};
+use crate::facts::store::BucketOutlet;
 use crate::residency::{BucketPlace, Resident};
-use crate::store::{BACKUP_BUCKET, BACKUP_USER, BucketOutlet, MARKER, Owner, policy_user};
+use crate::store::{BACKUP_BUCKET, BACKUP_USER, MARKER, Owner, policy_user};
 use crate::subject::Subject;
 
 /// One change in the object store. Each can be done twice, or after its answer was lost, with the same end.

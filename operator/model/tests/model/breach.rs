@@ -3,20 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use bailiwick_model::breach::{HELD, known};
-use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Tried, questions};
-use bailiwick_model::channel::channels;
-use bailiwick_model::desired::{boundary, desired_while_paused};
-use bailiwick_model::facts::{Facts, Observed, PodFact};
-use bailiwick_model::names::LABEL_TASK;
-use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::policy;
-use bailiwick_model::region::{
+use bailiwick_api::region::{
     BreachStatus, BreachedChannel, Exception, Region, RegionStatus, ResidencyStatus,
 };
-use bailiwick_model::sql::{self, PostgresFacts, Sessions, SqlStep};
-use bailiwick_model::step::{Step, steps};
-use bailiwick_model::store::{Outlet, StoreFacts};
+use bailiwick_model::breach::{HELD, known};
+use bailiwick_model::canary::question::{Answer, Attempt, Class, Tried};
+use bailiwick_model::canary::questions;
+use bailiwick_model::channel::channels;
+use bailiwick_model::desired::{boundary, desired_while_paused};
+use bailiwick_model::facts::postgres::{PostgresFacts, Sessions};
+use bailiwick_model::facts::store::{Outlet, StoreFacts};
+use bailiwick_model::facts::{Facts, Observed, PodFact};
+use bailiwick_model::flow::Guise;
+use bailiwick_model::names::LABEL_TASK;
+use bailiwick_model::plan::{Plan, Platform};
+use bailiwick_model::planner::plan;
+use bailiwick_model::sql::step::SqlStep;
+use bailiwick_model::step::Step;
+use bailiwick_model::steps::steps;
+use bailiwick_model::{policy, sql};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::fixture::{facts, platform, tr_with};

@@ -6,13 +6,16 @@ mod verdicts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bailiwick_api::region::Region;
+use bailiwick_model::canary::question::{Answer, Attempt, Class, Question, Tried};
+use bailiwick_model::canary::questions;
 use bailiwick_model::canary::verdict::verdict;
-use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
+use bailiwick_model::facts::store::StoreFacts;
 use bailiwick_model::facts::{Facts, Neighbour, NeighbourPod, Observed, PodFact};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::LABEL_TASK;
-use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::Region;
-use bailiwick_model::store::StoreFacts;
+use bailiwick_model::plan::{Plan, Platform};
+use bailiwick_model::planner::plan;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::fixture::{self, facts, tr};

@@ -1,15 +1,16 @@
 //! What failed is told with its cause: each kind of cause, of each thing that is read, recorded or done, stands in a
 //! condition or a channel's row. Values only.
 
+use bailiwick_api::region::{Region, RegionStatus};
+use bailiwick_model::facts::patroni::{MemberFact, MemberRole, PatroniFacts};
+use bailiwick_model::facts::postgres::PostgresFacts;
+use bailiwick_model::facts::repository::Marker;
+use bailiwick_model::facts::store::{BucketFact, StoreFacts};
 use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure, Unread};
 use bailiwick_model::names::{BACKUP_BUCKET, Names};
-use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts};
+use bailiwick_model::outcome::{Applied, Outcome};
 use bailiwick_model::policy;
-use bailiwick_model::region::{Region, RegionStatus};
-use bailiwick_model::repository::Marker;
-use bailiwick_model::sql::PostgresFacts;
-use bailiwick_model::status::{Applied, Outcome, Recording, evidence_recorded, status};
-use bailiwick_model::store::{BucketFact, StoreFacts};
+use bailiwick_model::status::{Recording, evidence_recorded, status};
 use jiff::Timestamp;
 
 use crate::fixture;

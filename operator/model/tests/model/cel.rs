@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_api::quantity;
+use bailiwick_api::region::Region;
 use bailiwick_model::admission::Admission;
 use bailiwick_model::endpoint;
-use bailiwick_model::quantity;
-use bailiwick_model::region::Region;
 use serde_json::Value;
 
 use crate::cases::{self, Bad, RefusedBy};

@@ -9,20 +9,23 @@ mod start_window;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
+use bailiwick_api::region::{Assurance, ChannelState, Region};
+use bailiwick_model::canary::question::{Answer, Attempt, Class, Question, Tried};
+use bailiwick_model::canary::questions;
 use bailiwick_model::channel::channels;
+use bailiwick_model::facts::postgres::{DatabaseFact, Inside, PostgresFacts, ReplicationFact};
+use bailiwick_model::facts::repository::{Marker, ReadBack};
+use bailiwick_model::facts::store::{BucketFact, StoreFacts};
 use bailiwick_model::facts::{
     ClientNamespace, Facts, Inventory, NamespacePod, Neighbour, NeighbourPod, Observed, PodFact,
     SecretFact, VolumeFact,
 };
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::{LABEL_NAME, LABEL_TASK, NODE_HOSTNAME, Names};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::{Assurance, ChannelState, Region};
-use bailiwick_model::repository::{Marker, ReadBack};
-use bailiwick_model::sql::{DatabaseFact, Inside, PostgresFacts, ReplicationFact};
-use bailiwick_model::status::{Applied, Outcome, status};
-use bailiwick_model::step::Retained;
-use bailiwick_model::store::{BucketFact, StoreFacts};
+use bailiwick_model::outcome::{Applied, Outcome, Retained};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
+use bailiwick_model::status::status;
 use bailiwick_model::{policy, rights};
 
 use crate::fixture::{self, facts_of_running, fenced, identity, planned, platform, tr};

@@ -11,7 +11,7 @@ fn committed() -> String {
 }
 
 fn definition() -> Value {
-    serde_json::to_value(bailiwick_model::region::crd().unwrap()).unwrap()
+    serde_json::to_value(bailiwick_api::region::crd().unwrap()).unwrap()
 }
 
 fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
@@ -33,7 +33,7 @@ fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
 
 #[test]
 fn the_file_is_what_the_types_generate() {
-    let generated = bailiwick_model::region::crd_yaml().unwrap();
+    let generated = bailiwick_api::region::crd_yaml().unwrap();
     assert!(
         committed() == generated,
         "crds/regions.yaml is not current; run `make crds`"

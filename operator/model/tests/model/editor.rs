@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bailiwick_model::region;
+use bailiwick_api::region;
 use serde_json::Value;
 
 fn repository() -> PathBuf {

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bailiwick_model::canary::METADATA_ADDRESS;
+use bailiwick_api::region::{ChannelState, Region};
+use bailiwick_api::violation::{Reason, Violation};
+use bailiwick_model::canary::question::METADATA_ADDRESS;
 use bailiwick_model::channel::Channel;
 use bailiwick_model::desired::desired;
 use bailiwick_model::endpoint::MOST_ADDRESSES;
 use bailiwick_model::facts::{Facts, Neighbour, NeighbourPod, PodFact};
-use bailiwick_model::plan::{Platform, plan};
-use bailiwick_model::region::{ChannelState, Region};
-use bailiwick_model::violation::{Reason, Violation};
+use bailiwick_model::plan::Platform;
+use bailiwick_model::planner::plan;
 use serde_json::{Value, json};
 
 use crate::fixture::{self, facts, platform, tr_with};

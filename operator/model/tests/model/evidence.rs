@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Tried, questions};
+use bailiwick_api::region::{ChannelState, ChannelStatus, EvidenceStatus, Region};
+use bailiwick_api::violation::{Reason, Violation};
+use bailiwick_model::canary::question::{Answer, Attempt, Class, Question, Tried};
+use bailiwick_model::canary::questions;
 use bailiwick_model::evidence::entry::{CanaryAnswer, CanaryTry, Name, Reach};
 use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::evidence::{Anchor, Entry, Hash, OBJECT_LIMIT, Record, SigningKey};
 use bailiwick_model::facts::{
     Facts, Inventory, JobFact, NamespacePod, Neighbour, NeighbourPod, Observed, PodFact, VolumeFact,
 };
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::{LABEL_TASK, NODE_HOSTNAME, NODE_REGION};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::{ChannelState, ChannelStatus, EvidenceStatus, Region};
-use bailiwick_model::violation::{Reason, Violation};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::fixture::{self, facts, platform, tr};
@@ -532,7 +535,7 @@ fn the_longest_record_fits_an_object() {
                 expected: Reach::Blocked,
                 result: Some(Reach::Blocked),
             };
-            bailiwick_model::canary::MOST_TARGETS * Class::ALL.len()
+            bailiwick_model::canary::question::MOST_TARGETS * Class::ALL.len()
         ],
     };
     let key = SigningKey::from_seed(&[1; 32]).unwrap();

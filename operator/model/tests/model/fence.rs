@@ -3,15 +3,17 @@
 
 use std::net::IpAddr;
 
+use bailiwick_api::region::Region;
+use bailiwick_api::violation::Reason;
 use bailiwick_model::desired::{desired, fence as builders};
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::facts::{Facts, FenceFact, Observed, PodFact, StatefulSetFact};
 use bailiwick_model::fence::{Outcome, Targets};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::Region;
-use bailiwick_model::status::{Outcome as Look, status};
-use bailiwick_model::violation::Reason;
+use bailiwick_model::outcome::Outcome as Look;
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
+use bailiwick_model::status::status;
 
 use crate::fixture::{self, applied, facts, platform, report, tr, tr_with};
 
@@ -115,7 +117,7 @@ fn what_was_told_stays_while_nothing_is_known() {
         let maps: Vec<String> = desired(&plan)
             .iter()
             .filter(|manifest| manifest.resource.kind == "ConfigMap")
-            .map(bailiwick_model::desired::Manifest::id)
+            .map(bailiwick_model::manifest::Manifest::id)
             .collect();
         assert_eq!(maps, ["ConfigMap/tr-pg-files", "ConfigMap/tr-accepted"]);
     }

@@ -8,12 +8,14 @@ mod pods;
 
 use std::path::Path;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::assumption;
 use bailiwick_model::canary::questions;
 use bailiwick_model::desired::postgres::jobs::{Task, job};
-use bailiwick_model::desired::{Manifest, canary, desired};
-use bailiwick_model::plan::{Plan, Platform, plan};
-use bailiwick_model::region::Region;
+use bailiwick_model::desired::{canary, desired};
+use bailiwick_model::manifest::Manifest;
+use bailiwick_model::plan::{Plan, Platform};
+use bailiwick_model::planner::plan;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -4,17 +4,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bailiwick_model::canary::{Answer, Class, Guise, questions, targets, verdict};
+use bailiwick_api::violation::Reason;
+use bailiwick_model::canary::question::{Answer, Class};
+use bailiwick_model::canary::{questions, targets, verdict};
 use bailiwick_model::evidence::entry::{Entry, ObjectRef};
 use bailiwick_model::evidence::sightings::{Sightings, Told};
 use bailiwick_model::facts::{
     ByNamespace, ClaimFact, Facts, FenceFact, Neighbour, NeighbourPod, PodFact, StatefulSetFact,
 };
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::{LABEL_NAME, LABEL_TASK, Names};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::status::{Outcome, status};
-use bailiwick_model::violation::Reason;
-use bailiwick_model::{fence, patroni, scale, volume};
+use bailiwick_model::outcome::Outcome;
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
+use bailiwick_model::status::status;
+use bailiwick_model::{fence, patroni, scale};
 use jiff::Timestamp;
 
 use crate::fixture::{self, facts_of_running, fenced, identity, passed, platform, tr};
@@ -155,7 +159,7 @@ const OF_THE_LIVE: [(&str, Judged); 11] = [
         format!("{:?}", plan.postgres_volume)
     }),
     ("which volumes grow", |plan, facts| {
-        format!("{:?}", volume::growths(plan, facts))
+        format!("{:?}", bailiwick_model::growth::growths(plan, facts))
     }),
     ("which members are replaced", |plan, facts| {
         format!("{:?}", patroni::steps(plan, facts))
@@ -186,7 +190,10 @@ const OF_THE_LIVE: [(&str, Judged); 11] = [
         )
     }),
     ("which volumes are stuck", |plan, facts| {
-        format!("{:?}", volume::stuck(plan, &of_fixed_size(facts)))
+        format!(
+            "{:?}",
+            bailiwick_model::growth::stuck(plan, &of_fixed_size(facts))
+        )
     }),
 ];
 

@@ -7,9 +7,10 @@ mod refusals;
 mod status;
 mod steps;
 
+use bailiwick_api::region::Region;
+use bailiwick_model::facts::store::{BucketFact, StoreFacts, UserFact};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::Region;
-use bailiwick_model::store::{BucketFact, StoreFacts, UserFact, steps};
+use bailiwick_model::store::steps;
 
 use crate::fixture;
 use crate::fixture::store::apply;

@@ -9,10 +9,12 @@ mod settling;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_model::desired::postgres::parameters;
-use bailiwick_model::facts::{Facts, Observed, PodFact, StatefulSetFact};
-use bailiwick_model::patroni::{
-    MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange, UNREACHABLE, steps,
+use bailiwick_model::facts::patroni::{
+    MemberFact, MemberRole, PatroniFacts, SettingChange, UNREACHABLE,
 };
+use bailiwick_model::facts::{Facts, Observed, PodFact, StatefulSetFact};
+use bailiwick_model::patroni::step::PatroniStep;
+use bailiwick_model::patroni::steps;
 use bailiwick_model::plan::Plan;
 use bailiwick_model::step::Step;
 

@@ -1,14 +1,15 @@
 //! The fixture's Regions through the real `plan`: accepted as they are, refused when a fact or a field is wrong.
 
-use bailiwick_model::desired::affinity;
+use bailiwick_api::violation::Reason;
 use bailiwick_model::facts::Observed;
-use bailiwick_model::plan::plan;
-use bailiwick_model::sql::PostgresFacts;
-use bailiwick_model::violation::Reason;
+use bailiwick_model::facts::postgres::PostgresFacts;
+use bailiwick_model::planner::plan;
+use bailiwick_model::workload::affinity;
 
 use crate::fixture::{self, es, facts, facts_of_running, platform, tr, tr_with};
 
 #[test]
+
 fn both_regions_are_accepted_and_stay_in_their_places() {
     for region in [tr(), es()] {
         let plan = fixture::planned(&region);

@@ -1,7 +1,7 @@
 //! The objects and files of a Region's Postgres: a snapshot for reviewers, and the rules that they must keep.
 
-use bailiwick_model::desired::postgres::{config, jobs, manifests, parameters};
-use bailiwick_model::desired::{Manifest, postgres};
+use bailiwick_model::desired::postgres::{self, config, jobs, manifests, parameters};
+use bailiwick_model::manifest::Manifest;
 use bailiwick_model::names::{LABEL_FLOW, LABEL_ROLE};
 use serde_json::{Value, json};
 

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Region;
+use bailiwick_api::settings;
+use bailiwick_api::violation::Reason;
 use bailiwick_model::admission::Admission;
 use bailiwick_model::desired::postgres::parameters::parameters;
-use bailiwick_model::region::Region;
-use bailiwick_model::settings;
-use bailiwick_model::violation::Reason;
 use serde_json::{Value, json};
 
 use crate::fixture::{self, planned, tr, tr_with};
@@ -386,7 +386,7 @@ fn a_standby_that_receives_nothing_is_given_up_before_the_primary_is() {
 fn the_page_names_the_steps_that_are_demanded() {
     let page = bailiwick_model::reference::settings_markdown();
     let mut in_steps = 0;
-    for setting in bailiwick_model::settings::all().values() {
+    for setting in bailiwick_api::settings::all().values() {
         let row = page
             .lines()
             .find(|line| line.starts_with(&format!("| `{}` |", setting.name)));
@@ -396,7 +396,7 @@ fn the_page_names_the_steps_that_are_demanded() {
             "{{spec: {{postgres: {{parameters: {{{}: 40}}}}}}}}",
             setting.name
         ));
-        let demanded = bailiwick_model::settings::violations(&odd.spec)
+        let demanded = bailiwick_api::settings::violations(&odd.spec)
             .iter()
             .any(|violation| violation.message.contains("a multiple of 16"));
         assert_eq!(told, demanded, "{row}");

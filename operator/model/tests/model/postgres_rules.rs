@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::violation::Reason;
 use bailiwick_model::desired::postgres::violations;
-use bailiwick_model::violation::Reason;
 
 use crate::fixture::tr_with;
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::RegionStatus;
+use bailiwick_api::violation::{Reason, Violation};
+use bailiwick_model::facts::patroni::{MemberFact, MemberRole, PatroniFacts};
+use bailiwick_model::facts::postgres::{PostgresFacts, RoleFact, RunningSettings};
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::Names;
-use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts};
-use bailiwick_model::region::RegionStatus;
-use bailiwick_model::sql::{PostgresFacts, RoleFact, RunningSettings};
-use bailiwick_model::status::{self, Applied, Outcome, status};
-use bailiwick_model::violation::{Reason, Violation};
+use bailiwick_model::outcome::{Applied, Outcome};
+use bailiwick_model::status::{self, status};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::fixture;
@@ -413,7 +414,7 @@ fn of_a_region_that_cannot_be_decoded_or_is_refused_nothing_from_before_is_belie
     let mut region = fixture::tr();
     let plan = fixture::planned(&region);
     let facts = Facts {
-        store: Observed::Seen(bailiwick_model::store::StoreFacts::default()),
+        store: Observed::Seen(bailiwick_model::facts::store::StoreFacts::default()),
         patroni: Observed::Seen(fixture::members(&region)),
         postgres: Observed::Seen(PostgresFacts::default()),
         ..fixture::facts(&region)
@@ -503,15 +504,16 @@ fn that_patroni_elects_nobody_while_it_is_paused_is_told_before_and_after_the_pr
     let mut facts = fixture::facts_of_running(&region);
     let mut patroni = fixture::members(&region);
     patroni.config["pause"] = serde_json::json!(true);
-    let told =
-        |patroni: &bailiwick_model::patroni::PatroniFacts, facts: &mut Facts, type_: &str| {
-            facts.patroni = Observed::Seen(patroni.clone());
-            let outcome = Outcome::Applied(fixture::applied(&plan, facts));
-            let told = status(&region, &outcome, Timestamp::UNIX_EPOCH);
-            let mut all = told.conditions.into_iter();
-            let found = all.find(|it| it.type_ == type_).expect("it is set");
-            (found.reason, found.message)
-        };
+    let told = |patroni: &bailiwick_model::facts::patroni::PatroniFacts,
+                facts: &mut Facts,
+                type_: &str| {
+        facts.patroni = Observed::Seen(patroni.clone());
+        let outcome = Outcome::Applied(fixture::applied(&plan, facts));
+        let told = status(&region, &outcome, Timestamp::UNIX_EPOCH);
+        let mut all = told.conditions.into_iter();
+        let found = all.find(|it| it.type_ == type_).expect("it is set");
+        (found.reason, found.message)
+    };
     let (reason, message) = told(&patroni, &mut facts, "Degraded");
     assert_eq!(reason, "FailoverPaused");
     assert!(message.contains("patronictl resume tr-pg"), "{message}");

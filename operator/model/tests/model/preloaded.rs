@@ -1,11 +1,11 @@
 //! The libraries that Postgres loads when it starts, while an extension is in the spec, in a database, or perhaps there.
 
 use bailiwick_model::desired::postgres::parameters::parameters;
+use bailiwick_model::facts::patroni::PatroniFacts;
+use bailiwick_model::facts::postgres::{DatabaseFact, ExtensionFact, Inside, PostgresFacts};
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::CONTROL_ROLE;
-use bailiwick_model::patroni::PatroniFacts;
-use bailiwick_model::plan::plan;
-use bailiwick_model::sql::{DatabaseFact, ExtensionFact, Inside, PostgresFacts};
+use bailiwick_model::planner::plan;
 use serde_json::json;
 
 use crate::fixture::{self, platform, tr_with};

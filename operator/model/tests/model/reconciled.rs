@@ -3,25 +3,25 @@
 
 use std::time::Duration;
 
-use crate::fixture::{applied, facts, planned, tr};
+use bailiwick_api::region::{BreachedChannel, ChannelState, EvidenceStatus, Region, RegionStatus};
+use bailiwick_api::violation::{Reason, Violation};
 use bailiwick_model::channel::channels;
 use bailiwick_model::evidence::Entry;
 use bailiwick_model::evidence::recorder::{Appended, Due, Recorder};
+use bailiwick_model::facts::store::{Outlet, StoreFacts};
 use bailiwick_model::facts::{Facts, Observed, ReadFailure, RefusedObject};
+use bailiwick_model::outcome::Outcome;
 use bailiwick_model::reconciled::{AppliedPlan, Reconciled};
-use bailiwick_model::region::{
-    BreachedChannel, ChannelState, EvidenceStatus, Region, RegionStatus,
-};
 use bailiwick_model::requeue::{
     Retry, STEADY_REQUEUE, STEP_REQUEUE, UNREADY_REQUEUE, after, after_error, backoff,
     defers_status, hindered_in_a_row,
 };
 use bailiwick_model::resync::RESYNC_PERIOD;
-use bailiwick_model::status::{Outcome, Recording, evidence_recorded, is_true, status};
-use bailiwick_model::store::{Outlet, StoreFacts};
-use bailiwick_model::violation::{Reason, Violation};
+use bailiwick_model::status::{Recording, evidence_recorded, is_true, status};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::fixture::{applied, facts, planned, tr};
 
 const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
 /// A time until the metadata of Secrets is due that shortens nothing.

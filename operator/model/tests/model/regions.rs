@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::admission::Admission;
 use bailiwick_model::facts::{Facts, StorageClassFact};
 use bailiwick_model::names::NODE_REGION;
-use bailiwick_model::plan::{Platform, plan};
-use bailiwick_model::region::Region;
+use bailiwick_model::plan::Platform;
+use bailiwick_model::planner::plan;
 use serde_json::Value;
 
 use crate::cases::{self, RefusedBy};

@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 
 use bailiwick_model::desired::postgres::parameters::dynamic;
+use bailiwick_model::facts::patroni::{MemberFact, MemberRole, PatroniFacts};
+use bailiwick_model::facts::postgres::PostgresFacts;
 use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure, SecretFact};
 use bailiwick_model::names::{Names, REPLICATION_ROLE, REWIND_ROLE};
-use bailiwick_model::patroni::{self, MemberFact, MemberRole, PatroniFacts};
-use bailiwick_model::plan::plan;
+use bailiwick_model::patroni;
+use bailiwick_model::planner::plan;
 use bailiwick_model::repository::PASSPHRASE;
 use bailiwick_model::rotation::{outdates_member, steps, told};
 use bailiwick_model::secret::{
     Due, SIGNING_KEY, SIGNING_PUBLIC_KEY, due, has_control_character, is_usable, lacking,
 };
-use bailiwick_model::sql::PostgresFacts;
 use bailiwick_model::step::Step;
 use jiff::Timestamp;
 

@@ -6,13 +6,14 @@ mod simulation;
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::desired::desired;
 use bailiwick_model::desired::postgres::parameters;
+use bailiwick_model::facts::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
+use bailiwick_model::facts::postgres::PostgresFacts;
 use bailiwick_model::facts::{ClaimFact, Facts, Observed, PodFact, StatefulSetFact};
-use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, UNREACHABLE};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::Region;
-use bailiwick_model::sql::PostgresFacts;
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
 use serde_json::{Value, json};
 
 use crate::fixture::{self, identity, platform, tr_with};

@@ -1,11 +1,12 @@
 //! Which volumes grow, which cannot, and what a StatefulSet's template says meanwhile.
 
+use bailiwick_api::region::Region;
 use bailiwick_model::desired::postgres::COMPONENT;
 use bailiwick_model::facts::{ClaimFact, Facts, StatefulSetFact};
+use bailiwick_model::growth::{Growth, growing, growths, stuck};
 use bailiwick_model::names::{LABEL_NAME, Names};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::Region;
-use bailiwick_model::volume::{Growth, growing, growths, stuck};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
 
 use crate::fixture::{facts_of_running, identity, platform, tr_with};
 

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::{ChannelState, Region, RegionStatus, ResidencyStatus};
 use bailiwick_model::channel::{Channel, channels};
 use bailiwick_model::desired::{object_store, postgres};
+use bailiwick_model::facts::patroni::{MemberFact, MemberRole, PatroniFacts};
+use bailiwick_model::facts::postgres::{PostgresFacts, Sessions};
 use bailiwick_model::facts::{Facts, Observed, PodFact};
 use bailiwick_model::names::LABEL_NAME;
-use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts};
-use bailiwick_model::plan::{Plan, plan};
-use bailiwick_model::region::{ChannelState, Region, RegionStatus, ResidencyStatus};
-use bailiwick_model::sql::{self, PostgresFacts, Sessions, SqlStep};
+use bailiwick_model::plan::Plan;
+use bailiwick_model::planner::plan;
+use bailiwick_model::sql;
+use bailiwick_model::sql::step::SqlStep;
 use bailiwick_model::ways::{Kind, SETTLE, asks_for_sessions};
 use jiff::{SignedDuration, Timestamp};
 

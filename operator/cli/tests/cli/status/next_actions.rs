@@ -1,20 +1,22 @@
 //! What is to be done next, as the operator itself describes the Region.
 
+use bailiwick_api::region::Region;
+use bailiwick_api::violation::{Reason, Violation};
 use bailiwick_cli::advice::ADVICE;
 use bailiwick_cli::condition::CONDITIONS;
 use bailiwick_cli::report::{Mark, Verdict, report};
 use bailiwick_model::facts::{Facts, StatefulSetFact};
 use bailiwick_model::names::Names;
+use bailiwick_model::outcome::{Applied, Outcome};
 use bailiwick_model::policy;
-use bailiwick_model::region::Region;
-use bailiwick_model::status::{self as operator, Applied, Outcome, Recording};
-use bailiwick_model::violation::{Reason, Violation};
+use bailiwick_model::status::{self as operator, Recording};
 
 use super::{next, verdict};
 use crate::fixture::{self, good, now, set, status};
 use crate::observed;
 
 #[test]
+
 fn what_sleeps_needs_nothing_but_waking() {
     let mut region = good();
     set(

@@ -1,6 +1,6 @@
 //! Databases as SQL, with their schemas and extensions. Steps in, statements out; no I/O.
 
-use bailiwick_model::sql::SqlStep;
+use bailiwick_model::sql::step::SqlStep;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::error::SqlState;
 

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use bailiwick_model::sql::{DefaultsOf, Grantee, ObjectClass, Privilege, PrivilegeChange, SqlStep};
+use bailiwick_model::facts::postgres::{DefaultsOf, Grantee, ObjectClass, Privilege};
+use bailiwick_model::sql::step::{PrivilegeChange, SqlStep};
 use postgres_protocol::escape::escape_identifier;
 
 use super::Statement;

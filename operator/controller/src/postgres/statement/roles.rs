@@ -1,8 +1,10 @@
 //! Roles as SQL: what they are, their passwords and memberships, and their end. Steps in, statements out; no I/O.
 
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::postgres::Mark;
 use bailiwick_model::names::CONTROL_ROLE;
-use bailiwick_model::sql::{Mark, SqlStep, database_admin};
+use bailiwick_model::sql::database_admin;
+use bailiwick_model::sql::step::SqlStep;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::error::SqlState;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bailiwick_model::facts::ReadFailure;
+use bailiwick_model::facts::postgres::ObjectClass;
 use bailiwick_model::names::CONTROL_ROLE;
-use bailiwick_model::sql::ObjectClass;
 use jiff::SignedDuration;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::error::SqlState;

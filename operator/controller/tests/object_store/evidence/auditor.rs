@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockRetention, ObjectLockRetentionMode};
-use bailiwick_model::evidence::entry::Class;
+use bailiwick_api::region::{Assurance, Region, RegionStatus, ResidencyStatus};
+use bailiwick_model::canary::question::Class;
 use bailiwick_model::evidence::object_key;
 use bailiwick_model::names::{AUDITOR_USER, BACKUP_BUCKET, EVIDENCE_BUCKET};
-use bailiwick_model::region::{Assurance, Region, RegionStatus, ResidencyStatus};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -402,9 +402,9 @@ async fn an_auditor_verifies_the_bucket_and_takes_a_day_home() {
             assurance: Assurance::Simulated,
             evidence: Some(status),
             channels: Vec::new(),
-            exceptions: bailiwick_model::region::ExceptionsStatus::default(),
+            exceptions: bailiwick_api::region::ExceptionsStatus::default(),
             checked_at: None,
-            breach: bailiwick_model::region::BreachStatus::default(),
+            breach: bailiwick_api::region::BreachStatus::default(),
             ways: None,
         };
         known.status = Some(RegionStatus {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockRetention, ObjectLockRetentionMode};
-use bailiwick_model::evidence::entry::Class;
+use bailiwick_api::region::EvidenceStatus;
+use bailiwick_model::canary::question::Class;
 use bailiwick_model::evidence::{Entry, object_key};
 use bailiwick_model::facts::ReadFailure;
 use bailiwick_model::names::{BACKUP_USER, EVIDENCE_BUCKET};
-use bailiwick_model::region::EvidenceStatus;
 use bailiwick_operator::evidence::{CLOCK_TOLERANCE, EvidenceError};
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,6 +16,7 @@ use super::{Place, anchor, canary, expired, kinds, public, words};
 use crate::server::outcome;
 
 #[tokio::test]
+
 async fn a_chain_begins_goes_on_and_survives_its_writer() {
     let place = Place::new().await;
     // Real time: the store does not lock anything until a day that is past.

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bailiwick_model::canary::{Answer, Attempt, Guise, Question, Tried, VARIABLE};
+use bailiwick_model::canary::question::{Answer, Attempt, Question, Tried, VARIABLE};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::LABEL_TASK;
 use serde_json::{Value, json};
 

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bailiwick_api::region::{Region, RegionStatus};
 use bailiwick_model::names::{
     FENCE_NAMESPACE, FENCE_SERVICE, LABEL_JURISDICTION, LABEL_LOCATION, LABEL_REGION, NODE_REGION,
     Names,
 };
 use bailiwick_model::plan::Platform;
-use bailiwick_model::region::{Region, RegionStatus};
 use bailiwick_operator::context::Context;
 use bailiwick_operator::controller::error_policy;
 use bailiwick_operator::error::Error;

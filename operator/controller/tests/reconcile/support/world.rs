@@ -10,14 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
+use bailiwick_model::facts::patroni::{MemberFact, MemberRole, PatroniFacts, SettingChange};
+use bailiwick_model::facts::postgres::{
+    ArchiverFact, AvailableExtension, PasswordFact, PostgresFacts, RunningSettings,
+};
+use bailiwick_model::facts::store::StoreFacts;
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
 use bailiwick_model::names::{REPLICATION_ROLE, REWIND_ROLE};
-use bailiwick_model::patroni::{MemberFact, MemberRole, PatroniFacts, PatroniStep, SettingChange};
-use bailiwick_model::sql::{
-    ArchiverFact, AvailableExtension, EXTENSIONS, PasswordFact, PostgresFacts, RunningSettings,
-    SqlStep, settle,
-};
-use bailiwick_model::store::{StoreFacts, StoreStep};
+use bailiwick_model::patroni::step::PatroniStep;
+use bailiwick_model::sql::step::SqlStep;
+use bailiwick_model::sql::{EXTENSIONS, settle};
+use bailiwick_model::store::step::StoreStep;
 use bailiwick_operator::cause::Cause;
 use bailiwick_operator::credentials::Credentials;
 use bailiwick_operator::error::StepError;

@@ -1,8 +1,9 @@
 //! Who connects to the object store. Data; no I/O.
 
+use bailiwick_api::region;
+
 use crate::flow::{Connection, Flow, Peer};
 use crate::names::port;
-use crate::region;
 
 /// Who connects to the object store.
 pub const CONNECTIONS: &[Connection] = &[

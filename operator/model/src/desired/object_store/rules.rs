@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::desired::object_store::USER_NAME;
-use crate::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, OWN_USERS};
-use crate::quantity;
-use crate::region::{
+use bailiwick_api::quantity;
+use bailiwick_api::region::{
     Bucket, ObjectStore, RESERVED_BUCKET_PREFIXES, RESERVED_BUCKET_SUFFIXES, RESERVED_BUCKETS,
     RegionSpec, StoreUser,
 };
-use crate::violation::{Reason, Violation};
+use bailiwick_api::violation::{Reason, Violation};
+
+use crate::desired::object_store::USER_NAME;
+use crate::names::{BACKUP_BUCKET, EVIDENCE_BUCKET, OWN_USERS};
 
 /// What is wrong with the spec. CEL refuses some of it earlier; nothing is left to it alone.
 #[must_use]

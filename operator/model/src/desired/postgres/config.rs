@@ -8,14 +8,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use bailiwick_api::duration;
+use bailiwick_api::region::RegionSpec;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::parameters;
-use crate::duration;
 use crate::names::{BACKUP_USER, LABEL_ROLE, REPLICATION_ROLE, REWIND_ROLE, SUPERUSER_ROLE, port};
 use crate::plan::Plan;
-use crate::region::RegionSpec;
 
 /// The key of Patroni's settings in the ConfigMap.
 pub const PATRONI_FILE: &str = "patroni.yml";

@@ -1,8 +1,9 @@
 //! Who connects to Postgres, and where its members connect to. Data; no I/O.
 
+use bailiwick_api::region;
+
 use crate::flow::{Connection, Flow, Peer};
 use crate::names::port;
-use crate::region;
 
 /// Who connects to Postgres, and where its members connect to beside what others list.
 pub const CONNECTIONS: &[Connection] = &[

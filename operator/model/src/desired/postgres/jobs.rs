@@ -1,6 +1,7 @@
 //! The Jobs that work on the archive, and what they leave behind. A plan in, Jobs out; a termination message in, a
 //! typed result out. Pure.
 
+use bailiwick_api::region::Resources;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
@@ -13,7 +14,6 @@ use crate::flow::Flow;
 use crate::manifest::{labels, owned};
 use crate::names::{LABEL_FLOW, LABEL_TASK, POSTGRES_UID};
 use crate::plan::Plan;
-use crate::region::Resources;
 use crate::workload::{affinity, container_security, pod_security, resources};
 
 /// The component's name in labels: not that of the members, whose selectors must not match a Job's pod.

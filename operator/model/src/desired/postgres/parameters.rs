@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::RegionSpec;
+use bailiwick_api::{quantity, settings};
 use serde_json::{Value, json};
 
-pub use super::preloaded::Preloaded;
-use crate::desired::postgres::preloaded::{CRON_DATABASE, LIBRARIES};
+use crate::desired::postgres::preloaded::{CRON_DATABASE, LIBRARIES, Preloaded};
 use crate::facts::patroni::MAX_LAG_ON_FAILOVER;
 use crate::plan::Plan;
-use crate::region::RegionSpec;
 use crate::scale::synchronous;
-use crate::{quantity, settings};
 
 /// The settings that a hot standby may not have smaller than its primary. After a decrease the primary restarts
 /// first, else its standbys could not start (PostgreSQL's documentation, "Hot Standby", administrator's overview).

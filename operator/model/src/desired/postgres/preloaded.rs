@@ -1,9 +1,10 @@
 //! Which libraries the server loads when it starts, and the database of pg_cron's jobs. A spec and facts in, both out; no
 //! I/O.
 
+use bailiwick_api::region::RegionSpec;
+
 use crate::facts::Facts;
 use crate::names::CONTROL_ROLE;
-use crate::region::RegionSpec;
 
 /// The extension that runs jobs: it can be in one database only.
 pub const CRON: &str = "pg_cron";

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::duration;
-use crate::quantity;
-use crate::region::{
+use bailiwick_api::region::{
     DATABASE_ROLE_SUFFIXES, Durability, RESERVED_DATABASES, RESERVED_PREFIXES, RESERVED_ROLES,
     RegionSpec,
 };
-use crate::settings;
+use bailiwick_api::violation::{Reason, Violation};
+use bailiwick_api::{duration, quantity, settings};
+
 use crate::sql;
-use crate::violation::{Reason, Violation};
 
 /// The least memory with which a member starts: its shared buffers beside Patroni and pgBackRest.
 const LEAST_MEMORY: u64 = 256 << 20;
@@ -172,7 +171,7 @@ fn databases(spec: &RegionSpec) -> Vec<Violation> {
     found
 }
 
-fn schemas(field: &str, database: &crate::region::Database) -> Vec<Violation> {
+fn schemas(field: &str, database: &bailiwick_api::region::Database) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for (position, schema) in database.schemas.iter().enumerate() {

@@ -1,9 +1,8 @@
 //! The mark that the operator leaves in the comment of every role and database it keeps. JSON text in, value out,
 //! and back; no I/O.
 
+use bailiwick_api::region::Reclaim;
 use serde::{Deserialize, Serialize};
-
-use crate::region::Reclaim;
 
 /// What the comment of a role or database of ours says, as `{"bailiwick":{"reclaim":"Retain"}}`. It outlives
 /// the spec: what left it is deleted only when its mark says so.

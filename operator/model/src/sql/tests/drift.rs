@@ -1,6 +1,10 @@
 //! What drifted: what is repaired, and what is only said.
 
 use super::*;
+use crate::facts::postgres::{
+    DefaultsOf, ExtensionFact, Grantee, Membership, ObjectClass, ObjectsOf, PasswordFact,
+    Privilege, Privileges, SlotFact,
+};
 
 /// A change behind the operator's back.
 type Drift = fn(&mut PostgresFacts);

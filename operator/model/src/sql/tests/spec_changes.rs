@@ -1,8 +1,10 @@
 //! What comes into the spec and what leaves it.
 
 use super::*;
+use crate::facts::postgres::AvailableExtension;
 
 #[test]
+
 fn what_leaves_the_spec_goes_only_when_it_was_marked_so() {
     let full = wanted(&spec());
     let before = settled(&full, bootstrapped());

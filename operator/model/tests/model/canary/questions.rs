@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bailiwick_model::canary::{
-    Answer, Class, Guise, MOST_TARGETS, Question, Tried, VARIABLE, questions, steps,
-};
+use bailiwick_api::region::Region;
+use bailiwick_model::canary::question::{Answer, Class, MOST_TARGETS, Question, Tried, VARIABLE};
+use bailiwick_model::canary::questions;
+use bailiwick_model::canary::schedule::steps;
 use bailiwick_model::desired::{canary, desired};
 use bailiwick_model::facts::{Facts, JobFact, Neighbour, NeighbourPod, Observed};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::LABEL_FLOW;
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::Region;
 use bailiwick_model::step::Step;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ use super::{NOW, around, judged, planned_with, with_answers};
 use crate::fixture::{self, platform, tr, tr_with};
 
 #[test]
+
 fn a_region_is_no_neighbour_of_its_own() {
     let facts = around();
     let expected = questions(&planned_with(&tr(), &platform(), &facts));

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bailiwick_api::region::ChannelState;
+use bailiwick_model::canary::question::{Class, Tried};
+use bailiwick_model::canary::questions;
 use bailiwick_model::canary::verdict::{ClassVerdict, Heard, STALE, verdict};
-use bailiwick_model::canary::{Class, Guise, Tried, questions};
 use bailiwick_model::channel::Channel;
 use bailiwick_model::facts::Facts;
+use bailiwick_model::flow::Guise;
 use bailiwick_model::plan::Platform;
-use bailiwick_model::region::ChannelState;
 use bailiwick_model::residency::ExternalEndpoint;
 
 use super::{NOW, answered, around, judged, planned_with, with_answers};

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bailiwick_model::canary::Class;
+use bailiwick_model::canary::question::Class;
+use bailiwick_model::facts::postgres::{DatabaseFact, Membership, RoleFact, SlotFact};
+use bailiwick_model::facts::repository::{Difference, Marker};
+use bailiwick_model::facts::store::{BucketOutlet, Lifecycle, Outlet};
 use bailiwick_model::facts::{ClaimFact, Facts, FenceFact, Observed, ReadFailure};
 use bailiwick_model::fence::Outcome as Fenced;
 use bailiwick_model::names::{NODE_HOSTNAME, NODE_REGION};
-use bailiwick_model::repository::{Difference, Marker};
-use bailiwick_model::sql::{DatabaseFact, Membership, RoleFact, SlotFact};
-use bailiwick_model::store::{BucketOutlet, Lifecycle, Outlet};
 
 use super::{
     RESTRICTED, archived, bucket, certificate, inside, inventory, member, neighbour, of_a_drill,
@@ -366,7 +366,7 @@ pub fn broken() -> Vec<(&'static str, &'static [u8], Break)> {
         ("an extension that is not allowed", &[28], |f| {
             inside(f).extensions.insert(
                 "dblink".to_owned(),
-                bailiwick_model::sql::ExtensionFact::default(),
+                bailiwick_model::facts::postgres::ExtensionFact::default(),
             );
         }),
         ("a superuser", &[28], |f| {

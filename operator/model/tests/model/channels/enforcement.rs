@@ -1,15 +1,16 @@
 //! What the channels together say of the Region: whether its residency is enforced, by which assurance, and with which exceptions.
 
+use bailiwick_api::region::{Assurance, ChannelState};
 use bailiwick_model::channel::{CHANNELS, channels};
-use bailiwick_model::region::{Assurance, ChannelState};
-use bailiwick_model::status::{Applied, Outcome, status};
-use bailiwick_model::step::Retained;
+use bailiwick_model::outcome::{Applied, Outcome, Retained};
+use bailiwick_model::status::status;
 
 use super::breaks::broken;
 use super::{closed, enforced, enforced_of, inventory, plan_of, states};
 use crate::fixture::{tr, tr_with};
 
 #[test]
+
 fn residency_is_enforced_when_nothing_demanded_is_unknown() {
     let region = tr();
     assert_eq!(
@@ -141,7 +142,7 @@ fn the_time_of_checking_moves_in_steps() {
             refused: &[],
         });
         let next = status(&region, &outcome, facts.now);
-        let checked = |status: Option<&bailiwick_model::region::RegionStatus>| {
+        let checked = |status: Option<&bailiwick_api::region::RegionStatus>| {
             status
                 .and_then(|status| status.residency.as_ref())
                 .and_then(|residency| residency.checked_at)

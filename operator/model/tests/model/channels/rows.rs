@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::{Assurance, ChannelState};
 use bailiwick_model::channel::{CHANNELS, channels};
+use bailiwick_model::facts::repository::{Difference, Marker, ReadBack};
 use bailiwick_model::facts::{ClaimFact, ClientNamespace, NamespacePod, Observed, ReadFailure};
 use bailiwick_model::policy;
-use bailiwick_model::region::{Assurance, ChannelState};
-use bailiwick_model::repository::{Difference, Marker, ReadBack};
 
 use super::breaks::broken;
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::fixture::{identity, tr};
 
 #[test]
+
 fn snapshots_of_classes_of_the_place_are_no_leak() {
     let region = tr();
     let mut facts = closed(&region);

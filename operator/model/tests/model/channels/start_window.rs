@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use bailiwick_model::canary::{Class, Guise};
+use bailiwick_api::region::{Assurance, ChannelState};
+use bailiwick_model::canary::question::Class;
 use bailiwick_model::channel::channels;
 use bailiwick_model::facts::{Facts, FenceFact, PodFact};
 use bailiwick_model::fence::{self, Outcome as Fenced};
-use bailiwick_model::region::{Assurance, ChannelState};
+use bailiwick_model::flow::Guise;
 
 use super::{closed, member, plan_of, sees};
 use crate::fixture::{passed, report, tr};

@@ -13,6 +13,7 @@ use super::region;
 use crate::fixture;
 
 #[test]
+
 fn one_server_and_several_become_a_stateful_set() {
     let one = fixture::planned(&fixture::tr());
     insta::assert_yaml_snapshot!("one_server", objects(&one));
@@ -60,7 +61,7 @@ fn it_sleeps_once_the_last_member_has_written_its_wal() {
         for pod in &pods {
             facts.pods.live.insert((*pod).to_owned(), ending.clone());
         }
-        let plan = bailiwick_model::plan::plan(&region, &fixture::platform(), &facts)
+        let plan = bailiwick_model::planner::plan(&region, &fixture::platform(), &facts)
             .expect("the Region is accepted");
         let set = objects(&plan).pop().expect("the StatefulSet");
         assert_eq!(set["spec"]["replicas"], json!(servers), "{pods:?}");

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::{Access, Grant};
 use bailiwick_model::names::BACKUP_BUCKET;
-use bailiwick_model::region::{Access, Grant};
 use bailiwick_model::repository::MARKER;
 use bailiwick_model::store::{canonical, policy};
 use serde_json::{Value, json};
 
 #[test]
+
 fn who_writes_the_backups_may_not_write_their_marker() {
     let grants = |bucket: &str| {
         policy(&[Grant {

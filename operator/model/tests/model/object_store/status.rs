@@ -1,15 +1,17 @@
 //! What the status says of a store that cannot be repaired.
 
+use bailiwick_model::facts::store::{Outlet, StoreFacts};
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::BACKUP_BUCKET;
-use bailiwick_model::status::{Outcome, status};
-use bailiwick_model::store::{Outlet, StoreFacts};
+use bailiwick_model::outcome::Outcome;
+use bailiwick_model::status::status;
 use jiff::Timestamp;
 
 use super::{bucket, made, region};
 use crate::fixture;
 
 #[test]
+
 fn what_cannot_be_repaired_stands_in_the_status() {
     let region = region();
     let plan = fixture::planned(&region);

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::{ObjectRetention, Reclaim, RetentionMode};
+use bailiwick_model::facts::repository::{Difference, Marker};
+use bailiwick_model::facts::store::{
+    BucketFact, BucketOutlet, DefaultRetention, Encryption, Lifecycle, Outlet, StoreFacts,
+    Versioning,
+};
 use bailiwick_model::facts::{Facts, Observed, ReadFailure};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::{ObjectRetention, Reclaim, RetentionMode};
-use bailiwick_model::repository::{Difference, Marker};
-use bailiwick_model::step::{self, Subject};
-use bailiwick_model::store::{
-    BACKUP_NONCURRENT_DAYS, BucketFact, BucketOutlet, DefaultRetention, Drift, Encryption,
-    Lifecycle, Outlet, StoreFacts, StoreStep, Versioning, drift, policy_name, retained, steps,
-};
+use bailiwick_model::store::step::StoreStep;
+use bailiwick_model::store::{BACKUP_NONCURRENT_DAYS, Drift, drift, policy_name, retained, steps};
+use bailiwick_model::subject::Subject;
 use serde_json::json;
 
 use super::{bucket, made, nothing, region, user};
@@ -19,6 +21,7 @@ use crate::fixture;
 use crate::fixture::store::apply;
 
 #[test]
+
 fn from_nothing_all_steps_lead_to_none() {
     let plan = fixture::planned(&region());
     let facts = made(&plan);
@@ -296,7 +299,7 @@ fn each_says_what_removes_it(plan: &Plan, store: &StoreFacts) {
     };
     let secret = plan.names.object_store_user("auditor");
     facts.left_over.insert(secret.clone(), "uid".to_owned());
-    let told = step::retained(plan, &facts).object_store;
+    let told = bailiwick_model::steps::retained(plan, &facts).object_store;
     let page = "see docs/how-to/remove-from-the-object-store.md)";
     let goes = "it goes once it is empty, of old versions too";
     for (item, how) in [

@@ -1,10 +1,11 @@
 //! When the archive is made, and what its Jobs came to.
 
+use bailiwick_model::facts::store::{BucketFact, StoreFacts, UserFact};
 use bailiwick_model::facts::{Facts, JobFact, Observed, PodFact};
 use bailiwick_model::names::{BACKUP_BUCKET, BACKUP_USER};
 use bailiwick_model::patroni::{job_result, steps};
 use bailiwick_model::step::Step;
-use bailiwick_model::store::{self, BucketFact, StoreFacts, UserFact};
+use bailiwick_model::store;
 use jiff::Timestamp;
 use serde_json::json;
 

@@ -2,8 +2,10 @@
 
 use bailiwick_model::desired::postgres::parameters;
 use bailiwick_model::facts::Observed;
-use bailiwick_model::patroni::{MemberRole, PatroniStep, steps};
-use bailiwick_model::sql::{PostgresFacts, RunningSettings};
+use bailiwick_model::facts::patroni::MemberRole;
+use bailiwick_model::facts::postgres::{PostgresFacts, RunningSettings};
+use bailiwick_model::patroni::step::PatroniStep;
+use bailiwick_model::patroni::steps;
 use bailiwick_model::step::Step;
 use serde_json::json;
 

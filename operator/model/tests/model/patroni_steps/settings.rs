@@ -1,12 +1,14 @@
 //! What Patroni is told of its settings.
 
-use bailiwick_model::patroni::{PatroniStep, config_patch, steps};
+use bailiwick_model::patroni::step::PatroniStep;
+use bailiwick_model::patroni::{config_patch, steps};
 use bailiwick_model::step::Step;
 use serde_json::json;
 
 use super::{Cluster, facts_with, plan_of};
 
 #[test]
+
 fn a_patch_is_the_smallest_difference() {
     let wanted = json!({
         "ttl": 30,

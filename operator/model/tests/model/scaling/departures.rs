@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_api::region::Region;
+use bailiwick_model::facts::patroni::PatroniFacts;
+use bailiwick_model::facts::postgres::PostgresFacts;
 use bailiwick_model::facts::{Facts, Observed, PodFact, ReadFailure};
 use bailiwick_model::names::Names;
-use bailiwick_model::patroni::{PatroniFacts, PatroniStep, steps};
+use bailiwick_model::outcome::Outcome;
+use bailiwick_model::patroni::step::PatroniStep;
+use bailiwick_model::patroni::steps;
 use bailiwick_model::plan::Plan;
-use bailiwick_model::region::Region;
 use bailiwick_model::scale::{self, Departure, Wait};
-use bailiwick_model::sql::PostgresFacts;
-use bailiwick_model::status::{Outcome, status};
+use bailiwick_model::status::status;
 use bailiwick_model::step::Step;
 use jiff::Timestamp;
 use serde_json::json;

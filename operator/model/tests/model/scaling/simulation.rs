@@ -1,7 +1,8 @@
 //! Clusters that are scaled up and down until they settle.
 
 use bailiwick_model::desired::postgres::parameters;
-use bailiwick_model::patroni::{PatroniStep, steps};
+use bailiwick_model::patroni::step::PatroniStep;
+use bailiwick_model::patroni::steps;
 use bailiwick_model::step::Step;
 
 use super::{Cluster, Health, member, planned, region, replicas};

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_api::region::EvidenceStatus;
 use bailiwick_model::evidence::Entry;
+use bailiwick_model::facts::patroni::PatroniFacts;
+use bailiwick_model::facts::postgres::PostgresFacts;
+use bailiwick_model::facts::store::StoreFacts;
 use bailiwick_model::facts::{Observed, ReadFailure, Unread};
-use bailiwick_model::patroni::{PatroniFacts, PatroniStep};
-use bailiwick_model::region::EvidenceStatus;
+use bailiwick_model::patroni::step::PatroniStep;
 use bailiwick_model::repository::ArchivedFile;
-use bailiwick_model::sql::{PostgresFacts, SqlStep};
-use bailiwick_model::store::{StoreFacts, StoreStep};
+use bailiwick_model::sql::step::SqlStep;
+use bailiwick_model::store::step::StoreStep;
 use bailiwick_operator::error::StepError;
 use bailiwick_operator::evidence::EvidenceError;
 use bailiwick_operator::systems::{Access, Systems};

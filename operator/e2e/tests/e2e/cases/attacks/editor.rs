@@ -7,8 +7,8 @@ mod edits;
 
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::Region;
 use bailiwick_model::names::LABEL_REGION;
-use bailiwick_model::region::Region;
 use bailiwick_model::ways;
 use edits::{CLIENTS, DATABASES, EXTERNAL, ROLES, edit, exception, not_accepted, refused};
 use jiff::Timestamp;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_model::region::{ChannelState, Region};
+use bailiwick_api::region::{ChannelState, Region};
 use futures::TryStreamExt;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};

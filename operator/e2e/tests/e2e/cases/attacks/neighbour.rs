@@ -2,7 +2,8 @@
 //! pods in the neighbour's namespace, and pods in the victim's own for which the same doors are open.
 #![allow(clippy::too_many_lines, reason = "a table is read from top to bottom")]
 
-use bailiwick_model::names::{Flow, OPERATOR_SERVICE_ACCOUNT, port};
+use bailiwick_model::flow::Flow;
+use bailiwick_model::names::{OPERATOR_SERVICE_ACCOUNT, port};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bailiwick_api::region::Region;
 use bailiwick_model::delegation::delegation;
 use bailiwick_model::names::{LABEL_DELETION_PROTECTION, LABEL_REGION, NODE_REGION, Names};
-use bailiwick_model::region::Region;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{

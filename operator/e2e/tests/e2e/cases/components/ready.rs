@@ -45,7 +45,7 @@ pub async fn conditions(cluster: &Cluster) -> Outcome<String> {
 
 /// What `kubectl get regions` shows.
 pub async fn columns(cluster: &Cluster) -> Outcome<String> {
-    let url = kube::core::Request::new(bailiwick_model::region::Region::url_path(&(), None));
+    let url = kube::core::Request::new(bailiwick_api::region::Region::url_path(&(), None));
     let mut request = url.list(&kube::api::ListParams::default())?;
     request.headers_mut().insert(
         "Accept",

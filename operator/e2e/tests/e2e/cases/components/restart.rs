@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bailiwick_model::region::Region;
+use bailiwick_api::region::Region;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;

@@ -7,12 +7,13 @@ pub mod variants;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::Region;
 use bailiwick_model::names::{LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY};
-use bailiwick_model::region::Region;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use knocking::Knocking;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use crate::cluster::{Cluster, Place, condition, kind};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if, until};
 use crate::writer::{logins, prepare, run_name};
-use knocking::Knocking;
 
 /// How long pods and children may take to go: a member writes its last checkpoint first.
 const GONE: Duration = Duration::from_mins(4);

@@ -5,7 +5,7 @@ pub mod campaign;
 
 use std::time::{Duration, Instant};
 
-use bailiwick_model::region::Region;
+use bailiwick_api::region::Region;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_model::region::Region;
+use bailiwick_api::region::Region;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;

@@ -1,7 +1,8 @@
 //! Pods of a Region, with all that its boundary opens to them, get to nothing of another Region and to nothing outside
 //! of the cluster. I/O: client pods in the Regions' namespaces.
 
-use bailiwick_model::names::{Flow, port};
+use bailiwick_model::flow::Flow;
+use bailiwick_model::names::port;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;

@@ -4,9 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_model::canary::{Answer, Attempt, Class, Guise, Question, Target, Tried, VARIABLE};
+use bailiwick_api::region::Region;
+use bailiwick_model::canary::question::{
+    Answer, Attempt, Class, Question, Target, Tried, VARIABLE,
+};
+use bailiwick_model::flow::Guise;
 use bailiwick_model::names::{LABEL_FLOW, port};
-use bailiwick_model::region::Region;
 use futures::future::{join, join_all, try_join, try_join_all};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;

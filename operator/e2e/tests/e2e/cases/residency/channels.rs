@@ -14,18 +14,17 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::{ChannelState, ChannelStatus, Region};
 use bailiwick_model::channel::{CHANNELS, Channel};
-use bailiwick_model::region::{ChannelState, ChannelStatus, Region};
-use futures::future::{join_all, try_join_all};
-use tokio::task::JoinHandle;
-
+use bench::{Bench, Tried};
 pub use breaks::random;
+use futures::future::{join_all, try_join_all};
+use table::{ROWS, Row, Scene, Trial};
+use tokio::task::JoinHandle;
 
 use crate::cluster::{Cluster, Place, condition};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::{Look, seen_if};
-use bench::{Bench, Tried};
-use table::{ROWS, Row, Scene, Trial};
 
 /// How soon a control that is gone must show.
 const NOTICED: Duration = Duration::from_mins(1);

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use bailiwick_api::region::{ChannelState, Region};
 use bailiwick_model::names::NODE_REGION;
 use bailiwick_model::policy;
-use bailiwick_model::region::{ChannelState, Region};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::Node;
@@ -52,7 +52,7 @@ pub fn found(region: &Region, what: &str) -> BTreeSet<String> {
 }
 
 /// What a Region's status says of each channel.
-pub fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_model::region::ChannelStatus> {
+pub fn rows(region: &Region) -> impl Iterator<Item = &bailiwick_api::region::ChannelStatus> {
     region
         .status
         .iter()

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bailiwick_model::fence::CONTAINER;
-use bailiwick_model::names::Flow;
+use bailiwick_model::flow::Flow;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::Api;

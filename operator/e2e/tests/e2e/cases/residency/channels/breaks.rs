@@ -4,21 +4,20 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bailiwick_api::region::Region;
 use bailiwick_model::policy;
-use bailiwick_model::region::Region;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::json;
 
+use super::NOTICED;
+use super::bench::Bench;
 use crate::cases::residency::controls;
 use crate::cluster::{Cluster, condition};
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::wait::Look;
-
-use super::NOTICED;
-use super::bench::Bench;
 
 /// How many rounds.
 const ROUNDS: usize = 10;

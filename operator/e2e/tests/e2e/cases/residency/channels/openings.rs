@@ -3,22 +3,21 @@
 
 use std::time::Duration;
 
-use bailiwick_model::canary::Guise;
-use bailiwick_model::names::{Flow, LABEL_FLOW, port};
+use bailiwick_model::flow::{Flow, Guise};
+use bailiwick_model::names::{LABEL_FLOW, port};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
+use super::bench::{Bench, PREFIX, Tried, Written};
 use crate::cases::components::access::{Target, reach};
 use crate::cases::residency::canary;
 use crate::client::Stand;
 use crate::cluster::documents;
 use crate::failure::{Failure, Outcome, While};
 use crate::wait::{seen_if, until};
-
-use super::bench::{Bench, PREFIX, Tried, Written};
 
 /// The admission policy that keeps NetworkPolicies as the operator wrote them.
 const POLICIES: [&str; 1] = ["network-policies"];

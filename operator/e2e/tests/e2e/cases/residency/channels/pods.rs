@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use bailiwick_model::names::{Flow, LABEL_FLOW, NODE_REGION};
+use bailiwick_model::flow::Flow;
+use bailiwick_model::names::{LABEL_FLOW, NODE_REGION};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use super::bench::{Bench, PREFIX, Tried, Written};
 use crate::client::{IMAGE, STRANGER};
 use crate::failure::{Failure, Outcome, While};
 use crate::wait::{Look, seen_if, until};
-
-use super::bench::{Bench, PREFIX, Tried, Written};
 
 /// The policies of the scene.
 const POLICIES: [&str; 3] = ["pods", "namespace-claims", "volumes"];

@@ -9,7 +9,8 @@ pub mod wishes;
 use std::time::Duration;
 
 use bailiwick_minio_admin::seal;
-use bailiwick_model::names::{Flow, LABEL_FLOW, OPERATOR_NAMESPACE};
+use bailiwick_model::flow::Flow;
+use bailiwick_model::names::{LABEL_FLOW, OPERATOR_NAMESPACE};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
