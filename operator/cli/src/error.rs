@@ -108,7 +108,7 @@ pub enum CliError {
     Yaml(#[from] serde_yaml::Error),
     /// The file of a new Region cannot be written.
     #[error(transparent)]
-    Draft(#[from] bailiwick_model::delegation::DraftError),
+    Draft(#[from] bailiwick_model::draft::DraftError),
 }
 
 impl CliError {

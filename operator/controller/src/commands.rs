@@ -26,7 +26,7 @@ pub enum CommandError {
     Document(#[from] bailiwick_model::delegation::DocumentError),
     /// The file of a new Region cannot be written.
     #[error(transparent)]
-    Draft(#[from] bailiwick_model::delegation::DraftError),
+    Draft(#[from] bailiwick_model::draft::DraftError),
     /// Standard output is gone.
     #[error("the output could not be written")]
     Output(#[from] io::Error),

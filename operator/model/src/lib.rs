@@ -17,6 +17,7 @@ pub mod component;
 mod condition;
 pub mod delegation;
 pub mod desired;
+pub mod draft;
 pub mod drift;
 pub mod endpoint;
 pub mod evidence;

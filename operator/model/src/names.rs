@@ -1,5 +1,7 @@
 //! Every label, annotation, port and object name, declared once. Names in, names out; no I/O.
 
+pub mod component;
+
 use bailiwick_api::region::Region;
 use kube::ResourceExt;
 
@@ -84,18 +86,6 @@ pub const BACKUP_USER: &str = "pgbackrest";
 pub const AUDITOR_USER: &str = "evidence-auditor";
 /// The store's users of every Region, whatever its spec says.
 pub const OWN_USERS: [&str; 2] = [BACKUP_USER, AUDITOR_USER];
-
-/// Components: the value of `app.kubernetes.io/name` on all that belongs to one.
-pub mod component {
-    /// Postgres with Patroni and pgBackRest.
-    pub const POSTGRES: &str = "postgres";
-    /// The object store.
-    pub const OBJECT_STORE: &str = "object-store";
-    /// The network boundary and the start fence.
-    pub const BOUNDARY: &str = "boundary";
-    /// The canaries.
-    pub const CANARY: &str = "canary";
-}
 
 /// TCP ports, as the programs document them.
 pub mod port {

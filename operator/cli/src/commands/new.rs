@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use bailiwick_model::delegation::{self, Draft};
+pub use bailiwick_model::draft::arguments::New;
+use bailiwick_model::draft::{self, Draft};
 
 use crate::error::CliError;
-
-pub use bailiwick_model::delegation::arguments::New;
 
 /// Prints the file to `out` and the next step to `hints`.
 ///
@@ -14,7 +13,7 @@ pub use bailiwick_model::delegation::arguments::New;
 /// The options make no Region that `check` accepts, or the file or the output cannot be written.
 pub fn run(new: New, out: &mut impl Write, hints: &mut impl Write) -> Result<(), CliError> {
     let draft = Draft::from(new);
-    out.write_all(delegation::text(&draft)?.as_bytes())?;
+    out.write_all(draft::text(&draft)?.as_bytes())?;
     writeln!(
         hints,
         "Next: keep it as regions/{name}.yaml, look it over with `bailiwick-operator check regions/{name}.yaml`, \

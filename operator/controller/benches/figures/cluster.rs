@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bailiwick_api::region::Region;
-use bailiwick_model::delegation::{Draft, DraftClient, manifest};
+use bailiwick_model::draft::{Draft, DraftClient, manifest};
 use bailiwick_model::names::{
     FENCE_NAMESPACE, FENCE_SERVICE, LABEL_MANAGED_BY, LABEL_REGION, MANAGED_BY, NODE_REGION,
     OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT,

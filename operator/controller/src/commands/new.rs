@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use bailiwick_model::delegation::{self, Draft};
+pub use bailiwick_model::draft::arguments::New;
+use bailiwick_model::draft::{self, Draft};
 
 use super::CommandError;
-
-pub use bailiwick_model::delegation::arguments::New;
 
 /// Prints the file to `out` and the next step to `hints`.
 ///
@@ -14,7 +13,7 @@ pub use bailiwick_model::delegation::arguments::New;
 /// The options make no Region that `check` accepts, or the file or the output cannot be written.
 pub fn run(new: New, out: &mut impl Write, hints: &mut impl Write) -> Result<(), CommandError> {
     let draft = Draft::from(new);
-    let text = delegation::text(&draft)?;
+    let text = draft::text(&draft)?;
     out.write_all(text.as_bytes())?;
     writeln!(
         hints,

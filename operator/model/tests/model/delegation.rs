@@ -1,7 +1,8 @@
 //! A Region's own file: what it holds, in which order, and that it gives no right beyond what is needed.
 
 use bailiwick_model::admission::Admission;
-use bailiwick_model::delegation::{Draft, DraftClient, manifest, to_yaml};
+use bailiwick_model::delegation::to_yaml;
+use bailiwick_model::draft::{Draft, DraftClient, manifest};
 use serde::Deserialize;
 use serde_json::Value;
 
