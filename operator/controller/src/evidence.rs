@@ -44,6 +44,18 @@ struct Tail {
     signer: KeyId,
 }
 
+/// The time of a record that is written at `now`, after this end of the chain.
+fn time_after(tail: Option<Tail>, now: Timestamp) -> Timestamp {
+    tail.map_or(now, |tail| {
+        // Further back is written as it is: that the clock was rolled back is evidence, too.
+        if now < tail.time && tail.time.duration_since(now) <= CLOCK_TOLERANCE {
+            tail.time
+        } else {
+            now
+        }
+    })
+}
+
 /// Why entries were not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
@@ -79,6 +91,27 @@ pub enum EvidenceError {
 }
 
 impl EvidenceError {
+    /// The same error once some entries are recorded, with the end of the log with them.
+    fn after(self, recorded: usize, with_them: Option<EvidenceStatus>) -> Self {
+        match self {
+            Self::Store {
+                region,
+                what,
+                failure,
+                source,
+                ..
+            } => Self::Store {
+                region,
+                what,
+                written: recorded,
+                end: with_them,
+                failure,
+                source,
+            },
+            broken @ Self::Broken { .. } => broken,
+        }
+    }
+
     /// Nothing could be recorded, since there is no log to write to yet.
     #[must_use]
     pub fn unavailable(region: &str, unread: Unread) -> Self {
@@ -162,14 +195,7 @@ impl EvidenceLog {
                 failure: failure.kind,
                 source: failure.source,
             };
-            let time = tail.map_or(now, |tail| {
-                // Further back is written as it is: that the clock was rolled back is evidence, too.
-                if now < tail.time && tail.time.duration_since(now) <= CLOCK_TOLERANCE {
-                    tail.time
-                } else {
-                    now
-                }
-            });
+            let time = time_after(tail, now);
             let anchor = tail.map(|tail| tail.anchor);
             let record = Record::after(anchor.as_ref(), &self.region, time, entry);
             let malformed = |_| failed("sign a record", Failure::of(ReadFailure::Malformed));
@@ -190,22 +216,11 @@ impl EvidenceLog {
                 }
                 Put::Taken if races < RACES => {
                     races += 1;
-                    tail = self.read_tail(anchor).await.map_err(|error| match error {
-                        EvidenceError::Store {
-                            what,
-                            failure,
-                            source,
-                            ..
-                        } => failed(
-                            &what,
-                            Failure {
-                                kind: failure,
-                                code: String::new(),
-                                source,
-                            },
-                        ),
-                        broken @ EvidenceError::Broken { .. } => broken,
-                    })?;
+                    let end = tail.map(|tail| tail.anchor.status(tail.signer));
+                    tail = self
+                        .read_tail(anchor)
+                        .await
+                        .map_err(|error| error.after(written, end))?;
                 }
                 Put::Taken => {
                     return Err(failed(

@@ -255,12 +255,6 @@ fn values(
             server,
             client,
         } => {
-            let (Some(ca), Some(ca_key)) = (
-                credentials.text(&names.authority(), "tls.crt"),
-                credentials.text(&names.authority(), "tls.key"),
-            ) else {
-                return Err(MintError::Authority(names.authority()));
-            };
             let mut usages = Vec::new();
             if *server {
                 usages.push(ExtendedKeyUsagePurpose::ServerAuth);
@@ -274,12 +268,7 @@ fn values(
                 usages,
                 lifetime,
             };
-            let (certificate, key) = new_certificate(&leaf, ca, ca_key, now)?;
-            text(vec![
-                ("ca.crt", ca.to_owned()),
-                ("tls.crt", certificate),
-                ("tls.key", key),
-            ])
+            text(certified(&leaf, names, credentials, now)?)
         }
         Contents::Passwords { keys } => keys
             .iter()
@@ -312,6 +301,28 @@ fn values(
             ])
         }
     })
+}
+
+/// A certificate and its key, signed by the Region's authority, by key.
+fn certified(
+    leaf: &Leaf<'_>,
+    names: &Names,
+    credentials: &Credentials,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, String)>, MintError> {
+    let authority = names.authority();
+    let (Some(ca), Some(ca_key)) = (
+        credentials.text(&authority, "tls.crt"),
+        credentials.text(&authority, "tls.key"),
+    ) else {
+        return Err(MintError::Authority(authority));
+    };
+    let (certificate, key) = new_certificate(leaf, ca, ca_key, now)?;
+    Ok(vec![
+        ("ca.crt", ca.to_owned()),
+        ("tls.crt", certificate),
+        ("tls.key", key),
+    ])
 }
 
 /// What follows in a login from its password and the Region's authority, by key; nothing in any other Secret.
