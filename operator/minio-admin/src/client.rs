@@ -17,15 +17,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::error::Error;
+use crate::error::{ANSWER_LIMIT, Error};
 use crate::seal::{self, SealError};
 
 /// How long a connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one call may take in all.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most bytes that an answer may have: a policy list of a thousand users has a few hundred kilobytes.
-pub const ANSWER_LIMIT: usize = 8 << 20;
 
 /// Where the operations are (`madmin.AdminAPIVersionV3`).
 const PREFIX: &str = "/minio/admin/v3";

@@ -1,7 +1,9 @@
 //! Why a call of the admin API failed. It quotes no body, no URL and no key.
 
-use crate::client::ANSWER_LIMIT;
 use crate::seal::SealError;
+
+/// The most bytes that an answer may have: a policy list of a thousand users has a few hundred kilobytes.
+pub const ANSWER_LIMIT: usize = 8 << 20;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,6 @@ pub use answer::{
     IdentityProviders, Info, Ldap, OpenId, RemoteTarget, Server, Services, SiteReplication, Status,
     Tier, UserInfo,
 };
-pub use client::{ANSWER_LIMIT, CALL_TIMEOUT, CONNECT_TIMEOUT, Client};
-pub use error::Error;
+pub use client::{CALL_TIMEOUT, CONNECT_TIMEOUT, Client};
+pub use error::{ANSWER_LIMIT, Error};
 pub use reqwest::Method;

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod architecture;
 mod breach;
 mod canary;
 #[path = "../cases/mod.rs"]
