@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 checkout=$PWD
 seconds_before=$checkout/.state/cargo-tests.tsv
 # No program takes half of it alone.
-readonly longest=900 at_once=2
+readonly longest=1800 at_once=2
 
 # Everything in one go, with the features of the whole workspace.
 build() {

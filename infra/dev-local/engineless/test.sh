@@ -19,7 +19,7 @@ job= # the case's that runs
 # --- cases ------------------------------------------------------------------------------------------------------
 
 # No case may take longer, in seconds: it is ended then, and tells what ran.
-readonly longest=300
+readonly longest=600
 
 # $1 title, then a command that is true when the case holds. A job of its own, because errexit is off wherever a
 # status is asked for; a group of its own, so that it can be ended.
