@@ -72,7 +72,7 @@ run() {
   count=$(wc -l <<<"$list")
   # Longest first, by the last run. On a fresh machine, and for a new program: those that start servers, then the controller's.
   list=$({
-    printf 'known\tcontroller/postgres\t330\nknown\tcontroller/crash_anywhere\t190\n'
+    printf 'known\tcontroller/postgres\t330\nknown\tcontroller/reconcile\t320\n'
     awk '{print "known\t" $0}' "$seconds_before" 2>/dev/null || true
     awk '{print "program\t" $0}' <<<"$list"
   } | awk -F'\t' '$1 == "known" {known[$2] = $3; next}

@@ -26,6 +26,7 @@ expect() {
 result="echo 'test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s; some/program'"
 expect "a suite that counts what it must passes" $'a +[0-9]+ +3 +0 +3 +ok.*\n3 passed, 0 failed$' 0 "suite a 3 20 bash -c \"$result\"" suites_table
 expect "a shortened one fails" 'counted 3 tests, 4 at least.*3 passed, 1 failed$' 1 "suite a 4 20 bash -c \"$result\"" suites_table
+expect "one that did not run fails" 'b +0 +0 +1 +0 +FAILED \(it did not run\).*3 passed, 1 failed$' 1 "suite a 3 20 bash -c \"$result\"" "suites_table a b"
 expect "an empty one fails" 'counted 0 tests, 1 at least.*0 passed, 1 failed$' 1 "suite a 1 20 true" suites_table
 expect "failures are counted, whatever the exit status" 'FAILED.*5 passed, 2 failed$' 1 "suite a 1 20 echo '5 passed, 2 failed'" suites_table
 expect "one that breaks before it counts is a failure" 'FAILED \(7\).*0 passed, 1 failed$' 1 "suite a 0 20 bash -c 'exit 7'" suites_table

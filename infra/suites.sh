@@ -125,9 +125,13 @@ slowest_cases() {
     ' {} + | sort -rn | head -n 10 | awk -F'\t' '{printf "  %7.1f s  %s\n", $1, $2}'
 }
 
-# Prints the table of suites with the slowest cases, then a last line with what all of them counted. True when all passed.
+# $@ the suites that must have run; prints the table of suites with the slowest cases, then a last line with what all of them
+# counted. True when all passed. A suite without a row, as of a shell that was killed, failed.
 suites_table() {
-  local passed failed
+  local passed failed name
+  for name in "$@"; do
+    cut -f1 "$suites/results.tsv" | grep -qxF "$name" || printf '%s\t0\t0\t1\t0\tFAILED (it did not run)\n' "$name" >>"$suites/results.tsv"
+  done
   printf '\n%-44s %8s %8s %8s %8s  %s\n' suite seconds passed failed least ''
   awk -F'\t' '{printf "%-44s %8s %8s %8s %8s  %s\n", $1, $2, $3, $4, $5, $6}' "$suites/results.tsv"
   printf '\nslowest cases\n'

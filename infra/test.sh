@@ -14,11 +14,11 @@ suites_start
 
 # What computes: it gives way to the suites beside it, which wait for each other's answers by the second.
 tests_of_the_code() {
-  suite "runner of the suites" 9 120 infra/suites-test.sh
+  suite "runner of the suites" 10 120 infra/suites-test.sh
   suite "programs and tests" 0 3000 nice -n 5 infra/cargo-tests.sh build
   echo $? >"$suites/built"
   suite "checks" 0 2400 nice -n 5 make --no-print-directory check
-  suite "unit, invariant and integration tests" 630 3000 nice -n 5 infra/cargo-tests.sh run
+  suite "unit, invariant and integration tests" 679 3000 nice -n 5 infra/cargo-tests.sh run
 }
 
 # What waits: each in networks of its own, one cluster at a time. Its output is shown when it has ended.
@@ -88,4 +88,5 @@ if suite "Debian packages" 0 900 "$engineless/packages.sh" && commands_and_base;
   fi
   suite "development cluster stops" 0 300 make --no-print-directory dev-down
 fi
-suites_table
+suites_table "Debian packages" "images of Debian packages" "Go commands" "images" "runner of the suites" "programs and tests" \
+  "checks" "Postgres image" "engine-less cluster" "development cluster" "unit, invariant and integration tests" "end to end"

@@ -52,7 +52,8 @@ pub struct Availability {
     pub reason: &'static str,
 }
 
-/// All of them, in the order in which they are applied: the network boundary first, and each after those that it needs.
+/// All of them, in the order in which they are applied: the network boundary first, and each after those that it needs. While
+/// an object is refused, no StatefulSet after it is made: what holds no data comes after what does.
 pub const COMPONENTS: &[Component] = &[
     Component {
         name: component::BOUNDARY,
@@ -95,14 +96,6 @@ pub const COMPONENTS: &[Component] = &[
         },
     },
     Component {
-        name: component::CANARY,
-        manifests: canary::manifests,
-        steps: crate::canary::schedule::steps,
-        steps_without_pods: crate::canary::schedule::steps,
-        conditions: |applied| vec![("NetworkEnforced", condition::network::network(applied))],
-        ..NOTHING
-    },
-    Component {
         name: component::POSTGRES,
         violations: |spec, _, _| postgres::violations(spec),
         secrets: postgres::secrets,
@@ -129,6 +122,14 @@ pub const COMPONENTS: &[Component] = &[
                 ),
             ]
         },
+    },
+    Component {
+        name: component::CANARY,
+        manifests: canary::manifests,
+        steps: crate::canary::schedule::steps,
+        steps_without_pods: crate::canary::schedule::steps,
+        conditions: |applied| vec![("NetworkEnforced", condition::network::network(applied))],
+        ..NOTHING
     },
 ];
 

@@ -10,6 +10,7 @@ pub mod postgres;
 use crate::accepted;
 use crate::component::COMPONENTS;
 use crate::manifest::Manifest;
+use crate::names::component;
 use crate::plan::Plan;
 
 /// Every Kubernetes object of a Region, in apply order. Jobs are steps and Secrets are minted: neither is here.
@@ -38,12 +39,12 @@ pub fn desired_while_paused(plan: &Plan) -> Vec<Manifest> {
 /// The component that a Secret of the Region is of: the one that asks for it, whatever names look like.
 #[must_use]
 pub fn secret_component(plan: &Plan, secret: &str) -> &'static str {
-    let of_the_store = object_store::secrets(&plan.names, &plan.spec)
+    COMPONENTS
         .iter()
-        .any(|wanted| wanted.name == secret);
-    if of_the_store {
-        object_store::COMPONENT
-    } else {
-        postgres::COMPONENT
-    }
+        .find(|component| {
+            let wanted = (component.secrets)(&plan.names, &plan.spec);
+            wanted.iter().any(|wanted| wanted.name == secret)
+        })
+        // The Region's authority is nobody's alone.
+        .map_or(component::POSTGRES, |component| component.name)
 }

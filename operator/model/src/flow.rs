@@ -4,8 +4,6 @@
 use bailiwick_api::region::Service;
 use serde::{Deserialize, Serialize};
 
-use crate::names::component;
-
 /// What a pod of ours may talk to. NetworkPolicies select pods by this label and by nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -27,16 +25,6 @@ impl Flow {
         Self::Backup,
         Self::Canary,
     ];
-
-    /// The component whose pods have it and listen; none of pods that run to their end and listen nowhere.
-    #[must_use]
-    pub const fn component(self) -> Option<&'static str> {
-        match self {
-            Self::Postgres => Some(component::POSTGRES),
-            Self::ObjectStore => Some(component::OBJECT_STORE),
-            Self::Backup | Self::Canary => None,
-        }
-    }
 
     /// The value of [`crate::names::LABEL_FLOW`], and the name of the NetworkPolicy of its pods.
     #[must_use]

@@ -22,7 +22,7 @@ use crate::{channel, fence, scale, volume, ways};
 /// Judges a Region against the platform and the facts.
 ///
 /// # Errors
-/// Every violation, in the order of the spec. Nothing of a refused Region is applied.
+/// Every violation, those of each component together. Nothing of a refused Region is applied.
 pub fn plan(region: &Region, platform: &Platform, facts: &Facts) -> Result<Plan, Vec<Violation>> {
     let names = Names::of(region);
     let spec = region.spec.clone();

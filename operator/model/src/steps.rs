@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_api::region::{Reclaim, RegionSpec, RegionStatus};
 
-use crate::component::COMPONENTS;
+use crate::component::{COMPONENTS, Component};
 use crate::facts::Facts;
 use crate::facts::postgres::PostgresFacts;
 use crate::facts::store::StoreFacts;
@@ -19,8 +19,8 @@ use crate::store::step::StoreStep;
 use crate::subject::Subject;
 use crate::{growth, rotation, sql, store};
 
-/// What is to be done now; of a Region that is paused, only what a leak asks for. Room first, then each component in the
-/// order of the table: the object store before what archives to it.
+/// What is to be done now; of a Region that is paused, only what a leak asks for. Room first, then what
+/// each component needs.
 #[must_use]
 pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     if plan.spec.lifecycle.paused {
@@ -39,10 +39,17 @@ pub fn steps(plan: &Plan, facts: &Facts) -> Vec<Step> {
     steps.extend(growth::unmarked(facts).into_iter().map(Step::MarkClaim));
     steps.extend(orphans(plan, facts));
     steps.extend(rotation::steps(plan, facts));
-    for component in COMPONENTS {
+    for component in in_order_of_steps() {
         steps.extend((component.steps)(plan, facts));
     }
     steps
+}
+
+/// The components in the order of their steps: a canary waits for no step of another that fails, and then as they are applied,
+/// the object store before what archives to it.
+fn in_order_of_steps() -> impl Iterator<Item = &'static Component> {
+    let without_data = COMPONENTS.iter().filter(|it| it.stateful_set.is_none());
+    without_data.chain(COMPONENTS.iter().filter(|it| it.stateful_set.is_some()))
 }
 
 /// Those of the steps that neither start nor end a pod with data, while the API server refuses what such a pod needs: a
@@ -52,7 +59,7 @@ fn steps_without_pods(plan: &Plan, facts: &Facts) -> Vec<Step> {
         .into_iter()
         .map(Step::MarkClaim)
         .collect();
-    for component in COMPONENTS {
+    for component in in_order_of_steps() {
         steps.extend((component.steps_without_pods)(plan, facts));
     }
     let (lacking, mut steps): (Vec<Step>, _) = steps

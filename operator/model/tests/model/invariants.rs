@@ -2,6 +2,7 @@
 //! Region's namespaces and on its nodes, nothing is open to the world, and every container is held back. Reads files
 //! of the repository.
 
+mod components;
 mod network;
 mod ownership;
 mod pods;
